@@ -1,0 +1,40 @@
+"""micrograd: reverse-mode autodiff over scalars, compiled.
+
+>>> from micrograd import MLP, Value
+>>> x = Value(3.0)
+>>> y = x * x + 2 * x
+>>> y.backward()
+>>> y.data, x.grad
+(15.0, 8.0)
+
+`MLP`, `Layer` and `Neuron` here are tanh throughout; `micrograd.nn` has karpathy/micrograd's, ReLU with a linear output.
+"""
+
+from importlib import import_module
+
+from micrograd._core import Value
+
+__all__ = ["MLP", "Layer", "Neuron", "Value", "__version__"]
+
+# Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
+_HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
+_MODULES = ("engine", "mlp", "nn")
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        return import_module(f"micrograd.{name}")
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("micrograd-cython")
+    else:
+        raise AttributeError(f"module 'micrograd' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
