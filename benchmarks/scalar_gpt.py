@@ -1,7 +1,7 @@
-"""A one-layer character GPT of scalars: the program, over any number type that has + - * / ** exp log relu.
+"""A one-layer character GPT of scalars, over any number type that has + - * / ** and exp, log, relu.
 
-Nothing here measures. `make_parameters(number)` and `loss(parameters, tokens)` are what the cases call, with Value of one
-engine or another, or with `Float`, the same program on plain floats and no graph.
+Nothing here measures: the cases call `loss(parameters, tokens)` with the Values of one engine or another, or with plain
+floats, which is the same program without a graph.
 """
 
 import math
@@ -9,10 +9,6 @@ import random
 
 VOCABULARY, WIDTH, HEADS, CONTEXT = 27, 16, 4, 16
 TOKENS = [26, 4, 12, 12, 0, 13, 20, 4, 26]
-
-
-class Float(float):
-    """A float with the methods the program calls; results of arithmetic are plain floats."""
 
 
 def exp(x):

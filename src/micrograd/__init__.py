@@ -7,7 +7,7 @@
 >>> y.data, x.grad
 (15.0, 8.0)
 
-`MLP`, `Layer` and `Neuron` here are tanh throughout; `micrograd.nn` has karpathy/micrograd's, ReLU with a linear output.
+`MLP`, `Layer` and `Neuron` here are tanh throughout; `micrograd.nn` has karpathy/micrograd's ReLU networks.
 """
 
 from importlib import import_module

@@ -1,208 +1,19 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# Nodes and the slabs they live in, the Value type that is a node, and backward. The op rules are in _ops.pxd.
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, autotestdict=False
+# Value: the Python type that is a node, its operators, birth and death. Rules are in _ops.pxd, backward is in _graph.pyx.
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdlib cimport free, malloc, realloc
-from libc.stdint cimport uintptr_t
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc
+from micrograd._cpython cimport *
+from micrograd._graph cimport RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, walking
+from micrograd._node cimport *
 from micrograd._ops cimport *
-
-cdef extern from *:
-    """
-    #if defined(_WIN32)
-      #include <malloc.h>
-      #define slab_memory(bytes, alignment) _aligned_malloc(bytes, alignment)
-      #define slab_memory_free(p) _aligned_free(p)
-    #else
-      #include <stdlib.h>
-      static void *slab_memory(size_t bytes, size_t alignment) {
-          void *p = NULL;
-          return posix_memalign(&p, alignment, bytes) == 0 ? p : NULL;
-      }
-      #define slab_memory_free(p) free(p)
-    #endif
-    /* Hands a reference that is already counted to Cython; a NULL raises the exception that is set. */
-    #define own(p) ((PyObject *)(p))
-    """
-    void *slab_memory(size_t size, size_t alignment) nogil
-    void slab_memory_free(void *p) nogil
-    object own(PyObject *p)
-
-cdef extern from "Python.h":
-    ctypedef int (*visitproc)(PyObject *, void *)
-    ctypedef struct PySequenceMethods:
-        void *sq_length
-    ctypedef struct PyNumberMethods:
-        void *nb_float
-        void *nb_index
-    ctypedef struct PyTypeObject:
-        Py_ssize_t tp_basicsize
-        Py_ssize_t tp_dictoffset
-        PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
-        PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
-        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t)
-        PyObject *(*tp_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
-        void (*tp_dealloc)(PyObject *)
-        void (*tp_free)(void *)
-        int (*tp_traverse)(PyObject *, visitproc, void *)
-        int (*tp_clear)(PyObject *)
-        PySequenceMethods *tp_as_sequence
-        PyNumberMethods *tp_as_number
-    PyTypeObject PyType_Type
-    PyTypeObject *Py_TYPE(PyObject *o)
-    void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
-    void Py_SET_REFCNT(PyObject *o, Py_ssize_t count) nogil
-    void Py_INCREF(PyObject *o)
-    void Py_DECREF(PyObject *o)
-    bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
-    bint PyFloat_CheckExact(PyObject *o)
-    bint PyLong_Check(PyObject *o)
-    bint PyComplex_Check(PyObject *o)
-    double PyFloat_AS_DOUBLE(PyObject *o)
-    double PyLong_AsDouble(PyObject *o)
-    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
-    PyObject *PyErr_NoMemory()
-    int PyErr_CheckSignals()
+from micrograd._slab cimport SLOT_SIZE, slab_of, slot_give_back, slot_take_leaf, slot_take_ordered
 
 
-# ---- Slabs --------------------------------------------------------------------------------------------------------------
-# Results of ops are handed out upwards from slabs linked in order of creation, so (slab, address) is a topological order of
-# any graph. A slot is not used again before its whole slab is free. Leaves have no order to keep: they live in slabs of their
-# own and reuse slots, so a parameter that outlives a million steps pins no slab of theirs.
-
-cdef enum:
-    SLOT_SIZE = 64
-    SLAB_SIZE = 65536
-    # One slot for the header; another left to the C library, whose own header then fits between two aligned slabs.
-    SLAB_SLOTS = SLAB_SIZE // SLOT_SIZE - 2
-    RESERVE = 256  # empty slabs kept for the next graph: 16 MB
-    SLABS_A_SIGNAL_CHECK = 64
-    NODES_A_SIGNAL_CHECK = 65536
-
-cdef Slab *newest = NULL       # op slabs, newest first
-cdef Slab *roomy = NULL        # leaf slabs with room
-cdef Slab *reserve = NULL      # empty slabs, linked through `older`
-cdef int reserved = 0
-
-
-cdef inline PyObject *object_of(Node *n) noexcept nogil:
-    return <PyObject *>n - 1
-
-cdef inline Node *node_of(PyObject *o) noexcept nogil:
-    return <Node *>(o + 1)
-
-cdef inline Node **node_link(Node *n) noexcept nogil:
-    """The __dict__ field of a slot that is dead or dying, as the link of a list."""
-    return <Node **>(n + 1)
-
-cdef inline Slab *slab_of(Node *n) noexcept nogil:
-    return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
-
-cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
-    return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
-
-
-cdef void slab_link(Slab *slab, Slab **head) noexcept nogil:
-    slab.newer = NULL
-    slab.older = head[0]
-    if head[0] != NULL:
-        head[0].newer = slab
-    head[0] = slab
-
-
-cdef void slab_unlink(Slab *slab, Slab **head) noexcept nogil:
-    if slab.newer != NULL:
-        slab.newer.older = slab.older
-    else:
-        head[0] = slab.older
-    if slab.older != NULL:
-        slab.older.newer = slab.newer
-
-
-cdef Slab *slab_open(bint leaves) noexcept nogil:
-    """A fresh slab at the head of its list; NULL when memory is out."""
-    global reserve, reserved
-    cdef Slab *slab = reserve
-    if slab != NULL:
-        reserve = slab.older
-        reserved -= 1
-    else:
-        slab = <Slab *>slab_memory((SLAB_SLOTS + 1) * SLOT_SIZE, SLAB_SIZE)
-        if slab == NULL:
-            return NULL
-    memset(slab, 0, sizeof(Slab))
-    slab.leaves = leaves
-    slab_link(slab, &roomy if leaves else &newest)
-    return slab
-
-
-cdef void slab_close(Slab *slab) noexcept nogil:
-    """Take an empty slab out of its list, into the reserve or back to the system."""
-    global reserve, reserved
-    slab_unlink(slab, &roomy if slab.leaves else &newest)
-    if reserved < RESERVE:
-        slab.older = reserve
-        reserve = slab
-        reserved += 1
-    else:
-        slab_memory_free(slab)
-
-
-cdef inline Node *slot_take_ordered() noexcept nogil:
-    """The next slot in creation order, for the result of an op."""
-    cdef Slab *slab = newest
-    if slab == NULL or slab.used == SLAB_SLOTS:
-        slab = slab_open(leaves=False)
-        if slab == NULL:
-            return NULL
-    slab.used += 1
-    return slab_slot(slab, slab.used - 1)
-
-
-cdef inline Node *slot_take_leaf() noexcept nogil:
-    cdef Slab *slab = roomy
-    cdef Node *n
-    if slab == NULL:
-        slab = slab_open(leaves=True)
-        if slab == NULL:
-            return NULL
-    n = slab.free
-    if n != NULL:
-        slab.free = node_link(n)[0]
-        slab.freed -= 1
-    else:
-        n = slab_slot(slab, slab.used)
-        slab.used += 1
-    if slab.free == NULL and slab.used == SLAB_SLOTS:
-        slab_unlink(slab, &roomy)
-    return n
-
-
-cdef inline void slot_give_back(Node *n) noexcept nogil:
-    cdef Slab *slab = slab_of(n)
-    slab.freed += 1
-    if slab.leaves:
-        if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, and in no list
-            slab_link(slab, &roomy)
-        node_link(n)[0] = slab.free
-        slab.free = n
-        if slab.freed == slab.used and slab.older != NULL:
-            slab_close(slab)
-    elif slab.freed == slab.used:
-        if slab == newest:  # start it again: a loop that keeps nothing stays in one slab
-            slab.used = slab.freed = 0
-        else:
-            slab_close(slab)
-
-
-# ---- Nodes --------------------------------------------------------------------------------------------------------------
+# ---- Nodes ---------------------------------------------------------------------------------------
 
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
-cdef Rule[OP_COUNT] RULES
-cdef double[OP_COUNT] SLOPE_LEFT   # of linear ops
-cdef double[OP_COUNT] SLOPE_RIGHT
-cdef Py_ssize_t late_nodes = 0   # nodes alive that turned irregular when they may have had descendants already
 
 
 cdef inline PyObject *slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
@@ -235,19 +46,6 @@ cdef inline Node *result_new(int op, int form, int flags, double data) except NU
         return NULL
     slot_init(n, op, form, flags, data)
     return n
-
-
-cdef inline Py_ssize_t node_parents(Node *n, Node **pair, Node ***parents) noexcept nogil:
-    """How many parents, and where they stand in a row; `pair` is room for two."""
-    parents[0] = pair
-    if n.form == LEAF:
-        return 0
-    if n.form == BLOCK:
-        parents[0] = n.b.block.parents
-        return n.b.block.count
-    pair[0] = n.a
-    pair[1] = n.b.node
-    return 2 if n.form == BINARY else 1
 
 
 cdef void node_orphan(Node *n) noexcept:
@@ -327,7 +125,7 @@ cdef int node_show_number(Node *n) except -1:
     return 0
 
 
-# ---- Death --------------------------------------------------------------------------------------------------------------
+# ---- Death ---------------------------------------------------------------------------------------
 # A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one after
 # the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
 
@@ -387,232 +185,7 @@ cdef int value_clear(PyObject *o) noexcept:
     return 0
 
 
-# ---- Backward -----------------------------------------------------------------------------------------------------------
-
-cdef bint walking = False  # an ordered walk is under way
-
-
-cdef struct Walk:
-    Slab *slab             # being walked
-    Py_ssize_t here        # nodes marked in it
-    Py_ssize_t elsewhere   # nodes marked in older slabs
-
-
-cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
-    cdef Slab *slab
-    if n.flags & (PENDING | END):
-        return
-    n.flags |= PENDING
-    slab = slab_of(n)
-    if slab == walk.slab:
-        walk.here += 1
-    else:
-        walk.elsewhere += 1
-        slab.pending += 1
-        if n > slab.top:
-            slab.top = n
-
-
-cdef inline bint node_step(Node *n, Walk *walk) noexcept:
-    """Add to the parents' grads what the node's grad sends them, and mark the parents if there is a walk. False with an
-    exception set where a rule has nothing to send: what was added before stays."""
-    cdef Rule *rule = &RULES[n.op]
-    cdef Node *a = n.a
-    cdef Node *b
-    cdef Block *block
-    cdef double x, y, sent
-    cdef double g = n.grad
-    cdef Py_ssize_t i
-    if n.form == BINARY:
-        b = n.b.node
-        x = a.data
-        y = b.data
-        if rule.shape == LINEAR:
-            a.grad += SLOPE_LEFT[n.op] * g
-            b.grad += SLOPE_RIGHT[n.op] * g
-        elif rule.shape == PRODUCT:
-            a.grad += y * g
-            b.grad += x * g
-        else:
-            sent = rule.d_left(x, y, n.data, g)
-            if rule_failed(sent):
-                return False
-            a.grad += sent
-            sent = rule.d_right(x, y, n.data, g)
-            if rule_failed(sent):
-                return False
-            b.grad += sent
-        if walk != NULL:
-            walk_mark(walk, a)
-            walk_mark(walk, b)
-    elif n.form == BLOCK:
-        block = n.b.block
-        for i in range(block.count):
-            if block.local != NULL:
-                block.parents[i].grad += block.local[i] * g
-            if walk != NULL:
-                walk_mark(walk, block.parents[i])
-    elif n.form != LEAF:  # one parent
-        if n.form == NUMBER_LEFT:
-            sent = rule.d_right(n.b.number, a.data, n.data, g)
-        elif rule.shape == LINEAR:
-            sent = SLOPE_LEFT[n.op] * g
-        elif rule.shape == PRODUCT:
-            sent = n.b.number * g
-        else:
-            sent = rule.d_left(a.data, n.b.number, n.data, g)
-        if rule_failed(sent):
-            return False
-        a.grad += sent
-        if walk != NULL:
-            walk_mark(walk, a)
-    return True
-
-
-cdef bint node_propagate(Node *n) noexcept:
-    return node_step(n, NULL)
-
-
-cdef int backward_ordered(Node *root) except -1:
-    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the root,
-    handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk goes on for
-    the one purpose of taking the marks away."""
-    global walking
-    cdef Walk walk = Walk(slab_of(root), 1, 0)
-    cdef Node *n = root
-    cdef Py_ssize_t slabs = 0
-    cdef bint sound = True
-    root.flags |= PENDING
-    walking = True
-    while True:
-        while walk.here:
-            if n.flags & PENDING:
-                n.flags = (n.flags & ~PENDING) | WALKED
-                walk.here -= 1
-                if sound:
-                    sound = node_step(n, &walk)
-            n = <Node *>(<char *>n - SLOT_SIZE)
-        if walk.elsewhere == 0:
-            break
-        walk.slab = walk.slab.older
-        while walk.slab.pending == 0:
-            walk.slab = walk.slab.older
-        walk.here = walk.slab.pending
-        walk.elsewhere -= walk.here
-        walk.slab.pending = 0
-        n = walk.slab.top
-        walk.slab.top = NULL
-        slabs += 1
-        if slabs % SLABS_A_SIGNAL_CHECK == 0 and sound:
-            sound = PyErr_CheckSignals() == 0
-    walking = False
-    return 0 if sound else -1
-
-
-# The general path, for graphs that creation order says too little about: an order by depth-first search, as the reference's,
-# that holds a reference to every node, since the Python code that runs meanwhile may do anything.
-
-cdef struct Stack:
-    Node **items
-    Py_ssize_t count
-    Py_ssize_t room
-
-
-cdef int stack_push(Stack *stack, Node *n) except -1:
-    cdef void *items
-    cdef Py_ssize_t room
-    if stack.count == stack.room:
-        room = max(64, 2 * stack.room)
-        items = realloc(stack.items, room * sizeof(Node *))
-        if items == NULL:
-            raise MemoryError
-        stack.items = <Node **>items
-        stack.room = room
-    stack.items[stack.count] = n
-    stack.count += 1
-    return 0
-
-
-cdef void stack_release(Stack *order) noexcept:
-    cdef Py_ssize_t i
-    for i in range(order.count):
-        Py_DECREF(object_of(order.items[i]))
-    free(order.items)
-
-
-cdef int graph_sort(Node *root, Stack *order) except -1:
-    """Push the nodes of the graph, parents first, with a reference to each."""
-    cdef Stack todo = Stack(NULL, 0, 0)
-    cdef Node *pair[2]
-    cdef Node **parents
-    cdef Node *n
-    cdef Py_ssize_t i
-    try:
-        stack_push(&todo, root)
-        while todo.count:
-            n = todo.items[todo.count - 1]
-            if not n.flags & SEEN:
-                n.flags |= SEEN
-                for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
-                    if not parents[i].flags & SEEN:
-                        stack_push(&todo, parents[i])
-            else:
-                todo.count -= 1
-                if not n.flags & SORTED:
-                    stack_push(order, n)
-                    n.flags |= SORTED
-                    Py_INCREF(object_of(n))
-    except:
-        stack_release(order)
-        raise
-    finally:
-        for i in range(todo.count):
-            todo.items[i].flags &= ~(SEEN | SORTED)
-        for i in range(order.count):
-            order.items[i].flags &= ~(SEEN | SORTED)
-        free(todo.items)
-    return 0
-
-
-cdef int backward_general(Node *root) except -1:
-    cdef Stack order = Stack(NULL, 0, 0)
-    cdef Node *n
-    cdef Py_ssize_t i
-    graph_sort(root, &order)
-    try:
-        for i in range(order.count - 1, -1, -1):
-            n = order.items[i]
-            n.flags |= WALKED
-            if n.flags & CUSTOM:
-                (<object>object_of(n))._backward()
-            elif not node_propagate(n):
-                own(NULL)
-            if i % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
-                own(NULL)
-    finally:
-        stack_release(&order)
-    return 0
-
-
-cdef int graph_backward(Node *root) except -1:
-    root.grad = 1.0
-    if root.flags & IRREGULAR or late_nodes or walking:  # walking: a signal handler, called from the walk
-        return backward_general(root)
-    return backward_ordered(root) if root.form != LEAF else 0
-
-
-cdef int graph_zero_grad(Node *root) except -1:
-    cdef Stack order = Stack(NULL, 0, 0)
-    cdef Py_ssize_t i
-    graph_sort(root, &order)
-    for i in range(order.count):
-        order.items[i].grad = 0.0
-        order.items[i].flags &= ~WALKED
-    stack_release(&order)
-    return 0
-
-
-# ---- Numbers and operands -----------------------------------------------------------------------------------------------
+# ---- Numbers and operands ------------------------------------------------------------------------
 
 cdef enum Kind:
     FAILED = -1  # an exception is set
@@ -671,7 +244,7 @@ cdef double to_double(object o, str what) except? -1.0:
     return x
 
 
-# ---- Ops ----------------------------------------------------------------------------------------------------------------
+# ---- Ops -----------------------------------------------------------------------------------------
 
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
@@ -730,7 +303,7 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     return own(object_of(n))
 
 
-# ---- Value --------------------------------------------------------------------------------------------------------------
+# ---- Value ---------------------------------------------------------------------------------------
 
 cdef inline dict attributes(object value):
     return value.__dict__  # by way of `object`: Cython refuses it on the type that declares it
@@ -952,7 +525,7 @@ cdef class Value:
 
     def __reduce__(self):
         # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
-        kind = Value if type(self) is UserOp else type(self)
+        kind = Value if type(self) is _UserOp else type(self)
         kept = {k: v for k, v in attributes(self).items() if k not in ("_op", "_backward")}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
 
@@ -966,7 +539,7 @@ def _bare(kind):
     return kind.__new__(kind)
 
 
-# ---- The type's slots that Cython has no hook for -----------------------------------------------------------------------
+# ---- The type's slots that Cython has no hook for ------------------------------------------------
 
 cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) except NULL:
     cdef tuple positional
@@ -981,7 +554,7 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
         elif len(positional) > 2 and isinstance(positional[2], (tuple, list)) or named.get("local_grads") is not None:
             o = object_of(result_new(NO_OP, LEAF, END, 0.0))
         else:
-            kind = <PyTypeObject *>UserOp
+            kind = <PyTypeObject *>_UserOp
     if kind != VALUE:
         o = kind.tp_alloc(kind, 0)
         if o == NULL:
@@ -1012,21 +585,10 @@ VALUE.tp_clear = value_clear
 
 # Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances of
 # an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
-UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
+_UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
 # The op table, for tests and tools: {name of the method: (symbol, arity)}.
-OPS = {}
-
-
-cdef void fill_table():
-    cdef int op
-    for op in range(OP_COUNT):
-        RULES[op] = op_rule(op)
-        if RULES[op].shape == LINEAR:
-            SLOPE_LEFT[op] = RULES[op].d_left(0.0, 0.0, 0.0, 1.0)
-            SLOPE_RIGHT[op] = RULES[op].d_right(0.0, 0.0, 0.0, 1.0) if RULES[op].arity == 2 else 0.0
-        if op != NO_OP:
-            OPS[RULES[op].name.decode()] = (RULES[op].symbol.decode(), RULES[op].arity)
-
-
-fill_table()
+OPS = {
+    RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
+    for op in range(OP_COUNT) if op != NO_OP
+}

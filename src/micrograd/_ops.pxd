@@ -14,21 +14,9 @@
 from cpython.object cimport PyObject
 from libc.math cimport (NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p, pow as c_pow,
                         sin as c_sin, sqrt as c_sqrt, tanh as c_tanh)
-
-cdef extern from "Python.h":
-    # Declared on bare pointers and without `except`, so that an exception stays set for the rule's caller to find.
-    PyObject *PyErr_Occurred() nogil
-    PyObject *PyExc_ValueError
-    PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
-    PyObject *PyFloat_FromDouble(double x)
-    double PyFloat_AsDouble(PyObject *x)
-    bint PyFloat_Check(PyObject *x)
-    PyObject *PyImport_ImportModule(const char *name)
-    PyObject *PyObject_CallMethod(PyObject *owner, const char *method, const char *form, ...)
-    PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
-    PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
-    PyObject *Py_None
-    void Py_XDECREF(PyObject *x)
+from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
+                                 PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
+                                 PyNumber_TrueDivide, PyObject_CallMethod)
 
 
 cdef enum Op:
@@ -58,7 +46,7 @@ cdef inline bint rule_failed(double r) noexcept nogil:
     return r != r and PyErr_Occurred() != NULL
 
 
-# ---- Python's arithmetic: C's while the result is finite, Python's own on the edges --------------------------------------
+# ---- Python's arithmetic: C's while the result is finite, Python's own on the edges --------------
 
 cdef inline double edge_result(PyObject *result) noexcept with gil:
     """The double of a Python float, which is consumed; NaN where an exception left none."""
@@ -115,7 +103,7 @@ cdef inline double checked(double r, const char *function, double a) noexcept no
     return r if isfinite(r) or a != a else math_edge(function, a)
 
 
-# ---- The ops ------------------------------------------------------------------------------------------------------------
+# ---- The ops -------------------------------------------------------------------------------------
 
 cdef inline double add(double a, double b) noexcept nogil:
     return a + b
@@ -240,7 +228,7 @@ cdef inline double softplus_left(double a, double b, double r, double g) noexcep
     return sigmoid(a, b) * g
 
 
-# ---- The table ----------------------------------------------------------------------------------------------------------
+# ---- The table -----------------------------------------------------------------------------------
 # With a constant `op`, as in a method of Value, the compiler folds the whole call to the row's forward, inlined.
 
 cdef inline Rule op_rule(int op) noexcept nogil:

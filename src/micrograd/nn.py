@@ -160,7 +160,10 @@ class Neuron(Module):
 
     def _output(self, x: list[Scalar]) -> Value:
         total = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
-        return getattr(total, self.activation)() if self.nonlin else total
+        if not self.nonlin:
+            return total
+        activated: Value = getattr(total, self.activation)()
+        return activated
 
     def parameters(self) -> list[Value]:
         return [*self.w, self.b]
@@ -233,8 +236,9 @@ class MLP(Module):
         ]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Output:
-        out: Any = x
-        for layer in self.layers:
+        first, *rest = self.layers
+        out = first(x)
+        for layer in rest:
             out = layer(out)
         return out
 

@@ -1,0 +1,51 @@
+# make train    train the README's network          make test    run the tests
+# make moons    two moons, drawn to moons.png       make lint    every static check
+# Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd) setup.py pyproject.toml
+REFERENCE := build/reference/micrograd/engine.py
+
+.PHONY: train moons test lint headers clean
+
+train: .venv/installed
+	$(BIN)/python examples/train_mlp.py
+
+moons: .venv/installed
+	$(PIP) install --quiet --editable '.[viz]'
+	$(BIN)/python examples/moons.py
+
+test: .venv/installed-test $(REFERENCE)
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test
+	$(PIP) install --quiet --requirement requirements-lint.txt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt
+	PATH="$(BIN):$$PATH" cython-lint src/micrograd
+
+.venv/installed: $(SOURCES) | headers
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) install --quiet --editable '.[test]'
+	touch $@
+
+# The implementation the tests compare with, out of the way of imports.
+$(REFERENCE): | .venv/installed
+	$(PIP) install --quiet --no-deps --upgrade --target build/reference micrograd==0.1.0
+
+# Debian keeps Python.h in a package of its own.
+headers:
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y python3-dev; } \
+	|| { echo 'Python.h is missing: install the headers of $(PYTHON) (Debian: apt install python3-dev)' >&2; exit 1; }
+
+clean:
+	rm -rf .venv build dist src/*.egg-info src/micrograd/*.c src/micrograd/*.so

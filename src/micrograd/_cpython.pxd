@@ -1,0 +1,61 @@
+# CPython's C API on bare pointers: references are counted by hand, and a NULL or -1 leaves the exception set without raising
+# it, so that callers decide when it surfaces.
+
+from cpython.object cimport PyObject
+
+cdef extern from *:
+    """
+    /* Hands a reference that is already counted to Cython; a NULL raises the exception that is set. */
+    #define own(p) ((PyObject *)(p))
+    """
+    object own(PyObject *p)
+
+cdef extern from "Python.h":
+    ctypedef int (*visitproc)(PyObject *, void *)
+    ctypedef struct PySequenceMethods:
+        void *sq_length
+    ctypedef struct PyNumberMethods:
+        void *nb_float
+        void *nb_index
+    ctypedef struct PyTypeObject:
+        Py_ssize_t tp_basicsize
+        PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
+        PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
+        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t)
+        PyObject *(*tp_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
+        void (*tp_dealloc)(PyObject *)
+        void (*tp_free)(void *)
+        int (*tp_traverse)(PyObject *, visitproc, void *)
+        int (*tp_clear)(PyObject *)
+        PySequenceMethods *tp_as_sequence
+        PyNumberMethods *tp_as_number
+    PyTypeObject PyType_Type
+    PyTypeObject *Py_TYPE(PyObject *o) nogil
+    void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
+    void Py_SET_REFCNT(PyObject *o, Py_ssize_t count) nogil
+    bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
+    void Py_INCREF(PyObject *o)
+    void Py_DECREF(PyObject *o)
+    void Py_XDECREF(PyObject *o)
+    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
+
+    bint PyLong_Check(PyObject *o)
+    bint PyComplex_Check(PyObject *o)
+    bint PyFloat_Check(PyObject *o)
+    bint PyFloat_CheckExact(PyObject *o)
+    double PyFloat_AS_DOUBLE(PyObject *o)
+    double PyFloat_AsDouble(PyObject *o)
+    double PyLong_AsDouble(PyObject *o)
+    PyObject *PyFloat_FromDouble(double x)
+    PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
+    PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
+    PyObject *Py_None
+
+    PyObject *PyImport_ImportModule(const char *name)
+    PyObject *PyObject_CallMethod(PyObject *owner, const char *method, const char *form, ...)
+
+    PyObject *PyErr_Occurred() nogil
+    PyObject *PyExc_ValueError
+    PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
+    PyObject *PyErr_NoMemory()
+    int PyErr_CheckSignals()

@@ -1,0 +1,13 @@
+# The passes over a graph, and the op table as an array for those who look rows up at run time.
+
+from micrograd._node cimport Node
+from micrograd._ops cimport OP_COUNT, Rule
+
+
+cdef Rule[OP_COUNT] RULES
+cdef Py_ssize_t late_nodes  # nodes alive that turned irregular when they may have had descendants already
+cdef bint walking           # an ordered walk is under way
+
+cdef int graph_backward(Node *root) except -1
+cdef int graph_zero_grad(Node *root) except -1
+cdef bint node_propagate(Node *n) noexcept

@@ -1,0 +1,250 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# Backward: the ordered walk over slabs, the general path for graphs it cannot order, and the step both take at a node.
+
+from cpython.object cimport PyObject
+from libc.stdlib cimport free, realloc
+from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, own
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, IRREGULAR, LEAF, NUMBER_LEFT, PENDING, SEEN, SORTED, WALKED, Block,
+                              Node, node_parents, object_of)
+from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
+from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
+
+
+cdef enum:
+    SLABS_A_SIGNAL_CHECK = 64
+    NODES_A_SIGNAL_CHECK = 65536
+
+cdef double[OP_COUNT] SLOPE_LEFT   # the constant partials of linear ops
+cdef double[OP_COUNT] SLOPE_RIGHT
+
+
+cdef void fill_table() noexcept:
+    cdef int op
+    for op in range(<int>OP_COUNT):
+        RULES[op] = op_rule(op)
+        if RULES[op].shape == LINEAR:
+            SLOPE_LEFT[op] = RULES[op].d_left(0.0, 0.0, 0.0, 1.0)
+            SLOPE_RIGHT[op] = RULES[op].d_right(0.0, 0.0, 0.0, 1.0) if RULES[op].arity == 2 else 0.0
+
+
+fill_table()
+
+
+cdef struct Walk:
+    Slab *slab             # being walked
+    Py_ssize_t here        # nodes marked in it
+    Py_ssize_t elsewhere   # nodes marked in older slabs
+
+
+cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
+    cdef Slab *slab
+    if n.flags & (PENDING | END):
+        return
+    n.flags |= PENDING
+    slab = slab_of(n)
+    if slab == walk.slab:
+        walk.here += 1
+    else:
+        walk.elsewhere += 1
+        slab.pending += 1
+        if n > slab.top:
+            slab.top = n
+
+
+cdef inline bint node_step(Node *n, Walk *walk) noexcept:
+    """Add to the parents' grads what the node's grad sends them, and mark the parents if there is a walk. False with an
+    exception set where a rule has nothing to send: what was added before stays."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef Node *a = n.a
+    cdef Node *b
+    cdef Block *block
+    cdef double x, y, sent
+    cdef double g = n.grad
+    cdef Py_ssize_t i
+    if n.form == BINARY:
+        b = n.b.node
+        x = a.data
+        y = b.data
+        if rule.shape == LINEAR:
+            a.grad += SLOPE_LEFT[n.op] * g
+            b.grad += SLOPE_RIGHT[n.op] * g
+        elif rule.shape == PRODUCT:
+            a.grad += y * g
+            b.grad += x * g
+        else:
+            sent = rule.d_left(x, y, n.data, g)
+            if rule_failed(sent):
+                return False
+            a.grad += sent
+            sent = rule.d_right(x, y, n.data, g)
+            if rule_failed(sent):
+                return False
+            b.grad += sent
+        if walk != NULL:
+            walk_mark(walk, a)
+            walk_mark(walk, b)
+    elif n.form == BLOCK:
+        block = n.b.block
+        for i in range(block.count):
+            if block.local != NULL:
+                block.parents[i].grad += block.local[i] * g
+            if walk != NULL:
+                walk_mark(walk, block.parents[i])
+    elif n.form != LEAF:  # one parent
+        if n.form == NUMBER_LEFT:
+            sent = rule.d_right(n.b.number, a.data, n.data, g)
+        elif rule.shape == LINEAR:
+            sent = SLOPE_LEFT[n.op] * g
+        elif rule.shape == PRODUCT:
+            sent = n.b.number * g
+        else:
+            sent = rule.d_left(a.data, n.b.number, n.data, g)
+        if rule_failed(sent):
+            return False
+        a.grad += sent
+        if walk != NULL:
+            walk_mark(walk, a)
+    return True
+
+
+cdef bint node_propagate(Node *n) noexcept:
+    return node_step(n, NULL)
+
+
+cdef int backward_ordered(Node *root) except -1:
+    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the root,
+    handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk goes on for
+    the one purpose of taking the marks away."""
+    global walking
+    cdef Walk walk = Walk(slab_of(root), 1, 0)
+    cdef Node *n = root
+    cdef Py_ssize_t slabs = 0
+    cdef bint sound = True
+    root.flags |= PENDING
+    walking = True
+    while True:
+        while walk.here:
+            if n.flags & PENDING:
+                n.flags = (n.flags & ~PENDING) | WALKED
+                walk.here -= 1
+                if sound:
+                    sound = node_step(n, &walk)
+            n = <Node *>(<char *>n - SLOT_SIZE)
+        if walk.elsewhere == 0:
+            break
+        walk.slab = walk.slab.older
+        while walk.slab.pending == 0:
+            walk.slab = walk.slab.older
+        walk.here = walk.slab.pending
+        walk.elsewhere -= walk.here
+        walk.slab.pending = 0
+        n = walk.slab.top
+        walk.slab.top = NULL
+        slabs += 1
+        if slabs % SLABS_A_SIGNAL_CHECK == 0 and sound:
+            sound = PyErr_CheckSignals() == 0
+    walking = False
+    return 0 if sound else -1
+
+
+# The general path, for graphs that creation order says too little about: an order by depth-first search, as the reference's,
+# that holds a reference to every node, since the Python code that runs meanwhile may do anything.
+
+cdef struct Stack:
+    Node **items
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef int stack_push(Stack *stack, Node *n) except -1:
+    cdef void *items
+    cdef Py_ssize_t room
+    if stack.count == stack.room:
+        room = max(64, 2 * stack.room)
+        items = realloc(stack.items, room * sizeof(Node *))
+        if items == NULL:
+            raise MemoryError
+        stack.items = <Node **>items
+        stack.room = room
+    stack.items[stack.count] = n
+    stack.count += 1
+    return 0
+
+
+cdef void stack_release(Stack *order) noexcept:
+    cdef Py_ssize_t i
+    for i in range(order.count):
+        Py_DECREF(object_of(order.items[i]))
+    free(order.items)
+
+
+cdef int graph_sort(Node *root, Stack *order) except -1:
+    """Push the nodes of the graph, parents first, with a reference to each."""
+    cdef Stack todo = Stack(NULL, 0, 0)
+    cdef Node *pair[2]
+    cdef Node **parents
+    cdef Node *n
+    cdef Py_ssize_t i
+    try:
+        stack_push(&todo, root)
+        while todo.count:
+            n = todo.items[todo.count - 1]
+            if not n.flags & SEEN:
+                n.flags |= SEEN
+                for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
+                    if not parents[i].flags & SEEN:
+                        stack_push(&todo, parents[i])
+            else:
+                todo.count -= 1
+                if not n.flags & SORTED:
+                    stack_push(order, n)
+                    n.flags |= SORTED
+                    Py_INCREF(object_of(n))
+    except:
+        stack_release(order)
+        raise
+    finally:
+        for i in range(todo.count):
+            todo.items[i].flags &= ~(SEEN | SORTED)
+        for i in range(order.count):
+            order.items[i].flags &= ~(SEEN | SORTED)
+        free(todo.items)
+    return 0
+
+
+cdef int backward_general(Node *root) except -1:
+    cdef Stack order = Stack(NULL, 0, 0)
+    cdef Node *n
+    cdef Py_ssize_t i
+    graph_sort(root, &order)
+    try:
+        for i in range(order.count - 1, -1, -1):
+            n = order.items[i]
+            n.flags |= WALKED
+            if n.flags & CUSTOM:
+                (<object>object_of(n))._backward()
+            elif not node_propagate(n):
+                own(NULL)
+            if i % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+                own(NULL)
+    finally:
+        stack_release(&order)
+    return 0
+
+
+cdef int graph_backward(Node *root) except -1:
+    root.grad = 1.0
+    if root.flags & IRREGULAR or late_nodes or walking:  # walking: a signal handler, called from the walk
+        return backward_general(root)
+    return backward_ordered(root) if root.form != LEAF else 0
+
+
+cdef int graph_zero_grad(Node *root) except -1:
+    cdef Stack order = Stack(NULL, 0, 0)
+    cdef Py_ssize_t i
+    graph_sort(root, &order)
+    for i in range(order.count):
+        order.items[i].grad = 0.0
+        order.items[i].flags &= ~WALKED
+    stack_release(&order)
+    return 0

@@ -1,0 +1,70 @@
+# A node of the graph: the typed part of a Value, which begins right behind the object's head, and what can be asked of it
+# alone. Everything below the Python face works on `Node *`.
+
+from cpython.object cimport PyObject
+
+
+cdef enum Form:    # how `a` and `b` of a node are to be read
+    LEAF           # no parents
+    UNARY          # op(a)
+    BINARY         # a op b
+    NUMBER_RIGHT   # a op number
+    NUMBER_LEFT    # number op a
+    BLOCK          # parents in a block, with or without local gradients
+
+cdef enum Flag:
+    PENDING = 1    # marked by the running backward walk, not handled yet
+    WALKED = 2     # a backward pass went through since its grad was last cleared with the graph
+    INTEGER = 4    # the number was an integer: `_op` of x**2 shows **2, not **2.0
+    IRREGULAR = 8  # it or an ancestor lives outside the slabs or runs Python in backward
+    CUSTOM = 16    # its own backward is Python code
+    LATE = 32      # turned irregular when it may have had descendants: counted in `late_nodes`
+    FRESH = 64     # allocated, __init__ still to run
+    SEEN = 128     # depth-first collection: reached
+    SORTED = 256   # depth-first collection: in the order
+    END = 512      # a leaf: a walk has nothing to do here
+
+cdef struct Block:
+    Py_ssize_t count   # parents
+    double *local      # d(node)/d(parent) of each, in the same allocation; NULL when the op is a user's Python code
+    Node *parents[1]   # `count` of them, a reference to each
+
+cdef union Operand:
+    Node *node
+    double number
+    Block *block
+
+cdef struct Node:
+    double data            # the value
+    double grad            # d(root)/d(value), summed over backward passes
+    Node *a                # first or only parent, a reference; NULL in leaves and blocks
+    Operand b              # second parent (a reference), the number, or the block
+    unsigned char op       # row of the op table
+    unsigned char form     # a Form
+    unsigned short flags   # a set of Flag
+
+
+cdef inline PyObject *object_of(Node *n) noexcept nogil:
+    return <PyObject *>n - 1
+
+
+cdef inline Node *node_of(PyObject *o) noexcept nogil:
+    return <Node *>(o + 1)
+
+
+cdef inline Node **node_link(Node *n) noexcept nogil:
+    """The object's __dict__ field, which follows the node; the link of a list where the slot is dead or dying."""
+    return <Node **>(n + 1)
+
+
+cdef inline Py_ssize_t node_parents(Node *n, Node **pair, Node ***parents) noexcept nogil:
+    """How many parents, and where they stand in a row; `pair` is room for two."""
+    parents[0] = pair
+    if n.form == LEAF:
+        return 0
+    if n.form == BLOCK:
+        parents[0] = n.b.block.parents
+        return n.b.block.count
+    pair[0] = n.a
+    pair[1] = n.b.node
+    return 2 if n.form == BINARY else 1

@@ -1,0 +1,56 @@
+# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab, address)
+# is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no order to keep:
+# they live in slabs of their own and reuse slots, so a parameter that outlives a million steps pins no slab of theirs.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uintptr_t
+from micrograd._node cimport Node, node_link, node_of
+
+
+cdef enum:
+    SLOT_SIZE = 64
+    SLAB_SIZE = 65536
+    # Of 1,024: one for the header, one left to the C library, whose own header then fits between two aligned slabs.
+    SLAB_SLOTS = 1022
+
+cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest are slots
+    Slab *older          # neighbours in order of creation, or in the list of leaf slabs with room
+    Slab *newer
+    Node *free           # leaf slabs: freed slots, linked through their __dict__ field
+    Node *top            # backward walk: the highest marked node
+    Py_ssize_t pending   # backward walk: marked nodes not handled yet
+    int used             # slots ever handed out
+    int freed            # slots given back
+    bint leaves          # holds leaves, in any order; else results of ops, in order of creation
+
+cdef struct Heap:
+    Slab *newest         # op slabs, newest first
+    Slab *roomy          # leaf slabs with room
+    Slab *reserve        # empty slabs, linked through `older`
+    int reserved         # how many
+
+cdef Heap heap
+
+
+cdef Slab *slab_open(bint leaves) noexcept nogil
+cdef void slot_give_back(Node *n) noexcept nogil
+cdef Node *slot_take_leaf() noexcept nogil
+
+
+cdef inline Slab *slab_of(Node *n) noexcept nogil:
+    return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
+
+
+cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
+    return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
+
+
+cdef inline Node *slot_take_ordered() noexcept nogil:
+    """The next slot in order of creation, for the result of an op; NULL when memory is out."""
+    cdef Slab *slab = heap.newest
+    if slab == NULL or slab.used == SLAB_SLOTS:
+        slab = slab_open(leaves=False)
+        if slab == NULL:
+            return NULL
+    slab.used += 1
+    return slab_slot(slab, slab.used - 1)
