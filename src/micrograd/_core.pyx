@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, autotestdict=False
-# Value: the Python type that is a node, its operators, birth and death. Rules are in _ops.pxd, backward is in _graph.pyx.
+# Value: the Python type that is a node, its operators, birth and death. Rules: _ops.pxd; backward: _graph.pyx.
 
 cimport cython
 from cpython.object cimport PyObject
@@ -92,8 +92,8 @@ cdef int node_adopt(Node *n, tuple parents, local) except -1:
 
 
 cdef void node_turn_irregular(Node *n, int why) noexcept:
-    """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives, no
-    backward pass trusts the flags."""
+    """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives,
+    no backward pass trusts the flags."""
     global late_nodes
     if not n.flags & (IRREGULAR | FRESH):
         n.flags |= LATE
@@ -102,7 +102,7 @@ cdef void node_turn_irregular(Node *n, int why) noexcept:
 
 
 cdef int node_show_number(Node *n) except -1:
-    """Give an op's number a node of its own, for whoever walks the graph. (An exponent is part of the op, as in `**2`.)"""
+    """Give an op's number a node of its own, for whoever walks the graph. Not an exponent: that is part of `**2`."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *leaf
     if (n.form != NUMBER_RIGHT or n.op == POW) and n.form != NUMBER_LEFT:
@@ -126,8 +126,8 @@ cdef int node_show_number(Node *n) except -1:
 
 
 # ---- Death ---------------------------------------------------------------------------------------
-# A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one after
-# the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
+# A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
+# after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
 
 cdef Node *dying = NULL
 cdef bint releasing = False
@@ -323,8 +323,8 @@ cdef tuple node_children(Node *n):
 cdef class Value:
     """A number that remembers how it was computed.
 
-    `Value(data)` is a leaf; arithmetic and the methods below make new Values from old ones; `backward()` on the last one
-    fills in the `grad` of all it was computed from.
+    `Value(data)` is a leaf; arithmetic and the methods below make new Values from old ones; `backward()` on the last
+    one fills in the `grad` of all it was computed from.
 
     >>> a, b = Value(2.0), Value(-3.0)
     >>> c = (a * b + 10).tanh()
@@ -337,11 +337,11 @@ cdef class Value:
     `local_grads`, d(this)/d(child) for each child, or a function assigned to `_backward` afterwards.
     Third by position is `_op` if it is a string and `local_grads` if it is a tuple or list.
 
-    Raises TypeError where `data` is not a real number, OverflowError where it is an int too large for a float, ValueError
-    where the lengths of children and local_grads differ.
+    Raises TypeError where `data` is not a real number, OverflowError where it is an int too large for a float,
+    ValueError where the lengths of children and local_grads differ.
     """
 
-    __array_priority__ = -1.0  # above NumPy's scalars, which then leave `scalar * value` to us; below its arrays, which do not
+    __array_priority__ = -1.0  # above NumPy's scalars, which leave `scalar * value` to us; below its arrays
     label = ""
 
     def __init__(self, data, _children=(), _op="", label=None, *, children=(), _prev=(), local_grads=None):
@@ -396,8 +396,8 @@ cdef class Value:
         >>> x.grad
         6.0
 
-        Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the grads so
-        far stay.
+        Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
+        grads so far stay.
         """
         graph_backward(&self.node)
 
@@ -508,7 +508,7 @@ cdef class Value:
 
     @property
     def _backward(self):
-        """The step of backward() at this node, to call or to replace: add to the children's grads what `grad` sends them."""
+        """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
         return attributes(self).get("_backward") or self._propagate
 
     @_backward.setter
@@ -583,8 +583,8 @@ VALUE.tp_dealloc = value_dealloc
 VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
 
-# Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances of
-# an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
+# Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
+# of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
 _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
 # The op table, for tests and tools: {name of the method: (symbol, arity)}.

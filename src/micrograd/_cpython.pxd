@@ -1,5 +1,5 @@
-# CPython's C API on bare pointers: references are counted by hand, and a NULL or -1 leaves the exception set without raising
-# it, so that callers decide when it surfaces.
+# CPython's C API on bare pointers: references are counted by hand, and a NULL or -1 leaves the exception set without
+# raising it, so that callers decide when it surfaces.
 
 from cpython.object cimport PyObject
 

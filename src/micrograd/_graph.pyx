@@ -1,11 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # Backward: the ordered walk over slabs, the general path for graphs it cannot order, and the step both take at a node.
 
-from cpython.object cimport PyObject
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, own
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, IRREGULAR, LEAF, NUMBER_LEFT, PENDING, SEEN, SORTED, WALKED, Block,
-                              Node, node_parents, object_of)
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, IRREGULAR, LEAF, NUMBER_LEFT, PENDING, SEEN, SORTED, WALKED,
+                              Block, Node, node_parents, object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
 
@@ -112,9 +111,9 @@ cdef bint node_propagate(Node *n) noexcept:
 
 
 cdef int backward_ordered(Node *root) except -1:
-    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the root,
-    handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk goes on for
-    the one purpose of taking the marks away."""
+    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the
+    root, handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk
+    goes on for the one purpose of taking the marks away."""
     global walking
     cdef Walk walk = Walk(slab_of(root), 1, 0)
     cdef Node *n = root
@@ -147,8 +146,8 @@ cdef int backward_ordered(Node *root) except -1:
     return 0 if sound else -1
 
 
-# The general path, for graphs that creation order says too little about: an order by depth-first search, as the reference's,
-# that holds a reference to every node, since the Python code that runs meanwhile may do anything.
+# The general path, for graphs that creation order says too little about: an order by depth-first search, as the
+# reference's, that holds a reference to every node, since the Python code that runs meanwhile may do anything.
 
 cdef struct Stack:
     Node **items
@@ -200,7 +199,7 @@ cdef int graph_sort(Node *root, Stack *order) except -1:
                     stack_push(order, n)
                     n.flags |= SORTED
                     Py_INCREF(object_of(n))
-    except:
+    except MemoryError:
         stack_release(order)
         raise
     finally:

@@ -1,5 +1,5 @@
-# A node of the graph: the typed part of a Value, which begins right behind the object's head, and what can be asked of it
-# alone. Everything below the Python face works on `Node *`.
+# A node of the graph: the typed part of a Value, which begins right behind the object's head, and what can be asked of
+# it alone. Everything below the Python face works on `Node *`.
 
 from cpython.object cimport PyObject
 

@@ -1,15 +1,15 @@
 # The op rules, and nothing else: what each op computes and how its gradient flows back.
 #
-# An op is a row of `op_rule` at the end of this file, with its functions above it. Nothing else in the engine knows an op
-# by name: nodes carry the row's number, forward and backward call through the row, the tests read the rows.
+# An op is a row of `op_rule` at the end of this file, with its functions above it. Nothing else in the engine knows an
+# op by name: nodes carry the row's number, forward and backward call through the row, the tests read the rows.
 #
 #   forward  (a, b) -> r           the op on plain doubles; an op of one argument ignores b
 #   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g
 #   d_right  (a, b, r, g) -> double   likewise for the right argument; NULL for an op of one argument
 #
-# Numbers follow Python's `float` and `math` to the bit, and so do the errors: a rule that meets an edge asks Python for the
-# same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule tests one thing,
-# `rule_failed(r)`, and it costs a comparison unless the result is NaN.
+# Numbers follow Python's `float` and `math` to the bit, and so do the errors: a rule that meets an edge asks Python for
+# the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule tests one
+# thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
 
 from cpython.object cimport PyObject
 from libc.math cimport (NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p, pow as c_pow,

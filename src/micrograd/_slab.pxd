@@ -1,6 +1,6 @@
-# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab, address)
-# is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no order to keep:
-# they live in slabs of their own and reuse slots, so a parameter that outlives a million steps pins no slab of theirs.
+# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab,
+# address) is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no
+# order to keep: they live in slabs of their own and reuse slots, so a parameter that lives long pins no results.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
