@@ -3,63 +3,20 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdlib cimport free, malloc
+from cpython.mem cimport PyMem_Malloc
 from micrograd._cpython cimport *
-from micrograd._graph cimport RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, walking
+from micrograd._fused cimport fused_split
+from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, node_turn_irregular,
+                               walking)
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport SLOT_SIZE, slab_of, slot_give_back, slot_take_leaf, slot_take_ordered
+from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slab_of, slot_give_back
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
-
-
-cdef inline PyObject *slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
-    cdef PyObject *o = object_of(n)
-    Py_SET_REFCNT(o, 1)
-    Py_SET_TYPE(o, VALUE)
-    n.data = data
-    n.grad = 0.0
-    n.op = op
-    n.form = form
-    n.flags = flags
-    node_link(n)[0] = NULL
-    return o
-
-
-cdef inline Node *leaf_new(double data) except NULL:
-    cdef Node *n = slot_take_leaf()
-    if n == NULL:
-        PyErr_NoMemory()
-        return NULL
-    slot_init(n, NO_OP, LEAF, END, data)
-    return n
-
-
-cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
-    """A node for the result of an op; the caller fills in the parents, with a reference to each."""
-    cdef Node *n = slot_take_ordered()
-    if n == NULL:
-        PyErr_NoMemory()
-        return NULL
-    slot_init(n, op, form, flags, data)
-    return n
-
-
-cdef void node_orphan(Node *n) noexcept:
-    """Give up the parents: the node becomes a leaf."""
-    cdef Node *pair[2]
-    cdef Node **parents
-    cdef Py_ssize_t i, count = node_parents(n, pair, &parents)
-    cdef Block *block = n.b.block if n.form == BLOCK else NULL
-    n.form = LEAF
-    n.op = NO_OP
-    n.flags |= END
-    for i in range(count):
-        Py_DECREF(object_of(parents[i]))
-    free(block)
+heap.value_type = VALUE
 
 
 cdef int node_adopt(Node *n, tuple parents, local) except -1:
@@ -73,7 +30,7 @@ cdef int node_adopt(Node *n, tuple parents, local) except -1:
         local = [to_double(x, "a local gradient") for x in local]
         if len(local) != count:
             raise ValueError(f"{count} parents, but {len(local)} local gradients")
-    block = <Block *>malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
+    block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
     if block == NULL:
         raise MemoryError
     block.count = count
@@ -91,20 +48,13 @@ cdef int node_adopt(Node *n, tuple parents, local) except -1:
     return 0
 
 
-cdef void node_turn_irregular(Node *n, int why) noexcept:
-    """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives,
-    no backward pass trusts the flags."""
-    global late_nodes
-    if not n.flags & (IRREGULAR | FRESH):
-        n.flags |= LATE
-        late_nodes += 1
-    n.flags |= IRREGULAR | why
-
-
-cdef int node_show_number(Node *n) except -1:
-    """Give an op's number a node of its own, for whoever walks the graph. Not an exponent: that is part of `**2`."""
+cdef int node_spell_out(Node *n) except -1:
+    """Make of a node what the reference would have, for whoever walks the graph: a fused sum becomes small nodes, and an
+    op's number gets a node of its own. Not an exponent: that is part of the op, as in `**2`."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *leaf
+    if n.form == FUSED:
+        fused_split(n)
     if (n.form != NUMBER_RIGHT or n.op == POW) and n.form != NUMBER_LEFT:
         return 0
     leaf = leaf_new(n.b.number)
@@ -313,7 +263,7 @@ cdef tuple node_children(Node *n):
     cdef Node *pair[2]
     cdef Node **parents
     cdef Py_ssize_t i, count
-    node_show_number(n)
+    node_spell_out(n)
     count = node_parents(n, pair, &parents)
     return tuple([<object>object_of(parents[i]) for i in range(count)])
 
@@ -493,7 +443,7 @@ cdef class Value:
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
         cdef Node *n = &self.node
         cdef double[2] d
-        node_show_number(n)
+        node_spell_out(n)
         if n.form == BLOCK:
             return () if n.b.block.local == NULL else tuple([n.b.block.local[i] for i in range(n.b.block.count)])
         if n.form == LEAF:
@@ -509,6 +459,7 @@ cdef class Value:
     @property
     def _backward(self):
         """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
+        node_spell_out(&self.node)
         return attributes(self).get("_backward") or self._propagate
 
     @_backward.setter

@@ -8,6 +8,7 @@ cdef Rule[OP_COUNT] RULES
 cdef Py_ssize_t late_nodes  # nodes alive that turned irregular when they may have had descendants already
 cdef bint walking           # an ordered walk is under way
 
+cdef void node_turn_irregular(Node *n, int why) noexcept
 cdef int graph_backward(Node *root) except -1
 cdef int graph_zero_grad(Node *root) except -1
 cdef bint node_propagate(Node *n) noexcept

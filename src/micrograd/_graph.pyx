@@ -3,8 +3,9 @@
 
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, own
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, IRREGULAR, LEAF, NUMBER_LEFT, PENDING, SEEN, SORTED, WALKED,
-                              Block, Node, node_parents, object_of)
+from micrograd._fused cimport fused_again, fused_first, fused_forget
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FRESH, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
+                              SEEN, SORTED, WALKED, Block, Node, node_parents, object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
 
@@ -27,6 +28,16 @@ cdef void fill_table() noexcept:
 
 
 fill_table()
+
+
+cdef void node_turn_irregular(Node *n, int why) noexcept:
+    """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives,
+    no backward pass trusts the flags."""
+    global late_nodes
+    if not n.flags & (IRREGULAR | FRESH):
+        n.flags |= LATE
+        late_nodes += 1
+    n.flags |= IRREGULAR | why
 
 
 cdef struct Walk:
@@ -56,6 +67,7 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef Node *b
+    cdef Node **parents
     cdef Block *block
     cdef double x, y, sent
     cdef double g = n.grad
@@ -89,6 +101,14 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
                 block.parents[i].grad += block.local[i] * g
             if walk != NULL:
                 walk_mark(walk, block.parents[i])
+    elif n.form == FUSED:
+        if n.b.fused.passes == 0:
+            fused_first(n)
+        elif not fused_again(n):
+            return False
+        if walk != NULL:
+            for i in range(node_parents(n, NULL, &parents)):
+                walk_mark(walk, parents[i])
     elif n.form != LEAF:  # one parent
         if n.form == NUMBER_LEFT:
             sent = rule.d_right(n.b.number, a.data, n.data, g)
@@ -245,5 +265,7 @@ cdef int graph_zero_grad(Node *root) except -1:
     for i in range(order.count):
         order.items[i].grad = 0.0
         order.items[i].flags &= ~WALKED
+        if order.items[i].form == FUSED:
+            fused_forget(order.items[i])
     stack_release(&order)
     return 0

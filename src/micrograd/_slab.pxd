@@ -4,7 +4,8 @@
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
-from micrograd._node cimport Node, node_link, node_of
+from micrograd._cpython cimport Py_SET_REFCNT, Py_SET_TYPE, PyErr_NoMemory, PyTypeObject
+from micrograd._node cimport END, LEAF, Node, node_link, node_of, object_of
 
 
 cdef enum:
@@ -24,10 +25,11 @@ cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest
     bint leaves          # holds leaves, in any order; else results of ops, in order of creation
 
 cdef struct Heap:
-    Slab *newest         # op slabs, newest first
-    Slab *roomy          # leaf slabs with room
-    Slab *reserve        # empty slabs, linked through `older`
-    int reserved         # how many
+    Slab *newest              # op slabs, newest first
+    Slab *roomy               # leaf slabs with room
+    Slab *reserve             # empty slabs, linked through `older`
+    int reserved              # how many
+    PyTypeObject *value_type  # of every object in a slab: Value, which _core tells when it is imported
 
 cdef Heap heap
 
@@ -54,3 +56,33 @@ cdef inline Node *slot_take_ordered() noexcept nogil:
             return NULL
     slab.used += 1
     return slab_slot(slab, slab.used - 1)
+
+
+cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
+    Py_SET_REFCNT(object_of(n), 1)
+    Py_SET_TYPE(object_of(n), heap.value_type)
+    n.data = data
+    n.grad = 0.0
+    n.op = op
+    n.form = form
+    n.flags = flags
+    node_link(n)[0] = NULL
+
+
+cdef inline Node *leaf_new(double data) except NULL:
+    cdef Node *n = slot_take_leaf()
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    slot_init(n, 0, LEAF, END, data)
+    return n
+
+
+cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
+    """A node for the result of an op; the caller fills in the parents, with a reference to each."""
+    cdef Node *n = slot_take_ordered()
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    slot_init(n, op, form, flags, data)
+    return n

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
+from micrograd._fused import layer_outputs, sample
 
 __all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
 
@@ -120,7 +121,7 @@ def _width(width: int, what: str) -> int:
 
 def _inputs(x: Iterable[Scalar] | Scalar, nin: int, module: Module) -> list[Scalar]:
     """One sample as a list of `nin` numbers; a lone number is a sample of one."""
-    row = list(x) if isinstance(x, Iterable) else [x]
+    row: list[Scalar] = sample(x)
     if len(row) != nin:
         raise ValueError(f"{module!r} takes {nin} inputs, not {len(row)}")
     return row
@@ -156,10 +157,8 @@ class Neuron(Module):
         return 0.0
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Value:
-        return self._output(_inputs(x, len(self.w), self))
-
-    def _output(self, x: list[Scalar]) -> Value:
-        total = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
+        row = _inputs(x, len(self.w), self)
+        total = sum((wi * xi for wi, xi in zip(self.w, row)), self.b)
         if not self.nonlin:
             return total
         activated: Value = getattr(total, self.activation)()
@@ -193,7 +192,7 @@ class Layer(Module):
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Output:
         row = _inputs(x, len(self.neurons[0].w), self)
-        out = [n._output(row) for n in self.neurons]
+        out = layer_outputs(self.neurons, row, Neuron.__call__)
         return out[0] if len(out) == 1 else out
 
     def parameters(self) -> list[Value]:

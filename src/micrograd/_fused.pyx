@@ -1,0 +1,322 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+# Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
+                                 PyType_IsSubtype, own)
+from micrograd._core cimport Value, to_double
+from micrograd._graph cimport RULES, node_turn_irregular, walking
+from micrograd._node cimport (BINARY, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Fused, Node, node_of,
+                              node_orphan, object_of)
+from micrograd._ops cimport ADD, MUL, OP_COUNT, rule_failed
+from micrograd._slab cimport heap, result_new
+
+from collections.abc import Iterable
+
+cdef extern from "Python.h":
+    bint PyList_Check(PyObject *o)
+    Py_ssize_t PyList_GET_SIZE(PyObject *o)
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
+
+
+# ---- Backward ------------------------------------------------------------------------------------
+
+cdef void fused_first(Node *n) noexcept:
+    """The first pass since grads were cleared: every small node's grad is the node's."""
+    cdef Fused *fused = n.b.fused
+    cdef Node **w = &fused.row[1]
+    cdef Node **x = w + fused.count
+    cdef double g = n.grad
+    cdef Py_ssize_t i
+    fused.passes = 1
+    fused.sent = g
+    if fused.row[0] != NULL:
+        fused.row[0].grad += g
+    if fused.numbers != NULL:
+        for i in range(fused.count):
+            w[i].grad += fused.numbers[i] * g
+    else:
+        for i in range(fused.count):
+            w[i].grad += x[i].data * g
+            x[i].grad += w[i].data * g
+
+
+cdef bint fused_again(Node *n) noexcept:
+    """A further pass: the small nodes' grads accumulate like any other's, so from here on they are kept.
+
+    With s[i] the sum of the bias and the first i products: stale[i] is the grad of product i, stale[count + i] that of
+    s[i], for 0 < i < count; s[count] is the node itself."""
+    cdef Fused *fused = n.b.fused
+    cdef Node **w = &fused.row[1]
+    cdef Node **x = w + fused.count
+    cdef double *sums
+    cdef double g = n.grad
+    cdef Py_ssize_t i
+    if fused.stale == NULL:
+        fused.stale = <double *>PyMem_Malloc(2 * fused.count * sizeof(double))
+        if fused.stale == NULL:
+            PyErr_NoMemory()
+            return False
+        for i in range(2 * fused.count):
+            fused.stale[i] = fused.sent
+    fused.passes = 2
+    sums = fused.stale + fused.count
+    for i in range(fused.count - 1, -1, -1):
+        fused.stale[i] += g
+        if fused.numbers != NULL:
+            w[i].grad += fused.numbers[i] * fused.stale[i]
+        else:
+            w[i].grad += x[i].data * fused.stale[i]
+            x[i].grad += w[i].data * fused.stale[i]
+        if i > 0:
+            sums[i] += g
+            g = sums[i]
+        elif fused.row[0] != NULL:
+            fused.row[0].grad += g
+    return True
+
+
+cdef void fused_forget(Node *n) noexcept:
+    """Clear the small nodes' grads."""
+    n.b.fused.passes = 0
+    PyMem_Free(n.b.fused.stale)
+    n.b.fused.stale = NULL
+
+
+# ---- Taking apart --------------------------------------------------------------------------------
+
+cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags, double grad) except NULL:
+    cdef Node *n = result_new(op, form, flags, data)
+    n.grad = grad
+    n.a = a
+    Py_INCREF(object_of(a))
+    if form == BINARY:
+        n.b.node = b
+        Py_INCREF(object_of(b))
+    else:
+        n.b.number = number
+    return n
+
+
+cdef int fused_split(Node *n) except -1:
+    """Make the small nodes and become the last of them. They are younger than the node, so creation order says nothing
+    about it any more: it turns irregular."""
+    cdef Fused *fused = n.b.fused
+    cdef Node **w = &fused.row[1]
+    cdef Node **x = w + fused.count
+    cdef Node *total = fused.row[0]
+    cdef Node *product
+    cdef Node *sum_
+    cdef double grad
+    cdef int flags = WALKED if fused.passes else 0
+    cdef Py_ssize_t i
+    if walking:
+        raise RuntimeError("cannot look into a neuron while backward() walks its graph")
+    if total != NULL:
+        Py_INCREF(object_of(total))
+    try:
+        for i in range(fused.count):
+            grad = fused.stale[i] if fused.stale != NULL else fused.sent if fused.passes else 0.0
+            if fused.numbers != NULL:
+                product = small_node(MUL, NUMBER_RIGHT, w[i], NULL, fused.numbers[i], w[i].data * fused.numbers[i],
+                                     flags | w[i].flags & IRREGULAR, grad)
+            else:
+                product = small_node(MUL, BINARY, w[i], x[i], 0.0, w[i].data * x[i].data,
+                                     flags | (w[i].flags | x[i].flags) & IRREGULAR, grad)
+            if i == fused.count - 1:
+                break
+            try:
+                grad = fused.stale[fused.count + i + 1] if fused.stale != NULL else fused.sent if fused.passes else 0.0
+                if total == NULL:
+                    sum_ = small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
+                                      product.flags & (WALKED | IRREGULAR), grad)
+                else:
+                    sum_ = small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
+                                      flags | (total.flags | product.flags) & IRREGULAR, grad)
+                    Py_DECREF(object_of(total))
+                total = sum_
+            finally:
+                Py_DECREF(object_of(product))
+    except MemoryError:
+        if total != NULL:
+            Py_DECREF(object_of(total))
+        raise
+    node_orphan(n)
+    n.op = ADD
+    n.flags &= ~END
+    if total == NULL:
+        n.form = NUMBER_RIGHT
+        n.a = product
+        n.b.number = 0.0
+    else:
+        n.form = BINARY
+        n.a = total
+        n.b.node = product
+    node_turn_irregular(n, 0)
+    return 0
+
+
+# ---- Making --------------------------------------------------------------------------------------
+
+cdef struct Inputs:    # a sample, read once for all the neurons of a layer
+    Py_ssize_t count
+    Node **nodes       # borrowed; NULL where they are numbers
+    double *numbers    # NULL where they are nodes
+
+
+cdef inline bint is_value(PyObject *o) noexcept:
+    return Py_TYPE(o) == heap.value_type or PyType_IsSubtype(Py_TYPE(o), heap.value_type)
+
+
+cdef bint inputs_read(list x, Inputs *inputs) except -1:
+    """False for a mixture of Values and numbers, which has no fused form."""
+    cdef Py_ssize_t i
+    cdef PyObject *o
+    inputs.count = len(x)
+    inputs.nodes = NULL
+    inputs.numbers = <double *>PyMem_Malloc(max(inputs.count, 1) * sizeof(double))
+    if inputs.numbers == NULL:
+        raise MemoryError
+    if inputs.count and is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
+        inputs.nodes, inputs.numbers = <Node **>inputs.numbers, NULL
+        for i in range(inputs.count):
+            o = PyList_GET_ITEM(<PyObject *>x, i)
+            if not is_value(o):
+                inputs_free(inputs)
+                return False
+            inputs.nodes[i] = node_of(o)
+        return True
+    try:
+        for i in range(inputs.count):
+            o = PyList_GET_ITEM(<PyObject *>x, i)
+            if is_value(o):
+                inputs_free(inputs)
+                return False
+            inputs.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(x[i], "an input")
+    except:  # noqa: E722
+        inputs_free(inputs)
+        raise
+    return True
+
+
+cdef void inputs_free(Inputs *inputs) noexcept:
+    PyMem_Free(inputs.nodes)
+    PyMem_Free(inputs.numbers)
+    inputs.nodes = NULL
+    inputs.numbers = NULL
+
+
+cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except NULL:
+    """bias + the sum of weights times inputs, of which there are as many; summed in that order."""
+    cdef Py_ssize_t i, count = inputs.count
+    cdef Py_ssize_t row = 1 + count if inputs.nodes == NULL else 1 + 2 * count
+    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + 2 * count * sizeof(double))
+    cdef Node **w
+    cdef Node *n
+    cdef PyObject *o
+    cdef double total = bias.data if bias != NULL else 0.0
+    cdef int flags = bias.flags if bias != NULL else 0
+    if fused == NULL:
+        raise MemoryError
+    fused.count = count
+    fused.numbers = NULL
+    fused.passes = 0
+    fused.stale = NULL
+    fused.row[0] = bias
+    w = &fused.row[1]
+    for i in range(count):
+        o = PyList_GET_ITEM(<PyObject *>weights, i)
+        if not is_value(o):
+            PyMem_Free(fused)
+            raise TypeError(f"a weight must be a Value, not {type(<object>o).__name__!r}")
+        w[i] = node_of(o)
+        flags |= w[i].flags
+    if inputs.nodes != NULL:
+        for i in range(count):
+            w[count + i] = inputs.nodes[i]
+            flags |= inputs.nodes[i].flags
+            total += w[i].data * inputs.nodes[i].data
+    else:
+        fused.numbers = <double *>(w + count)
+        for i in range(count):
+            fused.numbers[i] = inputs.numbers[i]
+            total += w[i].data * inputs.numbers[i]
+    try:
+        n = result_new(ADD, FUSED, flags & IRREGULAR, total)
+    except MemoryError:
+        PyMem_Free(fused)
+        raise
+    n.a = NULL
+    n.b.fused = fused
+    for i in range(0 if bias != NULL else 1, row):
+        Py_INCREF(object_of(fused.row[i]))
+    return n
+
+
+cdef object activated(Node *n, int op):
+    """The op of one argument on a node that nobody else holds yet; the reference to it is taken over."""
+    cdef double r = RULES[op].forward(n.data, 0.0)
+    cdef Node *out
+    if rule_failed(r):
+        Py_DECREF(object_of(n))
+        return own(NULL)
+    try:
+        out = result_new(op, UNARY, n.flags & IRREGULAR, r)
+    except MemoryError:
+        Py_DECREF(object_of(n))
+        raise
+    out.a = n
+    out.b.number = 0.0
+    return own(object_of(out))
+
+
+cdef int op_of_method(str name) except -1:
+    cdef int op
+    for op in range(1, <int>OP_COUNT):
+        if RULES[op].arity == 1 and RULES[op].name == name.encode():
+            return op
+    return 0
+
+
+def sample(x):
+    """One sample as a list of numbers and Values; a lone one is a sample of one."""
+    if isinstance(x, list):
+        return x
+    if isinstance(x, Value):
+        return [x]
+    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
+        x = x.tolist()
+        return x if isinstance(x, list) else [x]
+    return list(x) if isinstance(x, Iterable) else [x]
+
+
+def layer_outputs(list neurons, list x, plain_call):
+    """[neuron(x) for neuron in neurons], a fused sum and an activation each.
+
+    `plain_call` is the `__call__` of neurons that may be treated so; what has another is called.
+    """
+    cdef Inputs inputs
+    cdef list outputs = []
+    cdef int op = 0
+    cdef Node *total
+    cdef bint plain = False
+    kind = None
+    if not inputs_read(x, &inputs):
+        return [neuron(x) for neuron in neurons]
+    try:
+        for neuron in neurons:
+            if type(neuron) is not kind:
+                kind = type(neuron)
+                plain = kind.__call__ is plain_call
+                op = op_of_method(kind.activation) if plain else 0
+            weights, bias = neuron.w, neuron.b
+            if not (plain and op and isinstance(weights, list) and isinstance(bias, Value)
+                    and len(weights) == inputs.count):
+                outputs.append(neuron(x))
+                continue
+            total = fused_new(<list>weights, &inputs, &(<Value>bias).node)
+            outputs.append(activated(total, op) if neuron.nonlin else own(object_of(total)))
+    finally:
+        inputs_free(&inputs)
+    return outputs
