@@ -127,7 +127,7 @@ def test_repr_of_floats(engine):
 
 def test_equality_and_hash_are_identity(engine):
     a, b = engine.Value(2.0), engine.Value(2.0)
-    assert a == a  # noqa: PLR0124
+    assert a == a
     assert a != b
     assert a != 2.0
     assert len({a, b, a}) == 2
