@@ -81,7 +81,7 @@ def test_local_grads_that_are_no_numbers(v, kind, thing):
         Value(1.0, (v, v), (1.0, thing))
 
 
-@pytest.mark.parametrize("kind", sorted(set(NOT_NUMBERS) - {"Value", "ndarray"}))
+@pytest.mark.parametrize("kind", sorted(set(NOT_NUMBERS) - {"Value", "ndarray", "complex128"}))
 @pytest.mark.parametrize("f", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
 def test_operands_that_are_no_numbers(v, f, kind):
     thing = NOT_NUMBERS[kind]
