@@ -13,6 +13,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_the_top_level_networks_are_the_tanh_dialect():
 
 def test_dir_lists_what_the_top_level_gives():
     assert {"MLP", "Layer", "Neuron", "Value", "engine", "mlp", "nn"} <= set(dir(micrograd))
+
+
+def test_version_is_that_of_the_installed_package():
+    try:
+        installed = metadata.version("micrograd-cython")
+    except metadata.PackageNotFoundError:
+        pytest.skip("built in place, not installed")
+    assert micrograd.__version__ == installed
 
 
 def test_unknown_names_of_the_top_level():
