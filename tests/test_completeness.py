@@ -24,7 +24,8 @@ NOT_OPS = {"backward", "data", "grad", "label", "zero_grad"}
 
 
 def _public_members(kind: type) -> set[str]:
-    return {name for name in dir(kind) if not name.startswith("_")}
+    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == "micrograd"]
+    return {name for base in own for name in vars(base) if not name.startswith("_")}
 
 
 def _public() -> dict[str, object]:

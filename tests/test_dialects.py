@@ -145,6 +145,59 @@ def test_init_again_makes_a_leaf():
     assert v.grad == 1.0
 
 
+# What goes wrong with creation order goes wrong in memory, so these have processes of their own.
+YOUNGER_PARENTS = {
+    "children from a generator, with local grads": """
+x = Value(2.0)
+y = Value(12.0, (x * 3.0 for _ in range(2)), (1.0, 1.0))
+y.backward()
+print(x.grad)""",
+    "children from a generator, by keyword": """
+x = Value(2.0)
+y = Value(12.0, children=(x * 3.0 for _ in range(2)), local_grads=[1.0, 1.0])
+y.backward()
+print(x.grad)""",
+    "a result that is made again": """
+x = Value(2.0)
+old = x * 1.0
+young = x * 3.0
+old.__init__(12.0, (young,), (2.0,))
+old.backward()
+print(x.grad)""",
+    "a result with descendants that is made again": """
+x = Value(2.0)
+old = x * 1.0
+root = old + old
+young = x * 3.0
+old.__init__(6.0, (young,), (1.0,))
+root.backward()
+print(x.grad)""",
+    "a leaf with descendants that is made again": """
+x = Value(2.0)
+old = Value(1.0)
+root = old + old
+young = x * 3.0
+old.__init__(6.0, (young,), (1.0,))
+root.backward()
+print(x.grad)""",
+    "a subclass with descendants that is made again": """
+class Sub(Value):
+    pass
+x = Value(2.0)
+old = Sub(1.0)
+root = old + old
+young = x * 3.0
+old.__init__(6.0, (young,), (1.0,))
+root.backward()
+print(x.grad)""",
+}
+
+
+@pytest.mark.parametrize("source", YOUNGER_PARENTS.values(), ids=YOUNGER_PARENTS)
+def test_parents_may_be_younger_than_their_child(isolated, source):
+    assert float(isolated("from micrograd import Value" + source)) == 6.0
+
+
 # -- what every op shows
 
 

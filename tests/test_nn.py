@@ -233,6 +233,18 @@ def test_the_tanh_dialect_has_tanh_in_every_layer():
     assert repr(mlp.Layer(1, 1)) == "Layer of [TanhNeuron(1)]"
 
 
+def test_a_neuron_with_another_activation():
+    class Sigmoid(nn.Neuron):
+        activation = "sigmoid"
+
+    neuron = Sigmoid(2)
+    neuron.load_state_dict({"w.0": 1.0, "w.1": 2.0, "b": -3.0})
+    out = neuron([1.0, 1.0])
+    assert (nn.Neuron.activation, mlp.Neuron.activation) == ("relu", "tanh")
+    assert (out._op, out.data) == ("sigmoid", 0.5)
+    assert Sigmoid(2, nonlin=False)([1.0, 1.0])._op == "+"
+
+
 @pytest.mark.parametrize("module", [nn, mlp])
 @pytest.mark.parametrize(
     ("make", "message"),
