@@ -1,0 +1,429 @@
+"""Networks: karpathy's dialect against the reference, the tanh dialect, and what Module adds.
+Training runs are in test_notebook.py."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from micrograd import Value, mlp, nn
+
+SHAPES = [(1, [1]), (2, [16, 16, 1]), (3, [4, 4, 1]), (3, [2]), (4, [3, 2])]
+shapes = pytest.mark.parametrize(("nin", "nouts"), SHAPES, ids=str)
+
+
+def _as_list(out) -> list:
+    return out if isinstance(out, list) else [out]
+
+
+# -- the same on both engines
+
+
+@shapes
+def test_a_seed_gives_the_reference_weights_reprs_and_outputs(ours, reference, nin, nouts):
+    results, grads = [], []
+    for e in (ours, reference):
+        random.seed(1337)
+        model = e.nn.MLP(nin, nouts)
+        x = [random.uniform(-2, 2) for _ in range(nin)]
+        out = model(x)
+        sum(_as_list(out)).backward()
+        results.append(
+            {
+                "reprs": [repr(m) for layer in model.layers for m in (model, layer, *layer.neurons)],
+                "weights": [float(p.data).hex() for p in model.parameters()],
+                "outputs": [float(o.data).hex() for o in _as_list(out)],
+                "is a list": type(out) is list,
+                "next draw": random.random(),
+            }
+        )
+        grads.append([float(p.grad) for p in model.parameters()])
+    assert results[0] == results[1]
+    assert grads[0] == pytest.approx(grads[1], rel=1e-12, abs=1e-14)
+
+
+def test_reprs(engine):
+    assert repr(engine.nn.Neuron(2)) == "ReLUNeuron(2)"
+    assert repr(engine.nn.Neuron(2, nonlin=False)) == "LinearNeuron(2)"
+    assert repr(engine.nn.Layer(2, 2)) == "Layer of [ReLUNeuron(2), ReLUNeuron(2)]"
+    assert repr(engine.nn.MLP(2, [2, 1])) == (
+        "MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(2)]]"
+    )
+
+
+def test_parameters_come_neuron_by_neuron_weights_before_bias(engine):
+    model = engine.nn.MLP(2, [2, 1])
+    expected = [p for layer in model.layers for n in layer.neurons for p in (*n.w, n.b)]
+    assert model.parameters() == expected
+    assert len(expected) == 9
+    assert model.layers[0].parameters() == expected[:6]
+    assert model.layers[0].neurons[1].parameters() == expected[3:6]
+
+
+def test_parameters_is_a_list_that_can_be_changed(engine):
+    neuron = engine.nn.Neuron(2)
+    neuron.parameters().clear()
+    assert len(neuron.parameters()) == 3
+
+
+def test_biases_start_at_0_and_weights_in_minus_1_to_1(engine):
+    layer = engine.nn.Layer(5, 20)
+    assert {n.b.data for n in layer.neurons} == {0.0}
+    assert all(-1 <= w.data <= 1 for n in layer.neurons for w in n.w)
+
+
+@pytest.mark.parametrize("nonlin", [True, False])
+def test_nonlin_of_a_neuron(engine, nonlin):
+    neuron = engine.nn.Neuron(2, nonlin)
+    for w, data in zip(neuron.w, (1.0, -2.0)):
+        w.data = data
+    neuron.b.data = 0.5
+    assert neuron.nonlin is nonlin
+    assert neuron([1.0, 3.0]).data == (0.0 if nonlin else -4.5)
+    assert neuron([5.0, 1.0]).data == 3.5
+    assert neuron([1.0, 3.0])._op == ("ReLU" if nonlin else "+")
+
+
+def test_a_layer_passes_keywords_to_its_neurons(engine):
+    assert [n.nonlin for n in engine.nn.Layer(2, 3, nonlin=False).neurons] == [False] * 3
+    assert [n.nonlin for n in engine.nn.Layer(2, 3).neurons] == [True] * 3
+
+
+def test_the_last_layer_of_an_mlp_is_linear(engine):
+    model = engine.nn.MLP(2, [3, 3, 2])
+    assert [[n.nonlin for n in layer.neurons] for layer in model.layers] == [[True] * 3, [True] * 3, [False] * 2]
+
+
+def test_a_layer_of_one_gives_a_value_and_of_more_a_list(engine):
+    one, three = engine.nn.Layer(2, 1), engine.nn.Layer(2, 3)
+    assert isinstance(one([1.0, 2.0]), engine.Value)
+    assert isinstance(three([1.0, 2.0]), list)
+    assert [type(v) for v in three([1.0, 2.0])] == [engine.Value] * 3
+
+
+def test_zero_grad_of_a_module(engine):
+    model = engine.nn.MLP(2, [2, 1])
+    hidden = model.layers[0]([1.0, 2.0])
+    (sum(hidden) * 2 + model([1.0, 2.0])).backward()
+    assert any(p.grad for p in model.parameters())
+    grads = [h.grad for h in hidden]
+    assert model.zero_grad() is None
+    assert [p.grad for p in model.parameters()] == [0.0] * 9
+    assert [h.grad for h in hidden] == grads
+
+
+def test_a_module_without_parameters(engine):
+    class Empty(engine.nn.Module):
+        pass
+
+    assert list(Empty().parameters()) == []
+    assert Empty().zero_grad() is None
+
+
+def test_a_module_with_a_parameters_method_of_its_own(engine):
+    class Line(engine.nn.Module):
+        def __init__(self):
+            self.a, self.b, self.frozen = engine.Value(2.0), engine.Value(1.0), engine.Value(0.0)
+
+        def __call__(self, x):
+            return self.a * x + self.b + self.frozen
+
+        def parameters(self):
+            return [self.a, self.b]
+
+    line = Line()
+    line(3.0).backward()
+    assert (line.a.grad, line.b.grad, line.frozen.grad) == (3.0, 1.0, 1.0)
+    line.zero_grad()
+    assert (line.a.grad, line.b.grad, line.frozen.grad) == (0.0, 0.0, 1.0)
+
+
+def test_subclasses_of_the_networks(engine):
+    class Doubled(engine.nn.Neuron):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    random.seed(1)
+    plain = engine.nn.Neuron(2, nonlin=False)
+    random.seed(1)
+    doubled = Doubled(2, nonlin=False)
+    assert doubled([1.0, 2.0]).data == 2 * plain([1.0, 2.0]).data
+
+
+def test_a_neuron_replaced_in_a_layer_is_called(engine):
+    class Constant(engine.nn.Neuron):
+        def __call__(self, x):
+            return engine.Value(7.0) + 0 * x[0]
+
+    layer = engine.nn.Layer(2, 2)
+    layer.neurons[1] = Constant(2)
+    assert layer([1.0, 2.0])[1].data == 7.0
+
+
+def test_inputs_of_any_kind(engine):
+    random.seed(3)
+    model = engine.nn.MLP(3, [4, 2])
+    row = [1.0, -2.0, 0.5]
+    expected = [v.data for v in model(row)]
+    inputs = [
+        tuple(row),
+        np.array(row),
+        np.array([row, row])[0],
+        np.array(row, dtype=np.float32),
+        [engine.Value(x) for x in row],
+        [engine.Value(1.0), -2, 0.5],
+        np.array([engine.Value(x) for x in row]),
+    ]
+    for x in inputs:
+        assert [v.data for v in model(x)] == expected
+
+
+def test_inputs_that_are_values_get_grads(engine):
+    random.seed(3)
+    neuron = engine.nn.Neuron(2, nonlin=False)
+    x = [engine.Value(1.0), engine.Value(-2.0)]
+    neuron(x).backward()
+    assert [v.grad for v in x] == [w.data for w in neuron.w]
+    assert [w.grad for w in neuron.w] == [1.0, -2.0]
+    assert neuron.b.grad == 1.0
+
+
+# -- this engine's own
+
+
+@pytest.mark.parametrize("module", [nn, mlp])
+def test_generators_and_lone_numbers_as_inputs(module):
+    wide, narrow = module.MLP(3, [4, 1]), module.MLP(1, [2, 1])
+    assert wide(x for x in (1.0, 2.0, 3.0)).data == wide([1.0, 2.0, 3.0]).data
+    assert wide(map(float, range(3))).data == wide([0.0, 1.0, 2.0]).data
+    assert narrow(0.5).data == narrow(Value(0.5)).data == narrow([0.5]).data == narrow(np.float64(0.5)).data
+    assert module.Layer(2, 1)(iter([1.0, 2.0])).data is not None
+    assert module.Neuron(2)(iter([1.0, 2.0])).data is not None
+
+
+@pytest.mark.parametrize("module", [nn, mlp])
+def test_an_mlp_with_layers_of_one(module):
+    model = module.MLP(2, [1, 1])
+    out = model([1.0, -2.0])
+    assert isinstance(out, Value)
+    assert len(model.parameters()) == 5
+    (first,), (second,) = (layer.neurons for layer in model.layers)
+    assert out.data == second([first([1.0, -2.0])]).data
+
+
+def test_the_tanh_dialect_draws_each_bias_after_its_weights():
+    random.seed(1337)
+    model = mlp.MLP(2, [3, 1])
+    random.seed(1337)
+    assert [p.data for p in model.parameters()] == [random.uniform(-1, 1) for _ in range(3 * 3 + 4)]
+    assert model.parameters() == [p for layer in model.layers for n in layer.neurons for p in (*n.w, n.b)]
+
+
+def test_the_tanh_dialect_has_tanh_in_every_layer():
+    model = mlp.MLP(2, [2, 1])
+    assert repr(model) == "MLP of [Layer of [TanhNeuron(2), TanhNeuron(2)], Layer of [TanhNeuron(2)]]"
+    out = model([100.0, 200.0])
+    assert out._op == "tanh"
+    assert -1 <= out.data <= 1
+    assert {h._op for h in model.layers[0]([1.0, 2.0])} == {"tanh"}
+    assert repr(mlp.Neuron(2, nonlin=False)) == "LinearNeuron(2)"
+    assert repr(mlp.Layer(1, 1)) == "Layer of [TanhNeuron(1)]"
+
+
+def test_a_neuron_with_another_activation():
+    class Sigmoid(nn.Neuron):
+        activation = "sigmoid"
+
+    neuron = Sigmoid(2)
+    neuron.load_state_dict({"w.0": 1.0, "w.1": 2.0, "b": -3.0})
+    out = neuron([1.0, 1.0])
+    assert (nn.Neuron.activation, mlp.Neuron.activation) == ("relu", "tanh")
+    assert (out._op, out.data) == ("sigmoid", 0.5)
+    assert Sigmoid(2, nonlin=False)([1.0, 1.0])._op == "+"
+
+
+@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda m: m.Neuron(0), "a neuron's number of inputs must be at least 1, not 0"),
+        (lambda m: m.Neuron(-3), "a neuron's number of inputs must be at least 1, not -3"),
+        (lambda m: m.Layer(0, 2), "a layer's number of inputs must be at least 1, not 0"),
+        (lambda m: m.Layer(2, 0), "a layer's number of outputs must be at least 1, not 0"),
+        (lambda m: m.MLP(0, [1]), "an MLP's number of inputs must be at least 1, not 0"),
+        (lambda m: m.MLP(2, [4, 0, 1]), "the width of an MLP's layer 1 must be at least 1, not 0"),
+        (lambda m: m.MLP(2, []), "an MLP needs at least one layer, but nouts is []"),
+        (lambda m: m.Neuron(2)([1.0]), "Neuron(2) takes 2 inputs, not 1"),
+        (lambda m: m.Neuron(2)(1.0), "Neuron(2) takes 2 inputs, not 1"),
+        (lambda m: m.Layer(2, 1)([1.0, 2.0, 3.0]), "takes 2 inputs, not 3"),
+        (lambda m: m.MLP(3, [4, 1])([1.0, 2.0]), "takes 3 inputs, not 2"),
+        (lambda m: m.MLP(3, [4, 1])([]), "takes 3 inputs, not 0"),
+        (lambda m: m.MLP(3, [4, 1])(np.zeros(5)), "takes 3 inputs, not 5"),
+        (lambda m: m.MLP(3, [4, 1])(x for x in ()), "takes 3 inputs, not 0"),
+    ],
+)
+def test_wrong_sizes_are_named(module, make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make(module)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Neuron(2.5),
+        lambda: nn.Neuron("2"),
+        lambda: nn.Layer(2, None),
+        lambda: nn.MLP(2, 3),
+        lambda: nn.MLP(2, [2.0]),
+        lambda: nn.Layer(2, 2, depth=3),
+        lambda: nn.Neuron(2)(["a", "b"]),
+        lambda: nn.Neuron(2)([None, 1.0]),
+        lambda: nn.Neuron(2)([[1.0], [2.0]]),
+    ],
+)
+def test_wrong_types(make):
+    with pytest.raises(TypeError):
+        make()
+
+
+def test_sizes_of_numpy_and_other_sequences():
+    random.seed(5)
+    expected = repr(nn.MLP(2, [3, 1]))
+    assert repr(nn.MLP(np.int64(2), np.array([3, 1]))) == repr(nn.MLP(2, (3, 1))) == expected
+    assert repr(nn.MLP(2, iter([3, 1]))) == expected
+
+
+# -- parameters by name
+
+
+class Block(nn.Module):
+    """Parameters in every container at once, among attributes that are none."""
+
+    def __init__(self):
+        self.scale = Value(2.0)
+        self.name = "block"
+        self.width = 3
+        self.table = [[Value(1.0), Value(2.0)], [Value(3.0), (Value(4.0),)]]
+        self.heads = {"q": nn.Neuron(1), "k": [Value(5.0)], 7: Value(6.0)}
+        self.inner = nn.Layer(1, 2)
+        self.empty = []
+        self.text = ["a", None, 2.0]
+
+
+BLOCK_NAMES = [
+    "scale",
+    "table.0.0",
+    "table.0.1",
+    "table.1.0",
+    "table.1.1.0",
+    "heads.q.w.0",
+    "heads.q.b",
+    "heads.k.0",
+    "heads.7",
+    "inner.neurons.0.w.0",
+    "inner.neurons.0.b",
+    "inner.neurons.1.w.0",
+    "inner.neurons.1.b",
+]
+
+
+def test_parameters_of_a_module_of_the_users():
+    block = Block()
+    named = list(block.named_parameters())
+    assert [name for name, _ in named] == BLOCK_NAMES
+    assert block.parameters() == [p for _, p in named]
+    assert block.parameters()[4] is block.table[1][1][0]
+    sum(block.parameters()).backward()
+    assert {p.grad for p in block.parameters()} == {1.0}
+    block.zero_grad()
+    assert {p.grad for p in block.parameters()} == {0.0}
+
+
+@pytest.mark.parametrize("module", [nn, mlp])
+def test_state_dict_keys_follow_parameters(module):
+    model = module.MLP(2, [2, 1])
+    state = model.state_dict()
+    assert list(state) == [
+        "layers.0.neurons.0.w.0",
+        "layers.0.neurons.0.w.1",
+        "layers.0.neurons.0.b",
+        "layers.0.neurons.1.w.0",
+        "layers.0.neurons.1.w.1",
+        "layers.0.neurons.1.b",
+        "layers.1.neurons.0.w.0",
+        "layers.1.neurons.0.w.1",
+        "layers.1.neurons.0.b",
+    ]
+    assert list(state.values()) == [p.data for p in model.parameters()]
+    assert {type(x) for x in state.values()} == {float}
+
+
+@pytest.mark.parametrize("make", [Block, lambda: nn.MLP(3, [4, 1]), lambda: mlp.MLP(3, [4, 1]), lambda: nn.Neuron(2)])
+def test_state_dict_round_trip(make):
+    source, target = make(), make()
+    for i, p in enumerate(source.parameters()):
+        p.data = i / 7
+    parameters = target.parameters()
+    assert target.load_state_dict(source.state_dict()) == ([], [])
+    assert target.state_dict() == source.state_dict()
+    assert target.parameters() == parameters
+
+
+def test_a_state_dict_is_a_snapshot():
+    neuron = nn.Neuron(1)
+    state = neuron.state_dict()
+    before = dict(state)
+    neuron.b.data = 5.0
+    assert state == before
+    state["b"] = 9.0
+    assert neuron.b.data == 5.0
+
+
+def test_load_state_dict_takes_numbers_of_any_type_and_keeps_grads():
+    neuron = nn.Neuron(2)
+    neuron.b.grad = 3.0
+    neuron.load_state_dict({"w.0": 1, "w.1": np.float32(0.5), "b": True})
+    assert [p.data for p in neuron.parameters()] == [1.0, 0.5, 1.0]
+    assert neuron.b.grad == 3.0
+
+
+def test_load_state_dict_that_is_not_strict_reports_what_it_passed_over():
+    neuron = nn.Neuron(2)
+    w1 = neuron.w[1].data
+    keys = neuron.load_state_dict({"b": 7.0, "w.0": 1.0, "w.2": 9.0}, strict=False)
+    assert keys == nn.IncompatibleKeys(missing_keys=["w.1"], unexpected_keys=["w.2"])
+    assert (keys.missing_keys, keys.unexpected_keys) == (["w.1"], ["w.2"])
+    assert [p.data for p in neuron.parameters()] == [1.0, w1, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "strict", "named"),
+    [
+        ({"b": None}, True, ["keys that hold no number", "'b'", "NoneType"]),
+        ({"b": "1.0"}, False, ["keys that hold no number", "'b'", "str"]),
+        ({"b": [1.0]}, True, ["'b'", "list"]),
+        ({"b": Value(1.0)}, True, ["'b'", "Value"]),
+        ({"b": 10**400}, True, ["'b'", "too large"]),
+        ({"w.2": 1.0, "bias": 2.0}, True, ["unexpected keys", "'w.2'", "'bias'"]),
+        ({"b": ..., "w.1": ...}, True, ["missing keys", "'b'", "'w.1'"]),
+        ({"b": ..., "c": 1.0, "w.1": "x"}, True, ["missing keys: 'b'", "unexpected keys: 'c'", "'w.1'"]),
+    ],
+)
+def test_load_state_dict_names_every_problem_and_changes_nothing(change, strict, named):
+    neuron = nn.Neuron(2)
+    before = neuron.state_dict()
+    state = {"w.0": 5.0, "w.1": 6.0, "b": 7.0, **change}
+    with pytest.raises(RuntimeError) as caught:
+        neuron.load_state_dict({name: x for name, x in state.items() if x is not ...}, strict=strict)
+    for text in ["ReLUNeuron(2)", *named]:
+        assert text in str(caught.value)
+    assert neuron.state_dict() == before
+
+
+@pytest.mark.parametrize("state", [None, [("b", 1.0)], 5, "w.0"])
+def test_load_state_dict_takes_a_mapping(state):
+    with pytest.raises(TypeError, match=f"not '{type(state).__name__}'"):
+        nn.Neuron(1).load_state_dict(state)
