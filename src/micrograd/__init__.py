@@ -14,7 +14,7 @@ from importlib import import_module
 
 from micrograd._core import Value
 
-__all__ = ["MLP", "Layer", "Neuron", "Value", "__version__"]
+__all__ = ["MLP", "Layer", "Neuron", "Value"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*globals(), *__all__, *_MODULES, "__version__"})

@@ -10,7 +10,7 @@ from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_node
                                walking)
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slab_of, slot_give_back
+from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, node_is_younger, result_new, slab_of, slot_give_back
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -46,6 +46,18 @@ cdef int node_adopt(Node *n, tuple parents, local) except -1:
     n.form = BLOCK
     n.flags &= ~END
     return 0
+
+
+cdef bint block_is_in_order(Node *n) noexcept:
+    """Does creation order hold between a node and the parents it was just given?"""
+    cdef Block *block = n.b.block
+    cdef Py_ssize_t i
+    if Py_TYPE(object_of(n)) != VALUE or slab_of(n).leaves or not n.flags & FRESH:
+        return False
+    for i in range(block.count):
+        if not block.parents[i].flags & (END | IRREGULAR) and node_is_younger(block.parents[i], n):
+            return False
+    return True
 
 
 cdef int node_spell_out(Node *n) except -1:
@@ -308,14 +320,14 @@ cdef class Value:
         node_orphan(n)
         if parents or local_grads:
             node_adopt(n, parents, local_grads)
+            if not block_is_in_order(n):
+                node_turn_irregular(n, 0)
         if _op:
             self._op = _op
         if label is not None:
             self.label = label
         if type(self)._backward is not Value._backward:
             node_turn_irregular(n, CUSTOM)
-        elif parents and (Py_TYPE(<PyObject *>self) != VALUE or slab_of(n).leaves):
-            node_turn_irregular(n, 0)
         n.flags &= ~FRESH
 
     @property
@@ -327,6 +339,10 @@ cdef class Value:
     def data(self, value):
         self.node.data = to_double(value, "Value.data")
 
+    @data.deleter
+    def data(self):
+        raise AttributeError("a Value keeps its data")
+
     @property
     def grad(self):
         """d(root)/d(self), a float, summed over the backward passes since it was last set."""
@@ -335,6 +351,10 @@ cdef class Value:
     @grad.setter
     def grad(self, value):
         self.node.grad = to_double(value, "Value.grad")
+
+    @grad.deleter
+    def grad(self):
+        raise AttributeError("a Value keeps its grad")
 
     def backward(self):
         """Set `grad` to 1 and add to the grad of every Value this one was computed from.
@@ -365,14 +385,33 @@ cdef class Value:
 
     # -- arithmetic: the row of the op table says what it computes
 
-    def __add__(left, right): return value_binary(ADD, <PyObject *>left, <PyObject *>right)
-    def __sub__(left, right): return value_binary(SUB, <PyObject *>left, <PyObject *>right)
-    def __mul__(left, right): return value_binary(MUL, <PyObject *>left, <PyObject *>right)
-    def __truediv__(left, right): return value_binary(DIV, <PyObject *>left, <PyObject *>right)
+    def __add__(left, right):
+        """left + right."""
+        return value_binary(ADD, <PyObject *>left, <PyObject *>right)
+
+    def __sub__(left, right):
+        """left - right."""
+        return value_binary(SUB, <PyObject *>left, <PyObject *>right)
+
+    def __mul__(left, right):
+        """left * right."""
+        return value_binary(MUL, <PyObject *>left, <PyObject *>right)
+
+    def __truediv__(left, right):
+        """left * right**-1. Raises ZeroDivisionError where right is 0."""
+        return value_binary(DIV, <PyObject *>left, <PyObject *>right)
+
     def __pow__(left, right, modulus):
+        """left**right. Raises ZeroDivisionError, OverflowError as floats do, and ValueError where the result is complex."""
         return value_binary(POW, <PyObject *>left, <PyObject *>right) if modulus is None else NotImplemented
-    def __neg__(self): return value_unary(NEG, self)
-    def __abs__(self): return value_unary(ABS, self)
+
+    def __neg__(self):
+        """-x."""
+        return value_unary(NEG, self)
+
+    def __abs__(self):
+        """abs(x), as `x.abs()`."""
+        return value_unary(ABS, self)
 
     def relu(self):
         """max(0, x)."""
@@ -430,13 +469,19 @@ cdef class Value:
     def _op(self):
         """What computed it: '+', '*', '**2', 'tanh' ...; '' for a leaf."""
         cdef Node *n = &self.node
+        if node_link(n)[0] != NULL and "_op" in attributes(self):
+            return attributes(self)["_op"]
         if n.op == POW and n.form == NUMBER_RIGHT:
             return f"**{int(n.b.number) if n.flags & INTEGER else n.b.number}"
-        return attributes(self).get("_op", "") if n.op == NO_OP else RULES[n.op].symbol.decode()
+        return RULES[n.op].symbol.decode()
 
     @_op.setter
     def _op(self, op):
         attributes(self)["_op"] = op
+
+    @_op.deleter
+    def _op(self):
+        attributes(self).pop("_op", None)
 
     @property
     def _local_grads(self):
@@ -464,8 +509,14 @@ cdef class Value:
 
     @_backward.setter
     def _backward(self, function):
+        if not callable(function):
+            raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
         attributes(self)["_backward"] = function
         node_turn_irregular(&self.node, CUSTOM)
+
+    @_backward.deleter
+    def _backward(self):
+        attributes(self).pop("_backward", None)
 
     def _propagate(self):
         if not node_propagate(&self.node):

@@ -20,6 +20,7 @@ cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest
     Node *free           # leaf slabs: freed slots, linked through their __dict__ field
     Node *top            # backward walk: the highest marked node
     Py_ssize_t pending   # backward walk: marked nodes not handled yet
+    unsigned long long serial  # counts slabs as they are opened: the order of creation between slabs
     int used             # slots ever handed out
     int freed            # slots given back
     bint leaves          # holds leaves, in any order; else results of ops, in order of creation
@@ -29,6 +30,7 @@ cdef struct Heap:
     Slab *roomy               # leaf slabs with room
     Slab *reserve             # empty slabs, linked through `older`
     int reserved              # how many
+    unsigned long long opened # slabs so far
     PyTypeObject *value_type  # of every object in a slab: Value, which _core tells when it is imported
 
 cdef Heap heap
@@ -41,6 +43,13 @@ cdef Node *slot_take_leaf() noexcept nogil
 
 cdef inline Slab *slab_of(Node *n) noexcept nogil:
     return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
+
+
+cdef inline bint node_is_younger(Node *a, Node *b) noexcept nogil:
+    """Of results of ops: was `a` made after `b`?"""
+    cdef Slab *x = slab_of(a)
+    cdef Slab *y = slab_of(b)
+    return a > b if x == y else x.serial > y.serial
 
 
 cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:

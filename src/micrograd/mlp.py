@@ -18,7 +18,7 @@ class Neuron(nn.Neuron):
     >>> random.seed(0)
     >>> n = Neuron(2)
     >>> n, n([1.0, -2.0]).data
-    (TanhNeuron(2), -0.5180…)
+    (TanhNeuron(2), -0.46355...)
     """
 
     activation = "tanh"
@@ -45,7 +45,7 @@ class MLP(nn.MLP):
     >>> random.seed(0)
     >>> model = MLP(3, [4, 4, 1])
     >>> model([2.0, 3.0, -1.0]).data
-    0.42…
+    -0.91198...
     >>> len(model.parameters())
     41
     """

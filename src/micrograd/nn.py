@@ -119,14 +119,6 @@ def _width(width: int, what: str) -> int:
     return width
 
 
-def _inputs(x: Iterable[Scalar] | Scalar, nin: int, module: Module) -> list[Scalar]:
-    """One sample as a list of `nin` numbers; a lone number is a sample of one."""
-    row: list[Scalar] = sample(x)
-    if len(row) != nin:
-        raise ValueError(f"{module!r} takes {nin} inputs, not {len(row)}")
-    return row
-
-
 class Neuron(Module):
     """activation(b + w[0] x[0] + … + w[nin-1] x[nin-1]), or the sum alone where `nonlin` is false.
 
@@ -134,8 +126,8 @@ class Neuron(Module):
 
     >>> random.seed(1337)
     >>> n = Neuron(2)
-    >>> n, n([1.0, -2.0])
-    (ReLUNeuron(2), Value(data=0.10299…, grad=0.0))
+    >>> n, n([1.0, -2.0]).data
+    (ReLUNeuron(2), 0.102443...)
 
     Raises ValueError where `nin` is less than 1, and where it is called with another number of inputs.
     """
@@ -157,7 +149,9 @@ class Neuron(Module):
         return 0.0
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Value:
-        row = _inputs(x, len(self.w), self)
+        row = sample(x)
+        if len(row) != len(self.w):
+            raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(row)}")
         total = sum((wi * xi for wi, xi in zip(self.w, row)), self.b)
         if not self.nonlin:
             return total
@@ -191,8 +185,7 @@ class Layer(Module):
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Output:
-        row = _inputs(x, len(self.neurons[0].w), self)
-        out = layer_outputs(self.neurons, row, Neuron.__call__)
+        out = layer_outputs(self.neurons, sample(x), Neuron.__call__)
         return out[0] if len(out) == 1 else out
 
     def parameters(self) -> list[Value]:
