@@ -260,6 +260,17 @@ def test_children_keep_duplicates_and_prev_does_not():
 # -- the deliberate differences
 
 
+def test_constants_looked_at_late_have_the_grad_that_the_last_pass_would_send_now():
+    x = Value(3.0)
+    y = x * 2.0
+    z = y * y
+    z.backward()
+    z.backward()
+    x.data -= 1.0
+    (constant,) = y._prev - {x}
+    assert constant.grad == x.data * y.grad
+
+
 def test_differences_and_quotients_are_single_nodes():
     assert [v._op for v in (A - B, -A, A / B, A - 1, 1 - A, A / 2, 2 / A)] == ["-", "neg", "/", "-", "-", "/", "/"]
     assert (A - B)._prev == (A / B)._prev == {A, B}

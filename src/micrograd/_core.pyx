@@ -2,12 +2,14 @@
 # Value: the Python type that is a node, its operators, birth and death. Rules: _ops.pxd; backward: _graph.pyx.
 
 cimport cython
-from cpython.object cimport PyObject
+from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Malloc
+from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, node_turn_irregular,
                                walking)
+from micrograd._hook cimport Hook
 from micrograd._node cimport *
 from micrograd._ops cimport *
 from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, node_is_younger, result_new, slab_of, slot_give_back
@@ -87,6 +89,10 @@ cdef int node_spell_out(Node *n) except -1:
     return 0
 
 
+cdef inline dict attributes(object value):
+    return value.__dict__  # by way of `object`: Cython refuses it on the type that declares it
+
+
 # ---- Death ---------------------------------------------------------------------------------------
 # A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
 # after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
@@ -95,11 +101,19 @@ cdef Node *dying = NULL
 cdef bint releasing = False
 
 
+cdef void hook_abandon(dict attributes) noexcept:
+    cdef PyObject *hook = PyDict_GetItem(attributes, Hook)
+    if hook != NULL:
+        (<Hook>hook).owner = NULL
+
+
 cdef void value_dealloc(PyObject *o) noexcept:
     global dying, releasing, late_nodes
     cdef Node *n = node_of(o)
     cdef PyObject *attributes = <PyObject *>node_link(n)[0]
     if attributes != NULL:
+        if n.flags & CUSTOM:
+            hook_abandon(<dict>attributes)
         node_link(n)[0] = NULL
         Py_DECREF(attributes)
     if n.flags & LATE:
@@ -266,10 +280,6 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 
 
 # ---- Value ---------------------------------------------------------------------------------------
-
-cdef inline dict attributes(object value):
-    return value.__dict__  # by way of `object`: Cython refuses it on the type that declares it
-
 
 cdef tuple node_children(Node *n):
     cdef Node *pair[2]
@@ -504,19 +514,28 @@ cdef class Value:
     @property
     def _backward(self):
         """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
+        cdef PyObject *hook = PyDict_GetItem(attributes(self), Hook) if self.node.flags & CUSTOM else NULL
         node_spell_out(&self.node)
-        return attributes(self).get("_backward") or self._propagate
+        return (<Hook>hook).function if hook != NULL else self._propagate
 
     @_backward.setter
     def _backward(self, function):
         if not callable(function):
             raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
-        attributes(self)["_backward"] = function
+        cdef Hook hook = Hook()
+        cdef dict held = attributes(self)
+        hook.function = function
+        if type(self) is Value:
+            hook.owner = <PyObject *>self
+            hook.held = <PyObject *>held
+        hook_abandon(held)
+        held[Hook] = hook
         node_turn_irregular(&self.node, CUSTOM)
 
     @_backward.deleter
     def _backward(self):
-        attributes(self).pop("_backward", None)
+        hook_abandon(attributes(self))
+        attributes(self).pop(Hook, None)
 
     def _propagate(self):
         if not node_propagate(&self.node):
@@ -528,7 +547,7 @@ cdef class Value:
     def __reduce__(self):
         # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
         kind = Value if type(self) is _UserOp else type(self)
-        kept = {k: v for k, v in attributes(self).items() if k not in ("_op", "_backward")}
+        kept = {k: v for k, v in attributes(self).items() if k not in ("_op", Hook)}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
 
     def __setstate__(self, state):
