@@ -15,7 +15,7 @@ NOTEBOOK_LOSSES = [0.8958441028683222, 1.7235905336972022, 0.7429006313851131, 0
 
 def test_the_demo_notebook_of_karpathy(ours):
     datasets = pytest.importorskip("sklearn.datasets")
-    np.random.seed(1337)  # noqa: NPY002 - the notebook's own draws
+    np.random.seed(1337)
     random.seed(1337)
     X, y = datasets.make_moons(n_samples=100, noise=0.1)
     y = y * 2 - 1
