@@ -12,7 +12,7 @@ from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_node
 from micrograd._hook cimport Hook
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, node_is_younger, result_new, slab_of, slot_give_back
+from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_give_back, slot_is_newest
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -21,10 +21,12 @@ cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 heap.value_type = VALUE
 
 
-cdef int node_adopt(Node *n, tuple parents, local) except -1:
-    """Make `parents` the parents of a leaf, through `local` gradients or, with None, through a user's Python code."""
+cdef bint node_adopt(Node *n, tuple parents, local) except -1:
+    """Make `parents` the parents of a node, through `local` gradients or, with None, through a user's Python code.
+    Is one of them irregular?"""
     cdef Py_ssize_t i, count = len(parents)
     cdef Block *block
+    cdef int flags = 0
     for parent in parents:
         if not isinstance(parent, Value):
             raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
@@ -40,26 +42,23 @@ cdef int node_adopt(Node *n, tuple parents, local) except -1:
     for i in range(count):
         block.parents[i] = &(<Value>parents[i]).node
         Py_INCREF(<PyObject *>parents[i])
-        n.flags |= block.parents[i].flags & IRREGULAR
+        flags |= block.parents[i].flags
         if local is not None:
             block.local[i] = local[i]
+    node_orphan(n)  # the Python code above may have given it other parents
     n.b.block = block
     n.a = NULL
     n.form = BLOCK
     n.flags &= ~END
-    return 0
+    return flags & IRREGULAR != 0
 
 
-cdef bint block_is_in_order(Node *n) noexcept:
-    """Does creation order hold between a node and the parents it was just given?"""
-    cdef Block *block = n.b.block
-    cdef Py_ssize_t i
-    if Py_TYPE(object_of(n)) != VALUE or slab_of(n).leaves or not n.flags & FRESH:
-        return False
-    for i in range(block.count):
-        if not block.parents[i].flags & (END | IRREGULAR) and node_is_younger(block.parents[i], n):
-            return False
-    return True
+cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
+    """__init__ has run. Until then a node counts as irregular, so that whatever is made of it meanwhile inherits that."""
+    if n.flags & FRESH:
+        n.flags &= ~FRESH
+        if not irregular and not n.flags & CUSTOM:
+            n.flags &= ~IRREGULAR
 
 
 cdef int node_spell_out(Node *n) except -1:
@@ -101,6 +100,16 @@ cdef Node *dying = NULL
 cdef bint releasing = False
 
 
+cdef inline void node_release(Node *n) noexcept:
+    """node_orphan(), short for a node that nobody will see again."""
+    if n.form == BLOCK or n.form == FUSED:
+        node_orphan(n)
+    elif n.form != LEAF:
+        Py_DECREF(object_of(n.a))
+        if n.form == BINARY:
+            Py_DECREF(object_of(n.b.node))
+
+
 cdef void hook_abandon(dict attributes) noexcept:
     cdef PyObject *hook = PyDict_GetItem(attributes, Hook)
     if hook != NULL:
@@ -122,16 +131,18 @@ cdef void value_dealloc(PyObject *o) noexcept:
         node_orphan(n)
         Py_TYPE(o).tp_free(o)
         return
-    node_link(n)[0] = dying
-    dying = n
     if releasing:
+        node_link(n)[0] = dying
+        dying = n
         return
     releasing = True
-    while dying != NULL:
-        n = dying
-        dying = node_link(n)[0]
-        node_orphan(n)
+    while True:
+        node_release(n)
         slot_give_back(n)
+        n = dying
+        if n == NULL:
+            break
+        dying = node_link(n)[0]
     releasing = False
 
 
@@ -246,7 +257,7 @@ cdef refuse_operands(int op, left, right):
     return NotImplemented
 
 
-cdef inline object value_binary(int op, PyObject *left, PyObject *right):
+cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     cdef Node *a = NULL
     cdef Node *b = NULL
     cdef Node *n
@@ -257,7 +268,7 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
         if kind_left == FAILED or kind_right == FAILED:
             return own(NULL)
         return refuse_operands(op, <object>left, <object>right)
-    r = op_rule(op).forward(x, y)
+    r = RULES[op].forward(x, y)
     if rule_failed(r):
         return own(NULL)
     if a == NULL:
@@ -277,6 +288,37 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
         Py_INCREF(left)
         Py_INCREF(right)
     return own(object_of(n))
+
+
+cdef inline object value_binary(int op, PyObject *left, PyObject *right):
+    """left op right. The cases that make up nearly all of a program are compiled for each op; the rest are shared."""
+    cdef Node *a
+    cdef Node *b
+    cdef Node *n
+    cdef double r
+    if Py_TYPE(left) == VALUE:
+        a = node_of(left)
+        if Py_TYPE(right) == VALUE:
+            b = node_of(right)
+            r = op_rule(op).forward(a.data, b.data)
+            if rule_failed(r):
+                return own(NULL)
+            n = result_new(op, BINARY, (a.flags | b.flags) & IRREGULAR, r)
+            n.a = a
+            n.b.node = b
+            Py_INCREF(left)
+            Py_INCREF(right)
+            return own(object_of(n))
+        if PyFloat_CheckExact(right):
+            r = op_rule(op).forward(a.data, PyFloat_AS_DOUBLE(right))
+            if rule_failed(r):
+                return own(NULL)
+            n = result_new(op, NUMBER_RIGHT, a.flags & IRREGULAR, r)
+            n.a = a
+            n.b.number = PyFloat_AS_DOUBLE(right)
+            Py_INCREF(left)
+            return own(object_of(n))
+    return value_binary_slow(op, left, right)
 
 
 # ---- Value ---------------------------------------------------------------------------------------
@@ -318,27 +360,27 @@ cdef class Value:
 
     def __init__(self, data, _children=(), _op="", label=None, *, children=(), _prev=(), local_grads=None):
         cdef Node *n = &self.node
+        cdef bint irregular = False
         cdef tuple parents = tuple(_children) or tuple(children) or tuple(_prev)
         if isinstance(_op, (tuple, list)):
             local_grads, _op = _op, ""
         if local_grads is not None and not parents and not local_grads:
             local_grads = None
+        if walking and not n.flags & FRESH and (parents or n.form != LEAF):
+            raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
         self.data = data
         n.grad = 0.0
-        if walking and (parents or n.form != LEAF):
-            raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
         node_orphan(n)
         if parents or local_grads:
-            node_adopt(n, parents, local_grads)
-            if not block_is_in_order(n):
-                node_turn_irregular(n, 0)
+            irregular = not (n.flags & FRESH and Py_TYPE(<PyObject *>self) == VALUE and slot_is_newest(n))
+            node_turn_irregular(n, 0)
+            if node_adopt(n, parents, local_grads):
+                irregular = True
+        node_settle(n, irregular)
         if _op:
             self._op = _op
         if label is not None:
             self.label = label
-        if type(self)._backward is not Value._backward:
-            node_turn_irregular(n, CUSTOM)
-        n.flags &= ~FRESH
 
     @property
     def data(self):
@@ -552,6 +594,7 @@ cdef class Value:
 
     def __setstate__(self, state):
         self.data, self.grad, kept = state
+        node_settle(&self.node, self.node.form != LEAF)
         attributes(self).update(kept)
 
 
@@ -566,6 +609,7 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
     cdef tuple positional
     cdef dict named
     cdef PyObject *o = NULL
+    cdef int custom = 0
     if kind == VALUE:
         positional = <tuple>args
         named = <dict>keywords if keywords != NULL else {}
@@ -577,10 +621,11 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
         else:
             kind = <PyTypeObject *>_UserOp
     if kind != VALUE:
+        custom = CUSTOM if (<object>kind)._backward is not Value._backward else 0
         o = kind.tp_alloc(kind, 0)
         if o == NULL:
             return NULL
-    node_of(o).flags |= FRESH | END
+    node_of(o).flags |= FRESH | IRREGULAR | END | custom
     return o
 
 
@@ -606,7 +651,7 @@ VALUE.tp_clear = value_clear
 
 # Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
-_UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
+cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
 # The op table, for tests and tools: {name of the method: (symbol, arity)}.
 OPS = {

@@ -7,8 +7,11 @@ cdef extern from *:
     """
     /* Hands a reference that is already counted to Cython; a NULL raises the exception that is set. */
     #define own(p) ((PyObject *)(p))
+    /* Py_SET_REFCNT leaves a count alone that looks immortal, and memory that was never an object may look so. */
+    #define set_first_reference(o) (*(Py_ssize_t *)(o) = 1)
     """
     object own(PyObject *p)
+    void set_first_reference(PyObject *o) nogil
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)
@@ -32,7 +35,6 @@ cdef extern from "Python.h":
     PyTypeObject PyType_Type
     PyTypeObject *Py_TYPE(PyObject *o) nogil
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
-    void Py_SET_REFCNT(PyObject *o, Py_ssize_t count) nogil
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)

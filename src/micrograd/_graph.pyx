@@ -4,7 +4,7 @@
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, own
 from micrograd._fused cimport fused_again, fused_first, fused_forget
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FRESH, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
                               SEEN, SORTED, WALKED, Block, Node, node_parents, object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
@@ -34,7 +34,7 @@ cdef void node_turn_irregular(Node *n, int why) noexcept:
     """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives,
     no backward pass trusts the flags."""
     global late_nodes
-    if not n.flags & (IRREGULAR | FRESH):
+    if not n.flags & IRREGULAR:
         n.flags |= LATE
         late_nodes += 1
     n.flags |= IRREGULAR | why
@@ -138,16 +138,19 @@ cdef int backward_ordered(Node *root) except -1:
     cdef Walk walk = Walk(slab_of(root), 1, 0)
     cdef Node *n = root
     cdef Py_ssize_t slabs = 0
+    cdef int walked = WALKED
     cdef bint sound = True
     root.flags |= PENDING
     walking = True
     while True:
         while walk.here:
             if n.flags & PENDING:
-                n.flags = (n.flags & ~PENDING) | WALKED
+                n.flags = (n.flags & ~PENDING) | walked
                 walk.here -= 1
                 if sound:
                     sound = node_step(n, &walk)
+                    if not sound:
+                        walked = 0
             n = <Node *>(<char *>n - SLOT_SIZE)
         if walk.elsewhere == 0:
             break
@@ -204,6 +207,7 @@ cdef int graph_sort(Node *root, Stack *order) except -1:
     cdef Node **parents
     cdef Node *n
     cdef Py_ssize_t i
+    cdef bint failed = True
     try:
         stack_push(&todo, root)
         while todo.count:
@@ -214,20 +218,20 @@ cdef int graph_sort(Node *root, Stack *order) except -1:
                     if not parents[i].flags & SEEN:
                         stack_push(&todo, parents[i])
             else:
-                todo.count -= 1
                 if not n.flags & SORTED:
                     stack_push(order, n)
                     n.flags |= SORTED
                     Py_INCREF(object_of(n))
-    except MemoryError:
-        stack_release(order)
-        raise
+                todo.count -= 1
+        failed = False
     finally:
         for i in range(todo.count):
             todo.items[i].flags &= ~(SEEN | SORTED)
         for i in range(order.count):
             order.items[i].flags &= ~(SEEN | SORTED)
         free(todo.items)
+        if failed:
+            stack_release(order)
     return 0
 
 

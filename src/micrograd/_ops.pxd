@@ -52,7 +52,7 @@ cdef inline double edge_result(PyObject *result) noexcept with gil:
     """The double of a Python float, which is consumed; NaN where an exception left none."""
     cdef double r = PyFloat_AsDouble(result) if result != NULL else NAN
     Py_XDECREF(result)
-    return r
+    return r if PyErr_Occurred() == NULL else NAN
 
 
 cdef inline double power_edge(double a, double b) noexcept with gil:

@@ -4,7 +4,7 @@
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
-from micrograd._cpython cimport Py_SET_REFCNT, Py_SET_TYPE, PyErr_NoMemory, PyTypeObject
+from micrograd._cpython cimport Py_SET_TYPE, PyErr_NoMemory, PyTypeObject, set_first_reference
 from micrograd._node cimport END, LEAF, Node, node_link, node_of, object_of
 
 
@@ -20,7 +20,6 @@ cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest
     Node *free           # leaf slabs: freed slots, linked through their __dict__ field
     Node *top            # backward walk: the highest marked node
     Py_ssize_t pending   # backward walk: marked nodes not handled yet
-    unsigned long long serial  # counts slabs as they are opened: the order of creation between slabs
     int used             # slots ever handed out
     int freed            # slots given back
     bint leaves          # holds leaves, in any order; else results of ops, in order of creation
@@ -30,7 +29,6 @@ cdef struct Heap:
     Slab *roomy               # leaf slabs with room
     Slab *reserve             # empty slabs, linked through `older`
     int reserved              # how many
-    unsigned long long opened # slabs so far
     PyTypeObject *value_type  # of every object in a slab: Value, which _core tells when it is imported
 
 cdef Heap heap
@@ -45,15 +43,13 @@ cdef inline Slab *slab_of(Node *n) noexcept nogil:
     return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
 
 
-cdef inline bint node_is_younger(Node *a, Node *b) noexcept nogil:
-    """Of results of ops: was `a` made after `b`?"""
-    cdef Slab *x = slab_of(a)
-    cdef Slab *y = slab_of(b)
-    return a > b if x == y else x.serial > y.serial
-
-
 cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
+
+
+cdef inline bint slot_is_newest(Node *n) noexcept nogil:
+    """Is this the last slot handed out to the result of an op, so that creation order holds of all that it may be given?"""
+    return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
 
 
 cdef inline Node *slot_take_ordered() noexcept nogil:
@@ -68,7 +64,7 @@ cdef inline Node *slot_take_ordered() noexcept nogil:
 
 
 cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
-    Py_SET_REFCNT(object_of(n), 1)
+    set_first_reference(object_of(n))
     Py_SET_TYPE(object_of(n), heap.value_type)
     n.data = data
     n.grad = 0.0

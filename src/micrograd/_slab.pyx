@@ -55,8 +55,6 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
             return NULL
     memset(slab, 0, sizeof(Slab))
     slab.leaves = leaves
-    heap.opened += 1
-    slab.serial = heap.opened
     slab_link(slab, &heap.roomy if leaves else &heap.newest)
     return slab
 
