@@ -1,5 +1,5 @@
 """A second engine to check the first against: plain Python floats, parents in a tuple, one closure a gradient term.
-It also bounds what the order of summation may change: `scale` is the sum of |terms|, `sure` whether inf and NaN are fixed."""
+It bounds what the order of summation may change: `scale` is the sum of |terms|, `sure` that inf and NaN are fixed."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Value:
         return self._unary(-self.data, lambda _a, _r: -1.0)
 
     def __abs__(self):
-        return self._unary(abs(self.data), lambda a, _r: a if a == 0 or a != a else math.copysign(1.0, a))  # noqa: PLR0124
+        return self._unary(abs(self.data), lambda a, _r: a if a == 0 or a != a else math.copysign(1.0, a))
 
     def abs(self):
         return abs(self)
