@@ -198,7 +198,7 @@ def test_oracle_and_engine_agree(program):
 @pytest.mark.parametrize("make", [lambda x: x / 3e-208, lambda x: x * 0.0 / 1e-200, lambda x: 0.0 ** (x * 0.5)])
 @pytest.mark.parametrize("passes", [0, 1])
 def test_looking_at_a_graph_raises_nothing_and_changes_nothing(make, passes):
-    """Whoever draws a graph asks for the children, which makes nodes of fused numbers; their grads are nobody's concern."""
+    """Whoever draws a graph asks for the children, which makes nodes of fused numbers."""
     x = Value(1.0)
     y = make(x)
     for _ in range(passes):
