@@ -1,0 +1,509 @@
+"""Size, memory, signals, threads and death, each check in a process of its own.
+A check is a piece of source; what it prints is only for a reader of `pytest -s`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and limits the address space")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+PREAMBLE = """
+import gc, os, resource, signal, sys, threading, time, weakref
+from itertools import repeat
+from micrograd import Value
+
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def chain(x, count):
+    for _ in repeat(None, count):
+        x += 1.0
+    return x
+
+def user_op(x, keep=None):
+    out = Value(x.data, (x,), "op")
+    def step(keep=keep):
+        x.grad += out.grad
+    out._backward = step
+    return out
+
+class Sentinel:
+    pass
+
+def still_works():
+    a, b = Value(2.0), Value(-3.0)
+    c = (a * b + a**2).tanh() / b
+    c.zero_grad()
+    c.backward()
+    t = -0.9640275800758169
+    assert abs(c.data - t / -3) < 1e-15, c.data
+    assert abs(a.grad - (1 - t * t) * (-3 + 4) / -3) < 1e-14, a.grad
+    assert abs(b.grad - ((1 - t * t) * 2 / -3 - t / 9)) < 1e-14, b.grad
+"""
+
+
+@pytest.fixture
+def check(isolated):
+    def run(source, **options):
+        print(isolated(PREAMBLE + textwrap.dedent(source), **options))
+
+    return run
+
+
+def test_importing_does_not_import_numpy(isolated):
+    isolated("import sys, micrograd; micrograd.Value(1.0); assert 'numpy' not in sys.modules")
+
+
+# ---- Size ------------------------------------------------------------------------------------------------------------
+
+
+@linux
+@pytest.mark.parametrize("where", ["main thread", "128 KB thread"])
+def test_a_chain_of_ten_million(check, where):
+    check(
+        f"""
+        def work():
+            x = Value(1.0)
+            y = chain(x, 10**7)
+            assert y.data == 10**7 + 1
+            y.backward()
+            assert x.grad == 1.0
+            y.zero_grad()
+            assert x.grad == 0.0
+            print("RSS", rss() // 2**20, "MB")
+            del y
+            still_works()
+            done.append(True)
+
+        done = []
+        if {where!r} == "main thread":
+            work()
+        else:
+            threading.stack_size(131072)
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert done
+        """
+    )
+
+
+@linux
+def test_a_node_is_64_bytes(check):
+    check(
+        """
+        x = Value(1.0)
+        assert sys.getsizeof(x) == sys.getsizeof(x + x) == 64
+        before = rss()
+        y = chain(x, 10**6)
+        used = (rss() - before) / 10**6
+        print(used, "bytes a node")
+        assert used <= 66, f"{used} bytes a node"
+        """
+    )
+
+
+@linux
+def test_a_leaf_is_64_bytes(check):
+    check(
+        """
+        leaves = [None] * 10**6
+        before = rss()
+        for i in range(10**6):
+            leaves[i] = Value(1.0)
+        used = (rss() - before) / 10**6
+        print(used, "bytes a leaf")
+        assert used <= 66, f"{used} bytes a leaf"
+        """
+    )
+
+
+# ---- Memory comes back -----------------------------------------------------------------------------------------------
+
+
+@linux
+@pytest.mark.parametrize("rounds", [1, 5])
+def test_freed_graphs_return_their_memory(check, rounds):
+    """All but the reserve of 16 MB."""
+    check(
+        f"""
+        x = Value(1.0)
+        before = rss()
+        for _ in range({rounds}):
+            chain(x, 10**6)
+        left = (rss() - before) / 2**20
+        print(left, "MB left")
+        assert left < 20, f"{{left}} MB left of {{10**6 * 64 // 2**20}} MB"
+        """
+    )
+
+
+@linux
+def test_memory_is_flat_over_training_steps(check):
+    check(
+        """
+        gc.disable()
+        w = [Value(0.1 * i - 0.35) for i in range(8)]
+
+        def step(i):
+            x = [Value(0.1 * (i % 7)), 0.5, -0.25, 1.0]
+            hidden = (x[0] * w[0] + x[1] * w[1] + w[2]).tanh()
+            out = (hidden * w[3] + x[2] * w[4] - w[5] / 3).relu() + (w[6] ** 2 + 1.0).log() * w[7]
+            loss = (out - 1.0) ** 2
+            for p in w:
+                p.grad = 0.0
+            loss.backward()
+            for p in w:
+                p.data -= 0.01 * p.grad
+
+        for i in range(5_000):
+            step(i)
+        before = rss()
+        for i in range(100_000):
+            step(i)
+        grown = rss() - before
+        assert grown < 2**20, f"{grown} bytes more"
+        """
+    )
+
+
+@linux
+def test_closures_of_user_ops_are_collected(check):
+    check(
+        """
+        def round():
+            sentinel = Sentinel()
+            x = Value(1.0)
+            outs = [user_op(x, sentinel) for _ in range(10**5)]
+            outs[0].backward()
+            assert x.grad == 1.0
+            return weakref.ref(sentinel)
+
+        sizes = []
+        for _ in range(4):
+            alive = round()
+            gc.collect()
+            assert alive() is None
+            sizes.append(rss())
+        assert sizes[-1] - sizes[1] < 2**20, sizes
+        """
+    )
+
+
+@linux
+def test_a_chain_of_user_ops_is_collected_at_once(check):
+    check(
+        """
+        sentinel = Sentinel()
+        alive = weakref.ref(sentinel)
+        y = Value(1.0)
+        for _ in range(100):
+            y = user_op(y, sentinel)
+        del y, sentinel
+        gc.collect()
+        assert alive() is None
+        """
+    )
+
+
+@linux
+def test_user_ops_between_plain_ones_are_collected_at_once(check):
+    check(
+        """
+        sentinel = Sentinel()
+        alive = weakref.ref(sentinel)
+        y = Value(1.0)
+        for _ in range(100):
+            y = user_op(y, sentinel) + 1.0
+        del y, sentinel
+        collections = 0
+        while alive() is not None and collections < 200:
+            gc.collect()
+            collections += 1
+        assert collections == 1, f"{collections} collections"
+        """
+    )
+
+
+def test_a_closure_assigned_to_a_plain_node_is_collected(check):
+    check(
+        """
+        def make():
+            sentinel = Sentinel()
+            x = Value(2.0)
+            y = x * x
+            y._backward = lambda: (y, sentinel)
+            return weakref.ref(sentinel)
+
+        alive = make()
+        gc.collect()
+        assert alive() is None
+        """
+    )
+
+
+@linux
+@pytest.mark.parametrize(
+    "link",
+    [
+        "y = Sub(1.0, (y,), (1.0,))",
+        "y = Sub(1.0, (y,))",
+        "y = Sub(1.0, (y,), (1.0,)) + 1.0",
+        "y = user_op(y)",
+        "y = user_op(y) + 1.0",
+        "y = Value(1.0, (y, y), (1.0, 1.0))",
+        "z = Value(1.0); z.before = y; y = z",
+        "z = y + 1.0; z.before = [y]; y = z",
+        "z = Sub(1.0); z.before = y; y = z",
+    ],
+)
+@pytest.mark.parametrize("where", ["main thread", "128 KB thread"])
+def test_deep_chains_of_any_kind_free(check, link, where):
+    check(
+        f"""
+        class Sub(Value):
+            pass
+
+        def work():
+            y = Value(1.0)
+            for _ in range(10**5):
+                {link}
+            y.backward()
+            y.zero_grad()
+            del y
+            gc.collect()
+            gc.collect()
+            still_works()
+            done.append(True)
+
+        done = []
+        if {where!r} == "main thread":
+            work()
+        else:
+            threading.stack_size(131072)
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert done
+        gc.disable()
+        os._exit(0)
+        """
+    )
+
+
+# ---- Out of memory ---------------------------------------------------------------------------------------------------
+
+LIMIT = """
+def limited(megabytes, work):
+    size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (size + int(megabytes * 2**20), resource.RLIM_INFINITY))
+    try:
+        work()
+    except MemoryError:
+        return True
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return False
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    "work",
+    [
+        "lambda: chain(x, 10**7)",
+        "lambda: [Value(1.0) for _ in range(10**7)]",
+        "lambda: [user_op(x) for _ in range(10**7)]",
+        "lambda: [Value(1.0, (x, x), (1.0, 1.0)) for _ in range(10**7)]",
+    ],
+)
+def test_out_of_memory_while_building(check, work):
+    check(
+        LIMIT
+        + f"""
+x = Value(1.0)
+for megabytes in (40, 41.3, 80):
+    assert limited(megabytes, {work})
+    gc.collect()
+    still_works()
+y = chain(x, 10**5)
+y.backward()
+assert x.grad == 1.0
+"""
+    )
+
+
+@linux
+@pytest.mark.parametrize("method", ["backward", "zero_grad"])
+def test_out_of_memory_in_a_walk(check, method):
+    """The general walk keeps lists: at each size they may grow to, it fails cleanly, and the next one is right."""
+    check(
+        LIMIT
+        + f"""
+x = Value(1.0)
+level = [user_op(x) for _ in range(2**16)]
+while len(level) > 1:
+    level = [a + b for a, b in zip(level[::2], level[1::2])]
+wide = level.pop()
+deep = chain(user_op(x), 3 * 10**5)
+for graph, grad in (wide, 2.0**16), (deep, 1.0):
+    failed = 0
+    for half_megabytes in range(1, 40):
+        failed += limited(half_megabytes / 2, graph.{method})
+    print(failed, "of 39 failed")
+    graph.zero_grad()
+    graph.backward()
+    assert x.grad == grad, x.grad
+    still_works()
+"""
+    )
+
+
+# ---- Signals ---------------------------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("walk", ["ordered", "general"])
+def test_ctrl_c_in_backward(check, walk):
+    """A child of fork sends it, 20 ms into the pass. The contract is 100 ms; a busy machine gets as much again."""
+    check(
+        f"""
+        x = Value(1.0)
+        y = chain(user_op(x) if {walk!r} == "general" else x, 10**7)
+        start, sent = os.pipe(), os.pipe()
+        if os.fork() == 0:
+            os.read(start[0], 1)
+            time.sleep(0.02)
+            os.write(sent[1], repr(time.monotonic()).encode())
+            os.kill(os.getppid(), signal.SIGINT)
+            os._exit(0)
+        os.write(start[1], b".")
+        try:
+            y.backward()
+            caught = None
+        except KeyboardInterrupt:
+            caught = time.monotonic()
+        assert caught, "it ran to its end"
+        assert x.grad == 0.0, "it was at its end"
+        late = caught - float(os.read(sent[0], 100))
+        print(late * 1000, "ms")
+        still_works()
+        y.zero_grad()
+        y.backward()
+        assert x.grad == 1.0
+        assert late < 0.2, f"after {{late * 1000:.0f}} ms"
+        """
+    )
+
+
+HANDLER = """
+calls = []
+
+def handle(signum, frame):
+    calls.append(walking)
+    work()
+
+def sweep():
+    global walking
+    x = Value(1.0)
+    y = chain(x, 10**6)
+    for _ in range(200):
+        x.grad = 0.0
+        y.zero_grad()
+        walking = True
+        y.backward()
+        walking = False
+        assert x.grad == 1.0, x.grad
+        if sum(calls) > 20:
+            break
+    assert any(calls), "no signal came in a walk"
+
+walking = False
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+try:
+    sweep()
+finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    "work",
+    [
+        "still_works()",
+        "x = Value(3.0); z = chain(x, 5000); z.backward(); assert x.grad == 1.0",
+        "x = Value(3.0); z = user_op(x) * 2.0; z.backward(); assert x.grad == 2.0",
+        "x = Value(3.0); z = Value(1.0, (x, x), (1.0, 2.0)); z.backward(); assert x.grad == 3.0",
+        "class Sub(Value): pass\n    x = Sub(3.0); z = x * x; z.backward(); assert x.grad == 6.0",
+        "gc.collect(); made = [Value(1.0) + 1.0 for _ in range(5000)]; del made",
+    ],
+)
+def test_a_signal_handler_may_use_the_engine(check, work):
+    check(f"def work():\n    {work}\n{HANDLER}\nstill_works()")
+
+
+@posix
+def test_an_exception_in_a_signal_handler_ends_the_walk(check):
+    check(
+        """
+        def handle(signum, frame):
+            raise LookupError
+
+        signal.signal(signal.SIGALRM, handle)
+        x = Value(1.0)
+        y = chain(x, 3 * 10**6)
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        try:
+            y.backward()
+        except LookupError:
+            pass
+        else:
+            raise AssertionError
+        y.zero_grad()
+        y.backward()
+        assert x.grad == 1.0
+        still_works()
+        """
+    )
+
+
+# ---- Threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_threads_on_graphs_of_their_own(check):
+    check(
+        """
+        sys.setswitchinterval(1e-5)
+        wrong = []
+
+        def work(seed):
+            for i in range(100):
+                x = Value(float(seed))
+                y = x
+                for j in range(300):
+                    y = y * 0.5 + x if j % 7 else user_op(y)
+                y.backward()
+                first = x.grad
+                x.grad = 0.0
+                y.zero_grad()
+                y.backward()
+                if x.grad != first or expected.setdefault(None, first) != first:
+                    wrong.append((seed, i, x.grad, first))
+
+        expected = {}
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong, wrong[:3]
+        gc.collect()
+        still_works()
+        """
+    )

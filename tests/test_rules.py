@@ -1,0 +1,349 @@
+"""Every row of the op table: forward against Python, derivatives against PyTorch, mpmath and central differences.
+The rows are read from the table; what Python and mpmath have under another name, or not at all, stands below."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+import random
+import struct
+import sys
+
+import mpmath
+import oracle
+import pytest
+
+from micrograd._core import OPS, Value
+
+EPS = sys.float_info.epsilon
+ORDINARY = [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.25, 19.0, 1e-3, 1e-9, 40.0, 300.0]
+ORDINARY += [-x for x in ORDINARY]
+SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2e-308, -2.2e-308, 1e-308, 1e308, -1e308]
+SPECIAL += [1.0, -1.0, 0.5, 2.0, -3.0, 709.0, 710.0, -745.0, -746.0, 1e-200, 1e200, 1e16]
+
+IN_PYTHON = {
+    "__truediv__": lambda a, b: a * b**-1,
+    "__pow__": oracle.power,
+    "abs": abs,
+    "relu": lambda x: 0.0 if x < 0 else x,
+    "sigmoid": oracle.sigmoid,
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
+}
+IN_MPMATH = {
+    "abs": mpmath.fabs,
+    "relu": lambda x: max(x, mpmath.mpf(0)),
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+}
+
+
+def method(name):
+    """The op as a function of Values or tensors."""
+    return getattr(operator, name, None) if name.startswith("__") else operator.methodcaller(name)
+
+
+def in_python(name):
+    found = IN_PYTHON.get(name) or getattr(operator, name, None) or getattr(math, name, None)
+    assert found, f"IN_PYTHON has no {name}"
+    return found
+
+
+def in_mpmath(name):
+    found = IN_MPMATH.get(name) or getattr(operator if name.startswith("__") else mpmath, name, None)
+    assert found, f"IN_MPMATH has no {name}"
+    return found
+
+
+def in_torch(name):
+    torch = pytest.importorskip("torch")
+    if name == "softplus":  # linear above its threshold, at 20 if not told
+        return functools.partial(torch.nn.functional.softplus, threshold=40)
+    return getattr(torch.Tensor, name, None) or getattr(torch, name, None) or getattr(torch.nn.functional, name)
+
+
+def attempt(function, *args):
+    """The result and None, or None and the type of the exception."""
+    try:
+        return function(*args), None
+    except (ArithmeticError, ValueError) as error:
+        return None, type(error)
+
+
+def gradients(name, args):
+    """The result and the gradient of each argument; raises what the engine raises."""
+    leaves = [Value(x) for x in args]
+    out = method(name)(*leaves)
+    out.backward()
+    return out.data, [leaf.grad for leaf in leaves]
+
+
+def bits(x):
+    return "nan" if math.isnan(x) else struct.pack("d", x)
+
+
+def points(values, arity, seed):
+    """The values, or their pairs, and 200 random ones."""
+    draw = random.Random(seed)
+    drawn = [draw.choice([1, -1]) * math.exp(draw.uniform(-7, 4)) for _ in range(200 * arity)]
+    return [*itertools.product(values, repeat=arity), *zip(*[iter(drawn)] * arity)]
+
+
+def close(name, args, ours, exact):
+    """8 roundings of the result, or of the 1 that tanh and sigmoid subtract from; for a power also of the exponent."""
+    unsure = 8.0
+    if name == "__pow__":
+        unsure += max(abs(args[1]), 1.0) * abs(math.log(abs(args[0])))
+    return ours == exact or abs(ours - exact) <= unsure * EPS * max(abs(exact), 1.0)
+
+
+@pytest.fixture(params=sorted(OPS.items()), ids=lambda row: row[0].strip("_"))
+def row(request):
+    name, (_symbol, arity) = request.param
+    return name, arity
+
+
+def test_the_oracle_has_every_row():
+    assert [name for name in OPS if not hasattr(oracle.Value, name)] == []
+
+
+# ---- Forward ---------------------------------------------------------------------------------------------------------
+
+
+def test_forward_is_pythons_to_the_bit(row):
+    name, arity = row
+    for args in points(ORDINARY + SPECIAL, arity, 1):
+        ours, error = attempt(lambda args=args: method(name)(*map(Value, args)).data)
+        theirs, expected = attempt(in_python(name), *args)
+        assert error == expected, args
+        assert error or bits(ours) == bits(theirs), (args, ours, theirs)
+
+
+def test_forward_of_numbers_is_that_of_values(row):
+    name, arity = row
+    if arity == 1:
+        return
+    for args in points(ORDINARY + SPECIAL, 2, 2):
+        a, b = args
+        both, error = attempt(lambda args=args: method(name)(*map(Value, args)))
+        for operands in ((Value(a), b), (a, Value(b))):
+            one, error_one = attempt(method(name), *operands)
+            assert error_one == error, args
+            assert error or bits(one.data) == bits(both.data), args
+
+
+def test_division_and_tanh_keep_the_roundings_of_pow():
+    """In 50,000 draws pow(x, -1) and 1 / x differ some 40 times, and 1 - pow(t, 2) and 1 - t * t some 10 times."""
+    draw = random.Random(3)
+    for _ in range(50_000):
+        a, b = draw.uniform(-2, 2), draw.uniform(0.5, 2)
+        x, y = Value(a), Value(b)
+        out = x / y
+        assert out.data == a * b**-1
+        out.backward()
+        assert x.grad == b**-1
+        x = Value(20 * a)
+        x.tanh().backward()
+        assert x.grad == 1 - math.tanh(20 * a) ** 2
+
+
+# ---- Derivatives -----------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_mpmaths(row):
+    name, arity = row
+    exact = in_mpmath(name)
+    for args in points(ORDINARY, arity, 4):
+        result, error = attempt(gradients, name, args)
+        with mpmath.workdps(40):
+            value = exact(*map(mpmath.mpf, args))
+            if error:
+                assert error is OverflowError or not isinstance(value, mpmath.mpf), args
+                continue
+            data, grads = result
+            assert abs(data - value) <= 4 * EPS * max(abs(value), sys.float_info.min / EPS), (args, data)
+            for i, ours in enumerate(grads):
+                if math.isnan(ours):
+                    assert (name, i) == ("__pow__", 1), args
+                    assert args[0] < 0
+                    continue
+                order = tuple(int(j == i) for j in range(arity))
+                slope = mpmath.diff(exact, args, order) if arity > 1 else mpmath.diff(exact, args[0])
+                if not (math.isinf(ours) and abs(slope) > sys.float_info.max):
+                    assert close(name, args, ours, slope), (args, i, slope)
+
+
+def test_gradients_are_central_differences(row):
+    name, arity = row
+    for args in points(ORDINARY, arity, 5):
+        result, error = attempt(gradients, name, args)
+        if error or not all(map(math.isfinite, result[1])):
+            continue
+        for i, ours in enumerate(result[1]):
+            step = EPS ** (1 / 3) * abs(args[i])
+            ends = [tuple(x + sign * step * (i == j) for j, x in enumerate(args)) for sign in (1, -1)]
+            (up, error_up), (down, error_down) = (attempt(lambda a=a: method(name)(*map(Value, a)).data) for a in ends)
+            if error_up or error_down:
+                continue
+            difference = (up - down) / (ends[0][i] - ends[1][i])
+            noise = EPS * abs(result[0]) / step
+            bend = max(1.0, abs(args[0]), abs(args[-1]), math.log(abs(args[0])) ** 2) ** 3
+            assert abs(ours - difference) <= 8 * noise + 1e-9 * bend * max(abs(ours), abs(result[0]), 1.0), (args, i)
+
+
+def test_gradients_are_pytorchs(row):
+    torch = pytest.importorskip("torch")
+    name, arity = row
+    theirs = in_torch(name)
+    for args in points(ORDINARY, arity, 6):
+        result, error = attempt(gradients, name, args)
+        tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in args]
+        out = theirs(*tensors)
+        out.backward()
+        if error:
+            theirs_too = [out.item(), *(tensor.grad.item() for tensor in tensors)]
+            assert error is OverflowError or not all(map(math.isfinite, theirs_too)), args
+            continue
+        for ours, tensor in zip(result[1], tensors):
+            exact = tensor.grad.item()
+            assert math.isnan(ours) == math.isnan(exact), args
+            assert math.isnan(ours) or close(name, args, ours, exact), (args, ours, exact)
+
+
+# ---- Edges -----------------------------------------------------------------------------------------------------------
+
+
+def test_special_values_are_the_oracles(row):
+    """Data, gradients and exceptions where IEEE 754 and Python's `float` and `math` have something to say."""
+    name, arity = row
+    for args in itertools.product(SPECIAL, repeat=arity):
+        leaves, twins = [Value(x) for x in args], [oracle.Value(x) for x in args]
+        (out, error), (twin, expected) = attempt(method(name), *leaves), attempt(method(name), *twins)
+        assert error == expected, args
+        if error:
+            continue
+        assert bits(out.data) == bits(twin.data), args
+        errors = twin.backward()
+        _, error = attempt(out.backward)
+        assert error in errors if errors else error is None, args
+        for leaf, twin_leaf in zip(leaves, twins):
+            assert errors or bits(leaf.grad) == bits(twin_leaf.grad), (args, leaf.grad, twin_leaf.grad)
+
+
+# PyTorch has 1 and 0. The reference's relu multiplies by (out > 0).
+AT_NAN = {"relu": 0.0, "abs": math.nan}
+
+
+def test_special_values_are_pytorchs(row):
+    """Of one argument; with two, PyTorch has rules of its own. Where Python raises, PyTorch has inf or NaN."""
+    torch = pytest.importorskip("torch")
+    name, arity = row
+    for x in SPECIAL if arity == 1 else []:
+        result, error = attempt(gradients, name, (x,))
+        tensor = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        out = in_torch(name)(tensor)
+        out.backward()
+        theirs = AT_NAN.get(name, tensor.grad.item()) if math.isnan(x) else tensor.grad.item()
+        if error:
+            assert not math.isfinite(out.item()) or not math.isfinite(theirs), x
+            continue
+        ours = result[1][0]
+        assert math.isnan(ours) == math.isnan(theirs), x
+        assert math.isnan(ours) or close(name, (x,), ours, theirs), (x, ours, theirs)
+
+
+FORWARD_RAISES = [
+    ("log", (0.0,), ValueError),
+    ("log", (-0.0,), ValueError),
+    ("log", (-1.0,), ValueError),
+    ("log", (-math.inf,), ValueError),
+    ("sqrt", (-1.0,), ValueError),
+    ("sqrt", (-5e-324,), ValueError),
+    ("sin", (math.inf,), ValueError),
+    ("cos", (-math.inf,), ValueError),
+    ("exp", (710.0,), OverflowError),
+    ("__pow__", (1e200, 2.0), OverflowError),
+    ("__pow__", (0.0, -1.0), ZeroDivisionError),
+    ("__pow__", (-0.0, -0.5), ZeroDivisionError),
+    ("__pow__", (-8.0, 0.5), ValueError),
+    ("__truediv__", (1.0, 0.0), ZeroDivisionError),
+    ("__truediv__", (math.nan, -0.0), ZeroDivisionError),
+    ("__truediv__", (1.0, 5e-324), OverflowError),
+]
+BACKWARD_RAISES = [
+    ("sqrt", (0.0,), ZeroDivisionError),
+    ("sqrt", (-0.0,), ZeroDivisionError),
+    ("__pow__", (0.0, 0.0), ZeroDivisionError),
+    ("__pow__", (0.0, 0.5), ZeroDivisionError),
+    ("__pow__", (5e-324, 0.0), OverflowError),
+    ("__truediv__", (1.0, 1e-200), OverflowError),
+]
+NO_RAISE = [
+    ("exp", (math.inf,), math.inf, [math.inf]),
+    ("exp", (-math.inf,), 0.0, [0.0]),
+    ("exp", (-746.0,), 0.0, [0.0]),
+    ("log", (math.inf,), math.inf, [0.0]),
+    ("log", (5e-324,), math.log(5e-324), [math.inf]),
+    ("sqrt", (math.inf,), math.inf, [0.0]),
+    ("sqrt", (-0.0,), -0.0, None),
+    ("relu", (-0.0,), -0.0, [0.0]),
+    ("relu", (math.nan,), math.nan, [0.0]),
+    ("abs", (-0.0,), 0.0, [0.0]),
+    ("__pow__", (math.nan, 0.0), 1.0, None),
+    ("__pow__", (0.0, 2.0), 0.0, [0.0, 0.0]),
+    ("__pow__", (-2.0, 3.0), -8.0, [12.0, math.nan]),
+    ("__mul__", (1e308, 10.0), math.inf, [10.0, 1e308]),
+    ("sigmoid", (-1e308,), 0.0, [0.0]),
+    ("softplus", (1e308,), 1e308, [1.0]),
+    ("softplus", (-math.inf,), 0.0, [0.0]),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "error"), FORWARD_RAISES)
+def test_forward_raises(name, args, error):
+    with pytest.raises(error) as python:
+        in_python(name)(*args)
+    with pytest.raises(error) as raised:
+        method(name)(*map(Value, args))
+    assert raised.type is python.type is error
+    if args[1:] != (0.5,):
+        assert str(raised.value) == str(python.value)
+
+
+@pytest.mark.parametrize(("name", "args", "error"), BACKWARD_RAISES)
+def test_backward_raises(name, args, error):
+    leaves = [Value(x) for x in args]
+    out = method(name)(*leaves)
+    above = out * 2.0
+    with pytest.raises(error):
+        above.backward()
+    assert (above.grad, out.grad) == (1.0, 2.0)
+    above.zero_grad()
+    assert out.grad == leaves[0].grad == 0.0
+
+
+@pytest.mark.parametrize(("name", "args", "data", "grads"), NO_RAISE)
+def test_edges_pass(name, args, data, grads):
+    leaves = [Value(x) for x in args]
+    out = method(name)(*leaves)
+    assert bits(out.data) == bits(data)
+    if grads:
+        out.backward()
+        assert [bits(leaf.grad) for leaf in leaves] == [bits(g) for g in grads]
+
+
+@pytest.mark.parametrize("number", [False, True])
+@pytest.mark.parametrize("base", [-2.0, -0.5, -5e-324, -math.inf, math.nan])
+def test_the_gradient_of_the_exponent_is_nan_for_a_negative_base(base, number):
+    w = Value(2.0)
+    ((base if number else Value(base)) ** w).backward()
+    assert math.isnan(w.grad)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("number", [False, True])
+def test_the_gradient_of_the_exponent_is_0_at_base_0(zero, number):
+    w = Value(3.0)
+    ((zero if number else Value(zero)) ** w).backward()
+    assert w.grad == 0.0
