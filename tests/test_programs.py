@@ -178,9 +178,9 @@ class Both:
             assert twin.agrees(mine.grad), f"{mine.grad!r} is not {twin.grad!r} within {twin.tolerance!r}"
 
     def close(self):
-        """Take the cycles apart: a plain Value whose `_backward` holds itself is not the collector's."""
+        """Take the cycles apart, so that thousands of programs leave the collector nothing to do."""
         for mine in self.customized:
-            mine._backward = None
+            del mine._backward
 
 
 @profile

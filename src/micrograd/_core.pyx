@@ -8,8 +8,8 @@ from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, node_turn_irregular,
-                               walking)
-from micrograd._hook cimport Hook
+                               refused, walking)
+from micrograd._hook cimport Hook, references
 from micrograd._node cimport *
 from micrograd._ops cimport *
 from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_give_back, slot_is_newest
@@ -71,14 +71,13 @@ cdef int node_spell_out(Node *n) except -1:
     if (n.form != NUMBER_RIGHT or n.op == POW) and n.form != NUMBER_LEFT:
         return 0
     leaf = leaf_new(n.b.number)
+    leaf.flags |= SHOWN
     if n.flags & WALKED:
         if n.form == NUMBER_RIGHT:
             leaf.grad = rule.d_right(n.a.data, n.b.number, n.data, n.grad)
         else:
             leaf.grad = rule.d_left(n.b.number, n.a.data, n.data, n.grad)
-        if rule_failed(leaf.grad):
-            Py_DECREF(object_of(leaf))
-            return -1
+        refused(&leaf.grad, leaf)
     if n.form == NUMBER_LEFT:
         n.b.node = n.a
         n.a = leaf
@@ -95,6 +94,9 @@ cdef inline dict attributes(object value):
 # ---- Death ---------------------------------------------------------------------------------------
 # A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
 # after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
+
+cdef enum:
+    TRAVERSE_DEPTH = 100  # of plain Values that the collector looks through
 
 cdef Node *dying = NULL
 cdef bint releasing = False
@@ -148,9 +150,11 @@ cdef void value_dealloc(PyObject *o) noexcept:
 
 # Subclasses are tracked by the cyclic collector, and these are what it calls; plain Values are not.
 
-cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
-    cdef Node *n = node_of(o)
+cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, int depth) noexcept:
+    """Visit what the node holds; in a plain parent's stead, where none but the node and its function hold it, what the
+    parent holds."""
     cdef PyObject *attributes = <PyObject *>node_link(n)[0]
+    cdef PyObject *o
     cdef Node *pair[2]
     cdef Node **parents
     cdef Py_ssize_t i
@@ -158,8 +162,20 @@ cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     for i in range(node_parents(n, pair, &parents)):
         if stop:
             break
-        stop = visit(object_of(parents[i]), arg)
+        o = object_of(parents[i])
+        if depth and Py_TYPE(o) == VALUE and Py_REFCNT(o) == 1 + references(o, function, 0):
+            stop = node_traverse(parents[i], function, visit, arg, depth - 1)
+        else:
+            stop = visit(o, arg)
     return stop
+
+
+cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    cdef Node *n = node_of(o)
+    cdef PyObject *hook = NULL
+    if n.flags & CUSTOM and node_link(n)[0] != NULL:
+        hook = PyDict_GetItem(<dict>node_link(n)[0], Hook)
+    return node_traverse(n, <PyObject *>(<Hook>hook).function if hook != NULL else NULL, visit, arg, TRAVERSE_DEPTH)
 
 
 cdef int value_clear(PyObject *o) noexcept:

@@ -36,6 +36,7 @@ cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(PyObject *o) nogil
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
+    Py_ssize_t Py_REFCNT(PyObject *o)
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)
@@ -60,4 +61,5 @@ cdef extern from "Python.h":
     PyObject *PyExc_ValueError
     PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
     PyObject *PyErr_NoMemory()
+    void PyErr_Clear()
     int PyErr_CheckSignals()

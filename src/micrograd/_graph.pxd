@@ -12,3 +12,4 @@ cdef void node_turn_irregular(Node *n, int why) noexcept
 cdef int graph_backward(Node *root) except -1
 cdef int graph_zero_grad(Node *root) except -1
 cdef bint node_propagate(Node *n) noexcept
+cdef bint refused(double *sent, Node *receiver) noexcept

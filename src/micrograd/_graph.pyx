@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # Backward: the ordered walk over slabs, the general path for graphs it cannot order, and the step both take at a node.
 
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
-from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, own
+from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, own
 from micrograd._fused cimport fused_again, fused_first, fused_forget
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
-                              SEEN, SORTED, WALKED, Block, Node, node_parents, object_of)
+                              SEEN, SHOWN, SORTED, WALKED, Block, Node, node_parents, object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
 
@@ -61,6 +62,16 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
             slab.top = n
 
 
+cdef inline bint refused(double *sent, Node *receiver) noexcept:
+    """Did the rule raise? For a number, whose grad nobody would have asked for but for looking, that makes NaN instead."""
+    if not rule_failed(sent[0]):
+        return False
+    if not receiver.flags & SHOWN:
+        return True
+    PyErr_Clear()
+    return False
+
+
 cdef inline bint node_step(Node *n, Walk *walk) noexcept:
     """Add to the parents' grads what the node's grad sends them, and mark the parents if there is a walk. False with an
     exception set where a rule has nothing to send: what was added before stays."""
@@ -84,11 +95,11 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
             b.grad += x * g
         else:
             sent = rule.d_left(x, y, n.data, g)
-            if rule_failed(sent):
+            if refused(&sent, a):
                 return False
             a.grad += sent
             sent = rule.d_right(x, y, n.data, g)
-            if rule_failed(sent):
+            if refused(&sent, b):
                 return False
             b.grad += sent
         if walk != NULL:
@@ -200,35 +211,60 @@ cdef void stack_release(Stack *order) noexcept:
     free(order.items)
 
 
+cdef inline bint first_visit(Node *n, int mark, set nested) except -1:
+    """Mark the node; False where it is marked. A sort within a sort keeps its marks in a set."""
+    if nested is not None:
+        key = <uintptr_t>n + (mark == SORTED)
+        if key in nested:
+            return False
+        nested.add(key)
+        return True
+    if n.flags & mark:
+        return False
+    n.flags |= mark
+    return True
+
+
+cdef bint sorting = False
+
+
 cdef int graph_sort(Node *root, Stack *order) except -1:
     """Push the nodes of the graph, parents first, with a reference to each."""
+    global sorting, walking
     cdef Stack todo = Stack(NULL, 0, 0)
     cdef Node *pair[2]
     cdef Node **parents
     cdef Node *n
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, steps = 0
     cdef bint failed = True
+    cdef bint was_walking = walking
+    cdef set nested = set() if sorting else None  # a signal handler, called from the sort
+    sorting = walking = True
     try:
         stack_push(&todo, root)
         while todo.count:
             n = todo.items[todo.count - 1]
-            if not n.flags & SEEN:
-                n.flags |= SEEN
+            if first_visit(n, SEEN, nested):
                 for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
-                    if not parents[i].flags & SEEN:
+                    if nested is not None or not parents[i].flags & SEEN:
                         stack_push(&todo, parents[i])
             else:
-                if not n.flags & SORTED:
+                if first_visit(n, SORTED, nested):
                     stack_push(order, n)
-                    n.flags |= SORTED
                     Py_INCREF(object_of(n))
                 todo.count -= 1
+            steps += 1
+            if steps % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+                own(NULL)
         failed = False
     finally:
-        for i in range(todo.count):
-            todo.items[i].flags &= ~(SEEN | SORTED)
-        for i in range(order.count):
-            order.items[i].flags &= ~(SEEN | SORTED)
+        walking = was_walking
+        if nested is None:
+            sorting = False
+            for i in range(todo.count):
+                todo.items[i].flags &= ~(SEEN | SORTED)
+            for i in range(order.count):
+                order.items[i].flags &= ~(SEEN | SORTED)
         free(todo.items)
         if failed:
             stack_release(order)

@@ -3,6 +3,9 @@
 from cpython.object cimport PyObject
 
 
+cdef Py_ssize_t references(PyObject *owner, PyObject *o, int depth) noexcept
+
+
 cdef class Hook:
     cdef object function     # the user's `_backward`
     cdef PyObject *owner     # the plain Value whose attributes hold this, not counted; NULL for other kinds, and once dead

@@ -8,10 +8,9 @@
 # the hook presents the reference to the __dict__ as its own, and the collector sees the cycle closed.
 
 from cpython.object cimport PyObject
-from micrograd._cpython cimport PyTypeObject, visitproc
+from micrograd._cpython cimport Py_REFCNT, PyTypeObject, visitproc
 
 cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *o)
     bint PyFunction_Check(PyObject *o)
     PyObject *PyFunction_GET_CLOSURE(PyObject *o)
     PyObject *PyFunction_GET_DEFAULTS(PyObject *o)

@@ -26,6 +26,7 @@ cdef enum Flag:
     SEEN = 128     # depth-first collection: reached
     SORTED = 256   # depth-first collection: in the order
     END = 512      # a leaf: a walk has nothing to do here
+    SHOWN = 1024   # a number that got a node because somebody looked
 
 cdef struct Block:
     Py_ssize_t count   # parents

@@ -12,11 +12,21 @@
 # thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
 
 from cpython.object cimport PyObject
-from libc.math cimport (NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p, pow as c_pow,
-                        sin as c_sin, sqrt as c_sqrt, tanh as c_tanh)
+from libc.math cimport (NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p, sin as c_sin,
+                        sqrt as c_sqrt, tanh as c_tanh)
 from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
                                  PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
                                  PyNumber_TrueDivide, PyObject_CallMethod)
+
+
+cdef extern from *:
+    """
+    #include <math.h>
+    /* pow by a pointer that the compiler must read: it would turn a power of 2 or -1 into a product or a quotient, which
+       round otherwise than pow does. */
+    static double (*volatile c_pow)(double, double) = pow;
+    """
+    double c_pow(double a, double b) nogil
 
 
 cdef enum Op:
@@ -165,7 +175,7 @@ cdef inline double tanh(double a, double b) noexcept nogil:
 
 # pow, not r * r: near saturation 1 - r**2 cancels, and the two differ there in far more than the last bit.
 cdef inline double tanh_left(double a, double b, double r, double g) noexcept nogil:
-    return (1.0 - c_pow(r, 2.0)) * g
+    return (1.0 - power(r, 2.0)) * g
 
 
 cdef inline double exp(double a, double b) noexcept nogil:

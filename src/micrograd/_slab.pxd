@@ -11,15 +11,16 @@ from micrograd._node cimport END, LEAF, Node, node_link, node_of, object_of
 cdef enum:
     SLOT_SIZE = 64
     SLAB_SIZE = 65536
-    # Of 1,024: one for the header, one left to the C library, whose own header then fits between two aligned slabs.
-    SLAB_SLOTS = 1022
+    SLAB_SLOTS = 1023    # one more is the header
 
 cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest are slots
-    Slab *older          # neighbours in order of creation, or in the list of leaf slabs with room
+    Slab *older          # neighbours in order of creation, in the list of leaf slabs with room, or in the reserve
     Slab *newer
     Node *free           # leaf slabs: freed slots, linked through their __dict__ field
     Node *top            # backward walk: the highest marked node
     Py_ssize_t pending   # backward walk: marked nodes not handled yet
+    Slab *arena          # the first slab of the 2 MB it was mapped with
+    int taken            # in the first slab of an arena: how many of its slabs are not in the reserve
     int used             # slots ever handed out
     int freed            # slots given back
     bint leaves          # holds leaves, in any order; else results of ops, in order of creation
@@ -27,7 +28,7 @@ cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest
 cdef struct Heap:
     Slab *newest              # op slabs, newest first
     Slab *roomy               # leaf slabs with room
-    Slab *reserve             # empty slabs, linked through `older`
+    Slab *reserve             # empty slabs
     int reserved              # how many
     PyTypeObject *value_type  # of every object in a slab: Value, which _core tells when it is imported
 
