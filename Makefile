@@ -25,7 +25,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
 	PATH="$(BIN):$$PATH" cython-lint src/micrograd
 
 .venv/installed: $(SOURCES) | headers

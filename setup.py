@@ -21,4 +21,11 @@ extensions = [
     Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags)
     for name in ("_core", "_fused", "_graph", "_hook", "_slab")
 ]
-setup(ext_modules=cythonize(extensions, include_path=["src"]))
+directives = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "autotestdict": False,
+}
+setup(ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives))

@@ -11,8 +11,12 @@
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from micrograd._core import Value
+
+if TYPE_CHECKING:
+    from micrograd.mlp import MLP, Layer, Neuron
 
 __all__ = ["MLP", "Layer", "Neuron", "Value"]
 

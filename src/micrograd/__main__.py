@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Iterable
 
-from micrograd import MLP
+from micrograd import MLP, Value
 
 SAMPLES = [[-2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
 TARGETS = [1.0, -1.0, -1.0, 1.0]
@@ -41,7 +41,8 @@ def _progress(steps: Iterable[int]) -> Iterable[int]:
             from tqdm import tqdm
         except ImportError:
             return steps
-        return tqdm(steps, unit="step", leave=False)
+        bar: Iterable[int] = tqdm(steps, unit="step", leave=False)
+        return bar
     return steps
 
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = max(1, options.steps // 10)
     for step in _progress(range(1, options.steps + 1)):
         predictions = [model(x) for x in SAMPLES]
-        loss = sum((p - t) ** 2 for p, t in zip(predictions, TARGETS))
+        loss = sum(((p - t) ** 2 for p, t in zip(predictions, TARGETS)), Value(0.0))
         model.zero_grad()
         loss.backward()
         for p in parameters:

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import SupportsFloat, SupportsIndex
 
+from typing_extensions import disjoint_base
+
 # What stands for a number: int, float, bool, NumPy scalars, Fraction, Decimal.
 _Number = SupportsFloat | SupportsIndex
 
 OPS: dict[str, tuple[str, int]]
 
+@disjoint_base
 class Value:
     __array_priority__: float
     label: str

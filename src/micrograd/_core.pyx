@@ -1,4 +1,3 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, autotestdict=False
 # Value: the Python type that is a node, its operators, birth and death. Rules: _ops.pxd; backward: _graph.pyx.
 
 cimport cython
@@ -54,7 +53,7 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
 
 
 cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
-    """__init__ has run. Until then a node counts as irregular, so that whatever is made of it meanwhile inherits that."""
+    """__init__ has run. Until then a node counts as irregular, so that what is made of it meanwhile inherits that."""
     if n.flags & FRESH:
         n.flags &= ~FRESH
         if not irregular and not n.flags & CUSTOM:
@@ -62,8 +61,8 @@ cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
 
 
 cdef int node_spell_out(Node *n) except -1:
-    """Make of a node what the reference would have, for whoever walks the graph: a fused sum becomes small nodes, and an
-    op's number gets a node of its own. Not an exponent: that is part of the op, as in `**2`."""
+    """Make of a node what the reference would have, for whoever walks the graph: a fused sum becomes small nodes, and
+    an op's number gets a node of its own. Not an exponent: that is part of the op, as in `**2`."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *leaf
     if n.form == FUSED:
@@ -470,7 +469,7 @@ cdef class Value:
         return value_binary(DIV, <PyObject *>left, <PyObject *>right)
 
     def __pow__(left, right, modulus):
-        """left**right. Raises ZeroDivisionError, OverflowError as floats do, and ValueError where the result is complex."""
+        """left**right. Raises ZeroDivisionError and OverflowError as floats do, ValueError for a complex result."""
         return value_binary(POW, <PyObject *>left, <PyObject *>right) if modulus is None else NotImplemented
 
     def __neg__(self):

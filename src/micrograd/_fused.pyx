@@ -1,4 +1,3 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
 # Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -86,7 +85,8 @@ cdef void fused_forget(Node *n) noexcept:
 
 # ---- Taking apart --------------------------------------------------------------------------------
 
-cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags, double grad) except NULL:
+cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags,
+                      double grad) except NULL:
     cdef Node *n = result_new(op, form, flags, data)
     n.grad = grad
     n.a = a
@@ -194,7 +194,7 @@ cdef bint inputs_read(list x, Inputs *inputs) except -1:
                 inputs_free(inputs)
                 return False
             inputs.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(x[i], "an input")
-    except:  # noqa: E722
+    except Exception:
         inputs_free(inputs)
         raise
     return True

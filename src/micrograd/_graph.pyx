@@ -1,4 +1,3 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # Backward: the ordered walk over slabs, the general path for graphs it cannot order, and the step both take at a node.
 
 from libc.stdint cimport uintptr_t
@@ -73,8 +72,8 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
             slab.top = n
 
 
-cdef inline bint refused(double *sent, Node *receiver) noexcept:
-    """Did the rule raise? For a number, whose grad nobody would have asked for but for looking, that makes NaN instead."""
+cdef bint refused(double *sent, Node *receiver) noexcept:
+    """Did the rule raise? For a number that has a grad only because somebody looked, that makes NaN instead."""
     if not rule_failed(sent[0]):
         return False
     if not receiver.flags & SHOWN:

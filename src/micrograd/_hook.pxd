@@ -8,5 +8,5 @@ cdef Py_ssize_t references(PyObject *owner, PyObject *o, int depth) noexcept
 
 cdef class Hook:
     cdef object function     # the user's `_backward`
-    cdef PyObject *owner     # the plain Value whose attributes hold this, not counted; NULL for other kinds, and once dead
+    cdef PyObject *owner     # the plain Value it belongs to, not counted; NULL for other kinds, and once dead
     cdef PyObject *held      # its attributes, a dict, not counted

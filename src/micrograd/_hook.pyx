@@ -1,11 +1,10 @@
-# cython: language_level=3
 # A user's `_backward` nearly always closes over the Value it is assigned to, a reference cycle:
 #
 #     Value -> its __dict__ -> Hook -> function -> cell -> Value
 #
-# Plain Values are not tracked by the cyclic collector, which would take the reference to the __dict__ for one from outside.
-# The hook answers for its owner: once every reference to the Value comes from the function, and nobody else holds that,
-# the hook presents the reference to the __dict__ as its own, and the collector sees the cycle closed.
+# Plain Values are not tracked by the cyclic collector, which would take the reference to the __dict__ for one from
+# outside. The hook answers for its owner: once every reference to the Value comes from the function, and nobody else
+# holds that, the hook presents the reference to the __dict__ as its own, and the collector sees the cycle closed.
 
 from cpython.object cimport PyObject
 from micrograd._cpython cimport Py_REFCNT, PyTypeObject, visitproc

@@ -22,8 +22,8 @@ from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurr
 cdef extern from *:
     """
     #include <math.h>
-    /* pow by a pointer that the compiler must read: it would turn a power of 2 or -1 into a product or a quotient, which
-       round otherwise than pow does. */
+    /* pow by a pointer that the compiler must read: it would turn a power of 2 or -1 into a product or a quotient,
+       which round otherwise than pow does. */
     static double (*volatile c_pow)(double, double) = pow;
     """
     double c_pow(double a, double b) nogil

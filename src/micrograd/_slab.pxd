@@ -49,7 +49,7 @@ cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
 
 
 cdef inline bint slot_is_newest(Node *n) noexcept nogil:
-    """Is this the last slot handed out to the result of an op, so that creation order holds of all that it may be given?"""
+    """Is this the last slot handed out to the result of an op, so that whatever else there is was made before it?"""
     return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
 
 

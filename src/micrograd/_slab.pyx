@@ -1,10 +1,9 @@
-# cython: language_level=3
 # Slabs: opening, closing, taking and giving back slots. The reasons are in _slab.pxd.
 
 cdef extern from *:
     """
-    /* Arenas straight from the system, so that what is given back leaves the process. On huge pages where there are any:
-       a graph of millions of nodes is walked through without missing the TLB. */
+    /* Arenas straight from the system, so that what is given back leaves the process. On huge pages where there are
+       any: a graph of millions of nodes is walked through without missing the TLB. */
     #if defined(_WIN32)
       #include <windows.h>
       static void *arena_map(size_t bytes) {  /* aligned to 64 KB, always */
@@ -106,7 +105,7 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
 
 
 cdef void slab_close(Slab *slab) noexcept nogil:
-    """Take an empty slab out of its list into the reserve, and an empty arena that the reserve can spare to the system."""
+    """Take an empty slab out of its list into the reserve, and an empty arena that is to spare back to the system."""
     cdef Slab *arena = slab.arena
     slab_unlink(slab, &heap.roomy if slab.leaves else &heap.newest)
     slab_link(slab, &heap.reserve)

@@ -15,9 +15,7 @@ from micrograd._fused import layer_outputs, sample
 
 __all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
 
-# What a network takes as one input, and gives: a Value where it has one output, else a list of them.
 Scalar = Union[Value, float]
-Output = Union[Value, list[Value]]
 
 
 class IncompatibleKeys(NamedTuple):
@@ -184,7 +182,7 @@ class Layer(Module):
         _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
-    def __call__(self, x: Iterable[Scalar] | Scalar) -> Output:
+    def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
         out = layer_outputs(self.neurons, sample(x), Neuron.__call__)
         return out[0] if len(out) == 1 else out
 
@@ -227,7 +225,7 @@ class MLP(Module):
             self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last)) for i in range(last + 1)
         ]
 
-    def __call__(self, x: Iterable[Scalar] | Scalar) -> Output:
+    def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
         first, *rest = self.layers
         out = first(x)
         for layer in rest:
