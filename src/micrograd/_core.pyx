@@ -201,6 +201,9 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
     """A number that is not exactly a float: what has __float__ or __index__ and no length, which arrays have."""
     cdef PyTypeObject *kind = Py_TYPE(o)
     cdef bint integer
+    if PyFloat_Check(o):  # of a subclass, as NumPy's float64 is
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return FLOAT
     if PyLong_Check(o):
         x[0] = PyLong_AsDouble(o)
         integer = True
@@ -286,6 +289,10 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     r = RULES[op].forward(x, y)
     if rule_failed(r):
         return own(NULL)
+    if a == NULL and (op == ADD or op == MUL):  # as the reference does: 2 * v is v * 2
+        a, b = b, a
+        y = x
+        left = right
     if a == NULL:
         n = result_new(op, NUMBER_LEFT, b.flags & IRREGULAR, r)
         n.a = b
@@ -556,6 +563,8 @@ cdef class Value:
         cdef Node *n = &self.node
         cdef double[2] d
         node_spell_out(n)
+        if n.form == BLOCK and n.op:
+            return tuple([RULES[n.op].d_left(v.data, 0.0, n.data, 1.0) for v in node_children(n)])
         if n.form == BLOCK:
             return () if n.b.block.local == NULL else tuple([n.b.block.local[i] for i in range(n.b.block.count)])
         if n.form == LEAF:
@@ -668,8 +677,8 @@ VALUE.tp_clear = value_clear
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
-# The op table, for tests and tools: {name of the method: (symbol, arity)}.
+# The rows of the op table that are methods of Value, for tests and tools: {name: (symbol, arity)}.
 OPS = {
     RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
-    for op in range(OP_COUNT) if op != NO_OP
+    for op in range(OP_COUNT) if RULES[op].arity != MANY
 }

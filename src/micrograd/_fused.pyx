@@ -2,13 +2,14 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from libc.math cimport INFINITY, exp, isfinite, log1p
 from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
                                  PyType_IsSubtype, own)
 from micrograd._core cimport Value, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
-from micrograd._node cimport (BINARY, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Fused, Node, node_of,
-                              node_orphan, object_of)
-from micrograd._ops cimport ADD, MUL, OP_COUNT, rule_failed
+from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused, Node,
+                              node_of, node_orphan, object_of)
+from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, rule_failed
 from micrograd._slab cimport heap, result_new
 
 from collections.abc import Iterable
@@ -160,7 +161,7 @@ cdef int fused_split(Node *n) except -1:
 # ---- Making --------------------------------------------------------------------------------------
 
 cdef struct Inputs:    # a sample, read once for all the neurons of a layer
-    Py_ssize_t count
+    Py_ssize_t count   # 0 where there is nothing to fuse
     Node **nodes       # borrowed; NULL where they are numbers
     double *numbers    # NULL where they are nodes
 
@@ -169,8 +170,8 @@ cdef inline bint is_value(PyObject *o) noexcept:
     return Py_TYPE(o) == heap.value_type or PyType_IsSubtype(Py_TYPE(o), heap.value_type)
 
 
-cdef bint inputs_read(list x, Inputs *inputs) except -1:
-    """False for a mixture of Values and numbers, which has no fused form."""
+cdef int inputs_read(list x, Inputs *inputs) except -1:
+    """Read a sample. Of a mixture of Values and numbers, which has no fused form, `inputs` comes back empty."""
     cdef Py_ssize_t i
     cdef PyObject *o
     inputs.count = len(x)
@@ -184,37 +185,36 @@ cdef bint inputs_read(list x, Inputs *inputs) except -1:
             o = PyList_GET_ITEM(<PyObject *>x, i)
             if not is_value(o):
                 inputs_free(inputs)
-                return False
+                return 0
             inputs.nodes[i] = node_of(o)
-        return True
+        return 0
     try:
         for i in range(inputs.count):
             o = PyList_GET_ITEM(<PyObject *>x, i)
             if is_value(o):
                 inputs_free(inputs)
-                return False
+                return 0
             inputs.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(x[i], "an input")
     except Exception:
         inputs_free(inputs)
         raise
-    return True
+    return 0
 
 
 cdef void inputs_free(Inputs *inputs) noexcept:
     PyMem_Free(inputs.nodes)
     PyMem_Free(inputs.numbers)
+    inputs.count = 0
     inputs.nodes = NULL
     inputs.numbers = NULL
 
 
 cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except NULL:
-    """bias + the sum of weights times inputs, of which there are as many; summed in that order."""
+    """bias + the sum of weights times inputs, of which there are as many, all Values; summed in that order."""
     cdef Py_ssize_t i, count = inputs.count
-    cdef Py_ssize_t row = 1 + count if inputs.nodes == NULL else 1 + 2 * count
     cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + 2 * count * sizeof(double))
     cdef Node **w
     cdef Node *n
-    cdef PyObject *o
     cdef double total = bias.data if bias != NULL else 0.0
     cdef int flags = bias.flags if bias != NULL else 0
     if fused == NULL:
@@ -224,18 +224,18 @@ cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except NULL:
     fused.passes = 0
     fused.stale = NULL
     fused.row[0] = bias
+    if bias != NULL:
+        Py_INCREF(object_of(bias))
     w = &fused.row[1]
     for i in range(count):
-        o = PyList_GET_ITEM(<PyObject *>weights, i)
-        if not is_value(o):
-            PyMem_Free(fused)
-            raise TypeError(f"a weight must be a Value, not {type(<object>o).__name__!r}")
-        w[i] = node_of(o)
+        w[i] = node_of(PyList_GET_ITEM(<PyObject *>weights, i))
         flags |= w[i].flags
+        Py_INCREF(object_of(w[i]))
     if inputs.nodes != NULL:
         for i in range(count):
             w[count + i] = inputs.nodes[i]
             flags |= inputs.nodes[i].flags
+            Py_INCREF(object_of(inputs.nodes[i]))
             total += w[i].data * inputs.nodes[i].data
     else:
         fused.numbers = <double *>(w + count)
@@ -245,17 +245,27 @@ cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except NULL:
     try:
         n = result_new(ADD, FUSED, flags & IRREGULAR, total)
     except MemoryError:
+        for i in range(0 if bias != NULL else 1, 1 + (count if inputs.nodes == NULL else 2 * count)):
+            Py_DECREF(object_of(fused.row[i]))
         PyMem_Free(fused)
         raise
     n.a = NULL
     n.b.fused = fused
-    for i in range(0 if bias != NULL else 1, row):
-        Py_INCREF(object_of(fused.row[i]))
     return n
 
 
-cdef object activated(Node *n, int op):
-    """The op of one argument on a node that nobody else holds yet; the reference to it is taken over."""
+cdef bint are_values(object items) noexcept:
+    cdef Py_ssize_t i
+    if not isinstance(items, list):
+        return False
+    for i in range(PyList_GET_SIZE(<PyObject *>items)):
+        if not is_value(PyList_GET_ITEM(<PyObject *>items, i)):
+            return False
+    return True
+
+
+cdef object unary(int op, Node *n):
+    """The op on a node, the reference to which is taken over."""
     cdef double r = RULES[op].forward(n.data, 0.0)
     cdef Node *out
     if rule_failed(r):
@@ -272,12 +282,15 @@ cdef object activated(Node *n, int op):
 
 
 cdef int op_of_method(str name) except -1:
+    """The op of one argument that a method of Value computes; 0 for another method."""
     cdef int op
     for op in range(1, <int>OP_COUNT):
         if RULES[op].arity == 1 and RULES[op].name == name.encode():
             return op
     return 0
 
+
+# ---- Sums of products ----------------------------------------------------------------------------
 
 def sample(x):
     """One sample as a list of numbers and Values; a lone one is a sample of one."""
@@ -291,6 +304,35 @@ def sample(x):
     return list(x) if isinstance(x, Iterable) else [x]
 
 
+cdef object sum_of_products(object weights, list x, Inputs *inputs, object bias):
+    """bias + weights[0] x[0] + ..., fused where the weights are Values and `inputs` has read the x."""
+    cdef Node *start = NULL
+    if len(weights) != len(x):
+        raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
+    if isinstance(bias, Value):
+        start = &(<Value>bias).node
+    if inputs.count and are_values(weights) and (start != NULL or bias is None):
+        return own(object_of(fused_new(<list>weights, inputs, start)))
+    total = 0.0 if bias is None else bias
+    for w, xi in zip(weights, x):
+        total = total + w * xi
+    return total
+
+
+def weighted_sums(rows, list x, biases):
+    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each.
+
+    `biases` holds Values, numbers or None. Raises ValueError where a row is not as long as `x`.
+    """
+    cdef Inputs inputs
+    x = list(x)  # a copy: Python code that runs meanwhile may change the other
+    inputs_read(x, &inputs)
+    try:
+        return [sum_of_products(row, x, &inputs, bias) for row, bias in zip(rows, biases)]
+    finally:
+        inputs_free(&inputs)
+
+
 def layer_outputs(list neurons, list x, plain_call):
     """[neuron(x) for neuron in neurons], a fused sum and an activation each.
 
@@ -299,24 +341,86 @@ def layer_outputs(list neurons, list x, plain_call):
     cdef Inputs inputs
     cdef list outputs = []
     cdef int op = 0
-    cdef Node *total
-    cdef bint plain = False
     kind = None
-    if not inputs_read(x, &inputs):
-        return [neuron(x) for neuron in neurons]
+    x = list(x)
+    inputs_read(x, &inputs)
     try:
         for neuron in neurons:
             if type(neuron) is not kind:
                 kind = type(neuron)
-                plain = kind.__call__ is plain_call
-                op = op_of_method(kind.activation) if plain else 0
-            weights, bias = neuron.w, neuron.b
-            if not (plain and op and isinstance(weights, list) and isinstance(bias, Value)
-                    and len(weights) == inputs.count):
+                op = op_of_method(kind.activation) if kind.__call__ is plain_call else 0
+            if not op or not inputs.count:
                 outputs.append(neuron(x))
                 continue
-            total = fused_new(<list>weights, &inputs, &(<Value>bias).node)
-            outputs.append(activated(total, op) if neuron.nonlin else own(object_of(total)))
+            weights = neuron.w
+            if len(weights) != inputs.count or not are_values(weights):
+                outputs.append(neuron(x))
+                continue
+            total = sum_of_products(weights, x, &inputs, neuron.b)
+            if neuron.nonlin:
+                Py_INCREF(<PyObject *>total)
+                total = unary(op, &(<Value?>total).node)
+            outputs.append(total)
     finally:
         inputs_free(&inputs)
     return outputs
+
+
+# ---- Ops of many arguments -----------------------------------------------------------------------
+
+cdef object many(int op, double data, list values):
+    """A node for the result of an op of many Values."""
+    cdef Py_ssize_t i, count = len(values)
+    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
+    cdef Node *n
+    cdef int flags = 0
+    if block == NULL:
+        raise MemoryError
+    block.count = count
+    block.local = NULL
+    for i in range(count):
+        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
+        flags |= block.parents[i].flags
+    try:
+        n = result_new(op, BLOCK, flags & IRREGULAR, data)
+    except MemoryError:
+        PyMem_Free(block)
+        raise
+    for i in range(count):
+        Py_INCREF(object_of(block.parents[i]))
+    n.a = NULL
+    n.b.block = block
+    return own(object_of(n))
+
+
+def as_values(items, str what):
+    """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
+    return [item if isinstance(item, Value) else Value(to_double(item, what)) for item in sample(items)]
+
+
+def sum_values(list values):
+    """The sum of Values, added one by one from 0.0, as one node."""
+    cdef double total = 0.0
+    for value in values:
+        total += (<Value?>value).node.data
+    return many(SUM, total, values)
+
+
+def logsumexp_values(list values):
+    """log(sum(exp(x) for x in values)) as one node, with the highest taken out first: nothing overflows, and where that
+    one outweighs the rest, log1p keeps what they add."""
+    cdef double x, highest = -INFINITY, rest = 0.0
+    cdef Py_ssize_t i, top = 0
+    for i in range(len(values)):
+        x = (<Value?>values[i]).node.data
+        if x > highest or x != x:
+            highest = x
+            top = i
+        if x != x:
+            break
+    if isfinite(highest):
+        for i in range(len(values)):
+            if i != top:
+                rest += exp((<Value>values[i]).node.data - highest)
+        highest += log1p(rest)
+    return many(LOGSUMEXP, highest, values)

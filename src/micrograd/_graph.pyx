@@ -120,6 +120,8 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
         for i in range(block.count):
             if block.local != NULL:
                 block.parents[i].grad += block.local[i] * g
+            elif n.op:
+                block.parents[i].grad += rule.d_left(block.parents[i].data, 0.0, n.data, g)
             if walk != NULL:
                 walk_mark(walk, block.parents[i])
     elif n.form == FUSED:

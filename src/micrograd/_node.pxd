@@ -12,7 +12,7 @@ cdef enum Form:    # how `a` and `b` of a node are to be read
     BINARY         # a op b
     NUMBER_RIGHT   # a op number
     NUMBER_LEFT    # number op a
-    BLOCK          # parents in a block, with or without local gradients
+    BLOCK          # parents in a block: of an op of many arguments, or of a user's op with or without local gradients
     FUSED          # a bias and a sum of products, in a block of their own
 
 cdef enum Flag:
@@ -30,7 +30,7 @@ cdef enum Flag:
 
 cdef struct Block:
     Py_ssize_t count   # parents
-    double *local      # d(node)/d(parent) of each, in the same allocation; NULL when the op is a user's Python code
+    double *local      # a user's d(node)/d(parent), in the same allocation; NULL where an op's rule or Python code says
     Node *parents[1]   # `count` of them, a reference to each
 
 cdef struct Fused:     # bias + w[0] x[0] + w[1] x[1] + ... in this order, as one node

@@ -30,7 +30,11 @@ cdef extern from *:
 
 
 cdef enum Op:
-    NO_OP, ADD, SUB, MUL, DIV, POW, NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS, OP_COUNT
+    NO_OP, ADD, SUB, MUL, DIV, POW, NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS, SUM, LOGSUMEXP,
+    OP_COUNT
+
+cdef enum:
+    MANY = 0  # arity of an op of any number of arguments: d_left is for each of them, forward is where they are read
 
 
 cdef enum Shape:  # what is known of the partials; the backward walk calls only those of CURVED ops
@@ -45,7 +49,7 @@ ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogi
 cdef struct Rule:
     const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`
     const char *symbol  # what `_op` shows
-    int arity           # arguments: 1 or 2
+    int arity           # arguments: 1, 2 or MANY
     Shape shape
     Forward forward
     Partial d_left
@@ -238,6 +242,11 @@ cdef inline double softplus_left(double a, double b, double r, double g) noexcep
     return sigmoid(a, b) * g
 
 
+# softmax: the share of an argument in the sum, r being its logarithm.
+cdef inline double logsumexp_left(double a, double b, double r, double g) noexcept nogil:
+    return c_exp(a - r) * g
+
+
 # ---- The table -----------------------------------------------------------------------------------
 # With a constant `op`, as in a method of Value, the compiler folds the whole call to the row's forward, inlined.
 
@@ -259,4 +268,6 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == COS:      return Rule("cos",         "cos",      1, CURVED,  cos,      cos_left,        NULL)
     if op == ABS:      return Rule("abs",         "abs",      1, CURVED,  absolute, absolute_left,   NULL)
     if op == SOFTPLUS: return Rule("softplus",    "softplus", 1, CURVED,  softplus, softplus_left,   NULL)
+    if op == SUM:      return Rule("sum",         "sum",   MANY, LINEAR,  NULL,     pass_on,         NULL)
+    if op == LOGSUMEXP: return Rule("logsumexp",  "logsumexp", MANY, CURVED, NULL,  logsumexp_left,  NULL)
     return Rule("", "", 0, CURVED, NULL, NULL, NULL)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
-from micrograd._fused import layer_outputs, sample
+from micrograd._fused import layer_outputs, sample, weighted_sums
 
 __all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
 
@@ -150,7 +150,7 @@ class Neuron(Module):
         row = sample(x)
         if len(row) != len(self.w):
             raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(row)}")
-        total = sum((wi * xi for wi, xi in zip(self.w, row)), self.b)
+        total: Value = weighted_sums([self.w], row, [self.b])[0]
         if not self.nonlin:
             return total
         activated: Value = getattr(total, self.activation)()

@@ -1,0 +1,207 @@
+"""Functions over lists of Values: what networks are made of, each a node or a few.
+
+Inputs are lists, tuples or arrays of Values and numbers; what comes back is a Value or a list of Values. Nothing
+overflows that has a finite result: the highest logit is taken out before anything is exponentiated.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Union
+
+from micrograd._core import Value
+from micrograd._fused import as_values, logsumexp_values, sample, sum_values, weighted_sums
+
+__all__ = [
+    "cross_entropy",
+    "dot",
+    "hinge_loss",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mean",
+    "mse_loss",
+    "relu",
+    "softmax",
+    "sum",
+    "tanh",
+]
+
+Scalar = Union[Value, float]
+
+
+def _as_value(x: Any) -> Value:
+    return x if isinstance(x, Value) else Value(x)
+
+
+def _same_length(a: Sequence[Any], b: Sequence[Any], a_name: str, b_name: str) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} {a_name} for {len(b)} {b_name}")
+
+
+def _not_empty(values: list[Any], what: str) -> None:
+    if not values:
+        raise ValueError(f"{what} of no values")
+
+
+def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
+    """bias + ws[0] xs[0] + ws[1] xs[1] + … , added in this order; from 0.0 where there is no bias.
+
+    >>> dot([Value(2.0), Value(3.0)], [4.0, 5.0], bias=Value(1.0)).data
+    24.0
+
+    Raises ValueError naming both lengths where they differ.
+    """
+    return _as_value(weighted_sums([sample(ws)], sample(xs), [bias])[0])
+
+
+def linear(
+    x: Iterable[Scalar], weight: Iterable[Iterable[Scalar]], bias: Iterable[Scalar] | None = None
+) -> list[Value]:
+    """[bias[i] + Σ weight[i][j] x[j] for each row i]: `weight` is (out, in), `x` is (in,), `bias` is (out,).
+
+    >>> [y.data for y in linear([1.0, 2.0], [[Value(3.0), Value(4.0)], [Value(5.0), Value(6.0)]])]
+    [11.0, 17.0]
+
+    Raises ValueError naming both lengths where a row is not as long as x, or bias is not as long as weight.
+    """
+    rows = [sample(row) for row in weight]
+    biases = [None] * len(rows) if bias is None else sample(bias)
+    _same_length(biases, rows, "biases", "rows of weights")
+    return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
+
+
+def sum(xs: Iterable[Scalar]) -> Value:
+    """xs[0] + xs[1] + …, added in this order from 0.0, as one node.
+
+    >>> sum([Value(1.0), Value(2.0), 3.0]).data
+    6.0
+    """
+    return sum_values(as_values(xs, "a summand"))
+
+
+def mean(xs: Iterable[Scalar]) -> Value:
+    """The sum times 1 / n.
+
+    >>> mean([Value(1.0), Value(2.0)]).data
+    1.5
+
+    Raises ValueError where there is nothing to average.
+    """
+    values = as_values(xs, "a summand")
+    _not_empty(values, "the mean")
+    return sum_values(values) * (1.0 / len(values))
+
+
+def relu(xs: Iterable[Scalar]) -> list[Value]:
+    """[max(0, x) for x in xs].
+
+    >>> [y.data for y in relu([Value(-1.0), Value(2.0)])]
+    [0.0, 2.0]
+    """
+    return [x.relu() for x in as_values(xs, "an input")]
+
+
+def tanh(xs: Iterable[Scalar]) -> list[Value]:
+    """[tanh(x) for x in xs].
+
+    >>> [y.data for y in tanh([Value(0.0)])]
+    [0.0]
+    """
+    return [x.tanh() for x in as_values(xs, "an input")]
+
+
+def logsumexp(xs: Iterable[Scalar]) -> Value:
+    """log(Σ exp(x)), as one node, without overflow: m + log(Σ exp(x - m)) with m the highest x.
+
+    >>> logsumexp([Value(1000.0), Value(1000.0)]).data
+    1000.6931471805599
+
+    Raises ValueError where there are no values.
+    """
+    values = as_values(xs, "a logit")
+    _not_empty(values, "logsumexp")
+    return logsumexp_values(values)
+
+
+def softmax(logits: Iterable[Scalar]) -> list[Value]:
+    """[exp(x) / Σ exp(x') for x in logits], computed from x - m with m the highest logit; the sum is one node.
+
+    >>> [round(p.data, 4) for p in softmax([Value(1000.0), Value(1001.0)])]
+    [0.2689, 0.7311]
+
+    Raises ValueError where there are no logits.
+    """
+    values = as_values(logits, "a logit")
+    _not_empty(values, "softmax")
+    highest = max(x.data for x in values)
+    exps = [(x - highest).exp() for x in values]
+    scale = sum_values(exps) ** -1.0
+    return [e * scale for e in exps]
+
+
+def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
+    """[x - logsumexp(logits) for x in logits], computed from x - m with m the highest logit.
+
+    >>> [round(p.data, 4) for p in log_softmax([Value(0.0), Value(1.0)])]
+    [-1.3133, -0.3133]
+
+    Raises ValueError where there are no logits.
+    """
+    values = as_values(logits, "a logit")
+    _not_empty(values, "log_softmax")
+    highest = max(x.data for x in values)
+    shifted = [x - highest for x in values]
+    total = logsumexp_values(shifted)
+    return [x - total for x in shifted]
+
+
+def cross_entropy(logits: Iterable[Scalar], target: int | Iterable[float]) -> Value:
+    """-log softmax(logits)[target], or -Σ target[i] log softmax(logits)[i] where `target` is a list of probabilities.
+
+    >>> cross_entropy([Value(0.0), Value(0.0)], 1).data
+    0.6931471805599453
+
+    Computed from the differences to the target's logit, which keeps small losses of large logits exact.
+    Raises IndexError where there is no such logit, ValueError where there is not one probability for each logit.
+    """
+    values = as_values(logits, "a logit")
+    _not_empty(values, "cross_entropy")
+    if isinstance(target, Iterable):
+        shares = sample(target)
+        _same_length(shares, values, "probabilities", "logits")
+        return dot([-x for x in log_softmax(values)], shares)
+    index = operator.index(target)
+    if not 0 <= index < len(values):
+        raise IndexError(f"target {index} of {len(values)} logits")
+    return logsumexp_values([x - values[index] for x in values])
+
+
+def mse_loss(predictions: Iterable[Scalar], targets: Iterable[Scalar]) -> Value:
+    """The mean of (prediction - target)**2.
+
+    >>> mse_loss([Value(1.0), Value(2.0)], [0.0, 4.0]).data
+    2.5
+
+    Raises ValueError naming both lengths where they differ, or where there are none.
+    """
+    ps, ts = as_values(predictions, "a prediction"), sample(targets)
+    _same_length(ps, ts, "predictions", "targets")
+    _not_empty(ps, "mse_loss")
+    errors = [p - t for p, t in zip(ps, ts)]
+    return dot(errors, errors) * (1.0 / len(errors))
+
+
+def hinge_loss(scores: Iterable[Scalar], targets: Iterable[float]) -> Value:
+    """The mean of max(0, 1 - target score), for targets of -1 and 1: the max-margin loss of a support vector machine.
+
+    >>> hinge_loss([Value(0.5), Value(-3.0)], [1, -1]).data
+    0.25
+
+    Raises ValueError naming both lengths where they differ, or where there are none.
+    """
+    ss, ts = as_values(scores, "a score"), sample(targets)
+    _same_length(ss, ts, "scores", "targets")
+    _not_empty(ss, "hinge_loss")
+    return mean([(1 - t * s).relu() for s, t in zip(ss, ts)])
