@@ -101,49 +101,57 @@ cdef Node *dying = NULL
 cdef bint releasing = False
 
 
-cdef inline void node_release(Node *n) noexcept:
-    """node_orphan(), short for a node that nobody will see again."""
-    if n.form == BLOCK or n.form == FUSED:
-        node_orphan(n)
-    elif n.form != LEAF:
-        Py_DECREF(object_of(n.a))
-        if n.form == BINARY:
-            Py_DECREF(object_of(n.b.node))
-
-
 cdef void hook_abandon(dict attributes) noexcept:
     cdef PyObject *hook = PyDict_GetItem(attributes, Hook)
     if hook != NULL:
         (<Hook>hook).owner = NULL
 
 
-cdef void value_dealloc(PyObject *o) noexcept:
-    global dying, releasing, late_nodes
-    cdef Node *n = node_of(o)
-    cdef PyObject *attributes = <PyObject *>node_link(n)[0]
-    if attributes != NULL:
-        if n.flags & CUSTOM:
-            hook_abandon(<dict>attributes)
-        node_link(n)[0] = NULL
-        Py_DECREF(attributes)
+cdef void attributes_release(Node *n) noexcept:
+    cdef PyObject *held = node_attributes(n)[0]
+    if n.flags & CUSTOM:
+        hook_abandon(<dict>held)
+    node_attributes(n)[0] = NULL
+    Py_DECREF(held)
+
+
+cdef inline void node_release(Node *n) noexcept:
+    """Give up all that a dead node holds, and its memory."""
+    global late_nodes
+    cdef PyTypeObject *kind = Py_TYPE(object_of(n))
+    if node_attributes(n)[0] != NULL:
+        attributes_release(n)
     if n.flags & LATE:
         late_nodes -= 1
-    if Py_TYPE(o) != VALUE:  # a subclass: not in a slab
+    if n.form == BLOCK or n.form == FUSED:
         node_orphan(n)
-        Py_TYPE(o).tp_free(o)
-        return
+    elif n.form != LEAF:
+        Py_DECREF(object_of(n.a))
+        if n.form == BINARY:
+            Py_DECREF(object_of(n.b.node))
+    if kind == VALUE:
+        slot_give_back(n)
+    else:
+        kind.tp_free(object_of(n))
+        Py_DECREF(<PyObject *>kind)
+
+
+cdef void value_dealloc(PyObject *o) noexcept:
+    global dying, releasing
+    cdef Node *n = node_of(o)
+    if Py_TYPE(o) != VALUE:
+        Py_INCREF(<PyObject *>Py_TYPE(o))  # the subclass may go with its last instance, whose memory it is to free
     if releasing:
-        node_link(n)[0] = dying
+        node_link(n, dying)
         dying = n
         return
     releasing = True
     while True:
         node_release(n)
-        slot_give_back(n)
         n = dying
         if n == NULL:
             break
-        dying = node_link(n)[0]
+        dying = node_next(n)
     releasing = False
 
 
@@ -152,12 +160,12 @@ cdef void value_dealloc(PyObject *o) noexcept:
 cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, int depth) noexcept:
     """Visit what the node holds; in a plain parent's stead, where none but the node and its function hold it, what the
     parent holds."""
-    cdef PyObject *attributes = <PyObject *>node_link(n)[0]
+    cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
     cdef Node *pair[2]
     cdef Node **parents
     cdef Py_ssize_t i
-    cdef int stop = visit(attributes, arg) if attributes != NULL else 0
+    cdef int stop = visit(held, arg) if held != NULL else 0
     for i in range(node_parents(n, pair, &parents)):
         if stop:
             break
@@ -172,17 +180,15 @@ cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, 
 cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef Node *n = node_of(o)
     cdef PyObject *hook = NULL
-    if n.flags & CUSTOM and node_link(n)[0] != NULL:
-        hook = PyDict_GetItem(<dict>node_link(n)[0], Hook)
+    if n.flags & CUSTOM and node_attributes(n)[0] != NULL:
+        hook = PyDict_GetItem(<dict>node_attributes(n)[0], Hook)
     return node_traverse(n, <PyObject *>(<Hook>hook).function if hook != NULL else NULL, visit, arg, TRAVERSE_DEPTH)
 
 
 cdef int value_clear(PyObject *o) noexcept:
     cdef Node *n = node_of(o)
-    cdef PyObject *attributes = <PyObject *>node_link(n)[0]
-    node_link(n)[0] = NULL
-    if attributes != NULL:
-        Py_DECREF(attributes)
+    if node_attributes(n)[0] != NULL:
+        attributes_release(n)
     node_orphan(n)
     return 0
 
@@ -543,7 +549,7 @@ cdef class Value:
     def _op(self):
         """What computed it: '+', '*', '**2', 'tanh' ...; '' for a leaf."""
         cdef Node *n = &self.node
-        if node_link(n)[0] != NULL and "_op" in attributes(self):
+        if node_attributes(n)[0] != NULL and "_op" in attributes(self):
             return attributes(self)["_op"]
         if n.op == POW and n.form == NUMBER_RIGHT:
             return f"**{int(n.b.number) if n.flags & INTEGER else n.b.number}"

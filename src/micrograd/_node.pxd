@@ -65,9 +65,19 @@ cdef inline Node *node_of(PyObject *o) noexcept nogil:
     return <Node *>(o + 1)
 
 
-cdef inline Node **node_link(Node *n) noexcept nogil:
-    """The object's __dict__ field, which follows the node; the link of a list where the slot is dead or dying."""
-    return <Node **>(n + 1)
+cdef inline PyObject **node_attributes(Node *n) noexcept nogil:
+    """The object's __dict__ field, which follows the node."""
+    return <PyObject **>(n + 1)
+
+
+# The dead are listed through their reference counts, for which they have no other use.
+
+cdef inline void node_link(Node *n, Node *next) noexcept nogil:
+    (<Py_ssize_t *>object_of(n))[0] = <Py_ssize_t>next
+
+
+cdef inline Node *node_next(Node *n) noexcept nogil:
+    return <Node *>(<Py_ssize_t *>object_of(n))[0]
 
 
 cdef inline Py_ssize_t node_parents(Node *n, Node **pair, Node ***parents) noexcept nogil:

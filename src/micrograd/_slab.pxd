@@ -5,7 +5,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
 from micrograd._cpython cimport Py_SET_TYPE, PyErr_NoMemory, PyTypeObject, set_first_reference
-from micrograd._node cimport END, LEAF, Node, node_link, node_of, object_of
+from micrograd._node cimport END, LEAF, Node, node_attributes, node_link, node_next, node_of, object_of
 
 
 cdef enum:
@@ -16,7 +16,7 @@ cdef enum:
 cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest are slots
     Slab *older          # neighbours in order of creation, in the list of leaf slabs with room, or in the reserve
     Slab *newer
-    Node *free           # leaf slabs: freed slots, linked through their __dict__ field
+    Node *free           # leaf slabs: freed slots
     Node *top            # backward walk: the highest marked node
     Py_ssize_t pending   # backward walk: marked nodes not handled yet
     Slab *arena          # the first slab of the 2 MB it was mapped with
@@ -72,7 +72,7 @@ cdef inline void slot_init(Node *n, int op, int form, int flags, double data) no
     n.op = op
     n.form = form
     n.flags = flags
-    node_link(n)[0] = NULL
+    node_attributes(n)[0] = NULL
 
 
 cdef inline Node *leaf_new(double data) except NULL:

@@ -125,7 +125,7 @@ cdef Node *slot_take_leaf() noexcept nogil:
             return NULL
     n = slab.free
     if n != NULL:
-        slab.free = node_link(n)[0]
+        slab.free = node_next(n)
         slab.freed -= 1
     else:
         n = slab_slot(slab, slab.used)
@@ -141,7 +141,7 @@ cdef void slot_give_back(Node *n) noexcept nogil:
     if slab.leaves:
         if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, and in no list
             slab_link(slab, &heap.roomy)
-        node_link(n)[0] = slab.free
+        node_link(n, slab.free)
         slab.free = n
         if slab.freed == slab.used and slab.older != NULL:
             slab_close(slab)
