@@ -9,7 +9,7 @@ from micrograd._core cimport Value, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused, Node,
                               node_of, node_orphan, object_of)
-from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, rule_failed
+from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, op_rule, rule_failed
 from micrograd._slab cimport heap, result_new
 
 from collections.abc import Iterable
@@ -281,13 +281,8 @@ cdef object unary(int op, Node *n):
     return own(object_of(out))
 
 
-cdef int op_of_method(str name) except -1:
-    """The op of one argument that a method of Value computes; 0 for another method."""
-    cdef int op
-    for op in range(1, <int>OP_COUNT):
-        if RULES[op].arity == 1 and RULES[op].name == name.encode():
-            return op
-    return 0
+# By name, the ops of one argument. (Not from RULES, which is still empty when this module is imported by _graph.)
+cdef dict METHODS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
 
 
 # ---- Sums of products ----------------------------------------------------------------------------
@@ -333,27 +328,27 @@ def weighted_sums(rows, list x, biases):
         inputs_free(&inputs)
 
 
-def layer_outputs(list neurons, list x, plain_call):
-    """[neuron(x) for neuron in neurons], a fused sum and an activation each.
+def layer_outputs(neurons, x, plain_call):
+    """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output.
 
-    `plain_call` is the `__call__` of neurons that may be treated so; what has another is called.
+    `plain_call` is the `__call__` of neurons that compute just that; what has another is called.
     """
     cdef Inputs inputs
     cdef list outputs = []
     cdef int op = 0
     kind = None
-    x = list(x)
+    x = list(sample(x))  # a copy: Python code that runs meanwhile may change the other
     inputs_read(x, &inputs)
     try:
         for neuron in neurons:
             if type(neuron) is not kind:
                 kind = type(neuron)
-                op = op_of_method(kind.activation) if kind.__call__ is plain_call else 0
+                op = METHODS.get(kind.activation, 0) if kind.__call__ is plain_call else 0
             if not op or not inputs.count:
                 outputs.append(neuron(x))
                 continue
             weights = neuron.w
-            if len(weights) != inputs.count or not are_values(weights):
+            if not are_values(weights) or len(<list>weights) != inputs.count:
                 outputs.append(neuron(x))
                 continue
             total = sum_of_products(weights, x, &inputs, neuron.b)
@@ -363,7 +358,40 @@ def layer_outputs(list neurons, list x, plain_call):
             outputs.append(total)
     finally:
         inputs_free(&inputs)
-    return outputs
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def network_outputs(layers, x, plain_layer, plain_neuron):
+    """x through one layer after the other; `plain_layer` is the `__call__` of layers that are `layer_outputs()`."""
+    for layer in layers:
+        if type(layer).__call__ is plain_layer:
+            x = layer_outputs(layer.neurons, x, plain_neuron)
+        else:
+            x = layer(x)
+    return x
+
+
+# ---- Parameters ----------------------------------------------------------------------------------
+
+def neuron_parameters(neurons, plain):
+    """[*neuron.w, neuron.b] of all the neurons, in one list; `neuron.parameters()` where that is not `plain`."""
+    cdef list found = []
+    for neuron in neurons:
+        if type(neuron).parameters is plain and type(neuron.w) is list:
+            found += <list>neuron.w
+            found.append(neuron.b)
+        else:
+            found += neuron.parameters()
+    return found
+
+
+def clear_grads(parameters):
+    """Set the grad of each to 0.0."""
+    for p in parameters:
+        if type(p) is Value:
+            (<Value>p).node.grad = 0.0
+        else:
+            p.grad = 0.0
 
 
 # ---- Ops of many arguments -----------------------------------------------------------------------

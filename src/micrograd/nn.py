@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
-from micrograd._fused import layer_outputs, sample, weighted_sums
+from micrograd._fused import (
+    clear_grads,
+    layer_outputs,
+    network_outputs,
+    neuron_parameters,
+    sample,
+    weighted_sums,
+)
 
 __all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
 
@@ -30,8 +37,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0.0."""
-        for p in self.parameters():
-            p.grad = 0.0
+        clear_grads(self.parameters())
 
     def parameters(self) -> list[Value]:
         """The parameters, in the order of `named_parameters()`."""
@@ -183,11 +189,10 @@ class Layer(Module):
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
-        out = layer_outputs(self.neurons, sample(x), Neuron.__call__)
-        return out[0] if len(out) == 1 else out
+        return layer_outputs(self.neurons, x, Neuron.__call__)
 
     def parameters(self) -> list[Value]:
-        return [p for n in self.neurons for p in n.parameters()]
+        return neuron_parameters(self.neurons, Neuron.parameters)
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
@@ -226,11 +231,7 @@ class MLP(Module):
         ]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
-        first, *rest = self.layers
-        out = first(x)
-        for layer in rest:
-            out = layer(out)
-        return out
+        return network_outputs(self.layers, x, Layer.__call__, Neuron.__call__)
 
     def parameters(self) -> list[Value]:
         return [p for layer in self.layers for p in layer.parameters()]
