@@ -671,11 +671,29 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
 
 
+cdef PyObject *DATA = PyUnicode_InternFromString("data")
+cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
+
+
+cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
+    """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
+    interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
+    if Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value):
+        if name == DATA:
+            node_of(o).data = PyFloat_AS_DOUBLE(value)
+            return 0
+        if name == GRAD:
+            node_of(o).grad = PyFloat_AS_DOUBLE(value)
+            return 0
+    return PyObject_GenericSetAttr(o, name, value)
+
+
 if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
 VALUE.tp_new = value_new
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
+VALUE.tp_setattro = value_setattro
 VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
 

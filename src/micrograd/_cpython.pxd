@@ -25,6 +25,7 @@ cdef extern from "Python.h":
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
         PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t)
+        int (*tp_setattro)(PyObject *, PyObject *, PyObject *)
         PyObject *(*tp_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
         void (*tp_dealloc)(PyObject *)
         void (*tp_free)(void *)
@@ -53,6 +54,9 @@ cdef extern from "Python.h":
     PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
     PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
     PyObject *Py_None
+
+    int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)
+    PyObject *PyUnicode_InternFromString(const char *text)
 
     PyObject *PyImport_ImportModule(const char *name)
     PyObject *PyObject_CallMethod(PyObject *owner, const char *method, const char *form, ...)

@@ -3,10 +3,19 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 from micrograd._core import Value
 
 def sample(x: Any) -> list[Any]: ...
 def weighted_sums(rows: Iterable[Any], x: list[Any], biases: Iterable[Any]) -> list[Any]: ...
+
+@disjoint_base
+class NeuronState:
+    w: list[Value]
+    b: Value
+    nonlin: bool
+
 def layer_outputs(neurons: Iterable[Any], x: Any, plain_call: Callable[..., Any]) -> Any: ...
 def network_outputs(
     layers: Iterable[Any], x: Any, plain_layer: Callable[..., Any], plain_neuron: Callable[..., Any]

@@ -328,6 +328,15 @@ def weighted_sums(rows, list x, biases):
         inputs_free(&inputs)
 
 
+cdef class NeuronState:
+    """A neuron's weights, bias and whether it is nonlinear, where the core reads them without a search: a third of the
+    time of a small layer."""
+
+    cdef public object w
+    cdef public object b
+    cdef public object nonlin
+
+
 def layer_outputs(neurons, x, plain_call):
     """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output.
 
@@ -335,6 +344,7 @@ def layer_outputs(neurons, x, plain_call):
     """
     cdef Inputs inputs
     cdef list outputs = []
+    cdef NeuronState state
     cdef int op = 0
     kind = None
     x = list(sample(x))  # a copy: Python code that runs meanwhile may change the other
@@ -347,12 +357,12 @@ def layer_outputs(neurons, x, plain_call):
             if not op or not inputs.count:
                 outputs.append(neuron(x))
                 continue
-            weights = neuron.w
-            if not are_values(weights) or len(<list>weights) != inputs.count:
+            state = <NeuronState?>neuron
+            if not are_values(state.w) or len(<list>state.w) != inputs.count:
                 outputs.append(neuron(x))
                 continue
-            total = sum_of_products(weights, x, &inputs, neuron.b)
-            if neuron.nonlin:
+            total = sum_of_products(state.w, x, &inputs, state.b)
+            if state.nonlin:
                 Py_INCREF(<PyObject *>total)
                 total = unary(op, &(<Value?>total).node)
             outputs.append(total)
@@ -377,9 +387,9 @@ def neuron_parameters(neurons, plain):
     """[*neuron.w, neuron.b] of all the neurons, in one list; `neuron.parameters()` where that is not `plain`."""
     cdef list found = []
     for neuron in neurons:
-        if type(neuron).parameters is plain and type(neuron.w) is list:
-            found += <list>neuron.w
-            found.append(neuron.b)
+        if type(neuron).parameters is plain:
+            found += (<NeuronState?>neuron).w
+            found.append((<NeuronState>neuron).b)
         else:
             found += neuron.parameters()
     return found

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
 from micrograd._fused import (
+    NeuronState,
     clear_grads,
     layer_outputs,
     network_outputs,
@@ -123,7 +124,7 @@ def _width(width: int, what: str) -> int:
     return width
 
 
-class Neuron(Module):
+class Neuron(NeuronState, Module):
     """activation(b + w[0] x[0] + … + w[nin-1] x[nin-1]), or the sum alone where `nonlin` is false.
 
     Weights are drawn with `random.uniform(-1, 1)`, in order.
@@ -138,10 +139,6 @@ class Neuron(Module):
 
     activation: ClassVar[str] = "relu"
     _title: ClassVar[str] = "ReLU"
-
-    w: list[Value]
-    b: Value
-    nonlin: bool
 
     def __init__(self, nin: int, nonlin: bool = True) -> None:
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_width(nin, "a neuron's number of inputs"))]
@@ -164,6 +161,9 @@ class Neuron(Module):
 
     def parameters(self) -> list[Value]:
         return [*self.w, self.b]
+
+    def named_parameters(self) -> Iterator[tuple[str, Value]]:
+        return _named_values([("w", self.w), ("b", self.b), *vars(self).items()])
 
     def __repr__(self) -> str:
         return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
