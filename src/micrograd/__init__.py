@@ -10,11 +10,9 @@
 `MLP`, `Layer` and `Neuron` here are tanh throughout; `micrograd.nn` has karpathy/micrograd's ReLU networks.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from micrograd._core import Value
 
+TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
     from micrograd.mlp import MLP, Layer, Neuron
 
@@ -26,6 +24,8 @@ _MODULES = ("engine", "functional", "mlp", "nn")
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     elif name in _MODULES:

@@ -12,10 +12,7 @@ from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT
 from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, op_rule, rule_failed
 from micrograd._slab cimport heap, result_new
 
-from collections.abc import Iterable
-
 cdef extern from "Python.h":
-    bint PyList_Check(PyObject *o)
     Py_ssize_t PyList_GET_SIZE(PyObject *o)
     PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
 
@@ -296,7 +293,7 @@ def sample(x):
     if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
         x = x.tolist()
         return x if isinstance(x, list) else [x]
-    return list(x) if isinstance(x, Iterable) else [x]
+    return list(x) if hasattr(x, "__iter__") else [x]
 
 
 cdef object sum_of_products(object weights, list x, Inputs *inputs, object bias):
