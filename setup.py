@@ -19,6 +19,6 @@ else:
 
 extensions = [
     Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags)
-    for name in ("_core", "_fused", "_graph", "_hook", "_slab")
+    for name in ("_core", "_fused", "_graph", "_hook", "_optim", "_slab")
 ]
 setup(ext_modules=cythonize(extensions, include_path=["src"]))
