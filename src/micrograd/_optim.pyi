@@ -1,10 +1,11 @@
 """Types of the optimizers' loops. What each name does is said in its docstring."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, final
 
 from micrograd._core import Value
 
+@final
 class State:
     @property
     def params(self) -> tuple[Value, ...]: ...

@@ -2,6 +2,7 @@
 # The loops of micrograd.optim and micrograd.utils: one call goes over the slots of all the parameters it is given.
 # Which options there are, and what may be asked of them, is in optim.py.
 
+cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
@@ -18,7 +19,7 @@ def number(x, str what):
     return to_double(x, what)
 
 
-def is_leaf(Value value):
+def is_leaf(Value value not None):
     """Is it no result of an op?"""
     return value.node.form == LEAF
 
@@ -31,6 +32,7 @@ cdef inline Node *param_node(PyObject *o) except NULL:
 
 # ---- State ---------------------------------------------------------------------------------------
 
+@cython.final
 cdef class State:
     """Numbers an optimizer keeps for each parameter of a group: `rows` gives a tuple of `width` of them for each.
 
@@ -66,6 +68,11 @@ cdef class State:
     def __dealloc__(self):
         PyMem_Free(self.cells)
 
+    cdef int expect(self, Py_ssize_t width) except -1:
+        if self.width != width:
+            raise ValueError(f"state of {self.width} numbers a parameter, where {width} are needed")
+        return 0
+
     def is_of(self, params):
         """Are these its parameters? False for anything but a list."""
         return (isinstance(params, list) and len(<list>params) == self.count
@@ -90,7 +97,7 @@ cdef class State:
 
 # ---- Updates -------------------------------------------------------------------------------------
 
-def sgd(State state, dict group):
+def sgd(State state not None, group):
     """One step of SGD. A row is (is there a momentum buffer?, the momentum buffer)."""
     cdef double lr = to_double(group["lr"], "lr")
     cdef double momentum = to_double(group["momentum"], "momentum")
@@ -104,6 +111,7 @@ def sgd(State state, dict group):
     cdef Node *n
     cdef double g
     cdef Py_ssize_t i
+    state.expect(2)
     for i in range(state.count):
         n = node_of(params[i])
         g = sign * n.grad
@@ -116,7 +124,7 @@ def sgd(State state, dict group):
         n.data -= lr * g
 
 
-def adam(State state, dict group):
+def adam(State state not None, group):
     """One step of Adam or AdamW. A row is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
 
     lr m^ / (sqrt(v^) + eps) is written lr' m / (sqrt(v) + eps'), as at the end of the paper's section 2: that is a
@@ -140,6 +148,7 @@ def adam(State state, dict group):
     cdef double g, second
     cdef Node *n
     cdef Py_ssize_t i
+    state.expect(4)
     if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):  # 1.0 would divide by zero
         raise ValueError(f"Invalid betas: {group['betas']}")
     if decoupled:
@@ -174,7 +183,7 @@ cdef int all_values(list params) except -1:
     return 0
 
 
-def grad_norm(list params, double order):
+def grad_norm(list params not None, double order):
     """The norm of the grads as one vector, as torch.linalg.vector_norm: (sum of |grad|**order)**(1/order)."""
     cdef double norm = INFINITY if order == -INFINITY and params else 0.0
     cdef double g
@@ -194,14 +203,14 @@ def grad_norm(list params, double order):
     return sqrt(norm) if order == 2.0 else pow(norm, 1.0 / order)
 
 
-def scale_grads(list params, double factor):
+def scale_grads(list params not None, double factor):
     """Multiply every grad by `factor`."""
     all_values(params)
     for param in params:
         param_node(<PyObject *>param).grad *= factor
 
 
-def clamp_grads(list params, double limit):
+def clamp_grads(list params not None, double limit):
     """Move every grad to the nearest number in [-limit, limit]; NaN stays."""
     cdef Node *n
     all_values(params)
