@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import pickle
 import random
@@ -20,41 +19,39 @@ START = [-0.7, 0.9, 1.4, -1.1, 0.2]
 CLOSE = {"rel": 1e-12, "abs": 1e-14}
 
 
-def _product(**options):
-    return [dict(zip(options, values)) for values in itertools.product(*options.values())]
-
+DECAY_AND_SIGN = [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "maximize": True}]
+MOMENTUM = [{}, {"momentum": 0.9}, {"momentum": 0.9, "dampening": 0.5}, {"momentum": 0.9, "nesterov": True}]
 
 CASES = [
+    *((SGD, {"lr": 0.01, **some, **more}) for some in MOMENTUM for more in DECAY_AND_SIGN),
     *(
-        (SGD, {"lr": 0.01, **case})
-        for case in _product(
-            momentum=[0, 0.9], dampening=[0, 0.5], weight_decay=[0, 0.1], nesterov=[False, True], maximize=[False, True]
-        )
-        if (case["momentum"] and not case["dampening"])
-        or not (case["nesterov"] or (case["dampening"] and not case["momentum"]))
-    ),
-    *(
-        (kind, {"lr": 0.01, **case})
+        (kind, {"lr": 0.01, "amsgrad": amsgrad, **more})
         for kind in (Adam, AdamW)
-        for case in _product(weight_decay=[0, 0.1], amsgrad=[False, True], maximize=[False, True])
+        for amsgrad in (False, True)
+        for more in DECAY_AND_SIGN
     ),
+    (SGD, {"lr": 0.01, "dampening": 0.5}),
+    (Adam, {"lr": 0.01, "maximize": True}),
     (SGD, {}),
     (Adam, {}),
     (AdamW, {}),
-    (Adam, {"lr": 0.02, "betas": (0.0, 0.9)}),
-    (Adam, {"lr": 0.02, "betas": (0.3, 0.0), "eps": 1e-3}),
     (Adam, {"lr": 0.02, "betas": (0.95, 0.5), "eps": 0.1, "amsgrad": True}),
     (Adam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (AdamW, {"lr": 0.005, "betas": (0.85, 0.99), "weight_decay": 0.01}),
 ]
-cases = pytest.mark.parametrize(
-    ("kind", "options"),
-    CASES,
-    ids=[f"{kind.__name__} {' '.join(f'{k}={v}' for k, v in options.items() if v)}".strip() for kind, options in CASES],
-)
+# Of these the objective makes chaos, which no two orders of rounding go through together.
+CHAOTIC = [
+    (Adam, {"lr": 0.02, "betas": (0.0, 0.9)}),
+    (Adam, {"lr": 0.02, "betas": (0.3, 0.0), "eps": 1e-3}),
+]
 
 
-# ---- A problem with valleys, written once for Values, tensors and floats ------------------------------------------------
+def each(cases):
+    names = [f"{kind.__name__} {' '.join(f'{k}={v}' for k, v in options.items() if v)}" for kind, options in cases]
+    return pytest.mark.parametrize(("kind", "options"), cases, ids=map(str.strip, names))
+
+
+# ---- A problem with valleys ------------------------------------------------------------------------------------------
 
 
 def _sign(options) -> float:
@@ -90,6 +87,11 @@ def descend(optimizer, params, steps, sign=1.0):
 
 def values(numbers=START) -> list[Value]:
     return [Value(x) for x in numbers]
+
+
+def apart(x, y) -> float:
+    """The greatest difference, relative to the greatest of the numbers: a point may cross zero."""
+    return max(abs(a - b) for a, b in zip(x, y)) / max(map(abs, y))
 
 
 def set_grads(params, grads) -> None:
@@ -149,18 +151,18 @@ def oracle_adamw(weight_decay=1e-2, **options):
 ORACLES = {SGD: oracle_sgd, Adam: oracle_adam, AdamW: oracle_adamw}
 
 
-@cases
+@each(CASES)
 def test_the_trajectory_is_the_formulas(kind, options):
     params, sign = values(), _sign(options)
     path = descend(kind(params, **options), params, STEPS, sign)
     update, x = ORACLES[kind](**options), list(START)
     for step, point in enumerate(path, 1):
         x = [update(i, xi, sign * g, step) for i, (xi, g) in enumerate(zip(x, gradient(x)))]
-        assert point == pytest.approx(x, **CLOSE), f"step {step}"
+        assert apart(point, x) <= 1e-12, f"step {step}"
     assert max(abs(a - b) for a, b in zip(x, START)) > 0.1
 
 
-@cases
+@each(CASES)
 def test_the_trajectory_is_pytorchs(kind, options):
     torch = pytest.importorskip("torch")
     params, sign = values(), _sign(options)
@@ -173,19 +175,37 @@ def test_the_trajectory_is_pytorchs(kind, options):
         c = b - a * a
         (sign * (0.5 * c * c + 0.25 * (1 - a) * (1 - a) + 0.3 * torch.sin(3 * a)).sum()).backward()
         theirs.step()
-        assert point == pytest.approx(x.tolist(), **CLOSE), f"step {step}"
+        assert apart(point, x.tolist()) <= 1e-12, f"step {step}"
 
 
-@cases
-def test_the_same_grads_move_parameters_as_pytorchs(kind, options):
-    """Grads of all sizes, some 0.0, that need not come from anywhere."""
-    torch = pytest.importorskip("torch")
+def grads_of_all_sizes(count, steps):
+    """Some are 0.0; they need not come from anywhere."""
     draw = random.Random(7)
-    params = [Value(draw.gauss(0, 1)) for _ in range(30)]
+    return [
+        [draw.gauss(0, 1) * 10 ** draw.uniform(-8, 3) * (draw.random() > 0.1) for _ in range(count)]
+        for _ in range(steps)
+    ]
+
+
+@each(CASES + CHAOTIC)
+def test_given_grads_move_parameters_by_the_formulas(kind, options):
+    x = grads_of_all_sizes(30, 1)[0]
+    params = values(x)
+    optimizer, update = kind(params, **options), ORACLES[kind](**options)
+    for step, grads in enumerate(grads_of_all_sizes(30, 100), 1):
+        set_grads(params, grads)
+        optimizer.step()
+        x = [update(i, xi, g, step) for i, (xi, g) in enumerate(zip(x, grads))]
+    assert [p.data for p in params] == pytest.approx(x, **CLOSE)
+
+
+@each(CASES + CHAOTIC)
+def test_given_grads_move_parameters_as_pytorchs(kind, options):
+    torch = pytest.importorskip("torch")
+    params = values(grads_of_all_sizes(30, 1)[0])
     x = torch.tensor([p.data for p in params], dtype=torch.float64)
     ours, theirs = kind(params, **options), getattr(torch.optim, kind.__name__)([x], **options)
-    for _ in range(100):
-        grads = [draw.gauss(0, 1) * 10 ** draw.uniform(-8, 3) * (draw.random() > 0.1) for _ in params]
+    for grads in grads_of_all_sizes(30, 100):
         set_grads(params, grads)
         x.grad = torch.tensor(grads, dtype=torch.float64)
         ours.step()
@@ -310,13 +330,15 @@ params = [Value(i / 4192) for i in range(4192)]
 optimizer = Adam(params, weight_decay=0.1, amsgrad=True)
 for p in params:
     p.grad = 1.0
-optimizer.step()
-leaf, result = id(Value(0.0)), id(params[0] + 1)
-blocks = sys.getallocatedblocks()
-for _ in range(100):
+def round():
     optimizer.step()
     clip_grad_norm_(params, 1.0)
     optimizer.zero_grad()
+round()
+leaf, result = id(Value(0.0)), id(params[0] + 1)
+blocks = sys.getallocatedblocks()
+for _ in range(100):
+    round()
 assert sys.getallocatedblocks() - blocks < 50, sys.getallocatedblocks() - blocks
 assert id(Value(0.0)) == leaf
 assert id(params[0] + 1) - result == 64  # the next slot: results are handed out in order
@@ -392,9 +414,7 @@ def test_the_dict_of_a_group_stays_its_own():
     assert optimizer.param_groups[0] is group
 
 
-@pytest.mark.parametrize(
-    "how", ["append", "replace the list", "replace the group's list by a tuple", "add_param_group"]
-)
+@pytest.mark.parametrize("how", ["append", "replace the list", "replace it by a tuple", "add_param_group"])
 def test_parameters_that_join_later_start_from_scratch_and_others_go_on(how):
     old, new = values([1.0, 2.0]), Value(3.0)
     optimizer = Adam(old, lr=0.1)
@@ -483,14 +503,13 @@ STATEFUL = [
     (Adam, {"lr": 0.01, "amsgrad": True}),
     (AdamW, {"lr": 0.01}),
 ]
-stateful = pytest.mark.parametrize(("kind", "options"), STATEFUL, ids=[f"{k.__name__} {o}" for k, o in STATEFUL])
 
 
 def _split(params):
     return [{"params": params[:2]}, {"params": params[2:], "lr": 0.02}]
 
 
-@stateful
+@each(STATEFUL)
 @pytest.mark.parametrize("way", ["state_dict", "pickled state_dict", "pickle", "deepcopy"])
 def test_training_goes_on_from_saved_state_to_the_bit(kind, options, way):
     params = values()
@@ -509,7 +528,7 @@ def test_training_goes_on_from_saved_state_to_the_bit(kind, options, way):
     assert descend(again, resumed, 50) == descend(optimizer, params, 50)
 
 
-@stateful
+@each(STATEFUL)
 def test_state_of_pytorch_is_taken_over_and_looks_the_same(kind, options):
     torch = pytest.importorskip("torch")
     tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in START]
@@ -706,7 +725,7 @@ def test_a_repr_is_pytorchs():
     ours = repr(SGD([{"params": values([1.0])}, {"params": values([2.0]), "lr": 0.2}], **options))
     theirs = repr(torch.optim.SGD([{"params": torch.zeros(1)}, {"params": torch.zeros(1), "lr": 0.2}], **options))
     only_theirs = ("foreach", "differentiable", "fused")
-    assert ours.splitlines() == [line for line in theirs.splitlines() if not line.strip().startswith(only_theirs)]
+    assert ours.split("\n") == [line for line in theirs.split("\n") if not line.strip().startswith(only_theirs)]
 
 
 def test_defaults_are_pytorchs():

@@ -212,11 +212,11 @@ class Optimizer:
         self._states = states
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
-        for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
-        return "\n".join([*lines, ")"])
+        groups = [
+            "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
+            for group in self.param_groups
+        ]
+        return f"{type(self).__name__} (" + "".join(f"\nParameter Group {i}\n{g}" for i, g in enumerate(groups)) + ")"
 
     # -- for subclasses that have compiled loops
 
@@ -461,9 +461,7 @@ def _check_params(groups: list[dict[str, Any]]) -> None:
     for i, group in enumerate(groups):
         for p in group["params"]:
             if not isinstance(p, Value):
-                raise TypeError(
-                    f"an optimizer can only optimize Values, but one of its parameters is a {type(p).__name__!r}"
-                )
+                raise TypeError(f"an optimizer can only optimize Values, but was given a {type(p).__name__!r}")
             if not _optim.is_leaf(p):
                 raise ValueError(f"cannot optimize {p!r}, the result of an op: make a new Value of its data")
             if id(p) in seen:
