@@ -17,7 +17,10 @@ from micrograd._core import OPS
 
 TESTS = Path(__file__).resolve().parent
 STUB = Path(micrograd.__file__).resolve().parent / "_core.pyi"
-MODULES = ["micrograd", "micrograd.engine", "micrograd.functional", "micrograd.mlp", "micrograd.nn"]
+MODULES = [
+    "micrograd",
+    *(f"micrograd.{name}" for name in ("engine", "functional", "mlp", "nn", "optim", "utils")),
+]
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]
 NOT_OPS = {"backward", "data", "grad", "label", "zero_grad"}

@@ -46,3 +46,4 @@ def test_the_examples_are_found():
     names = {example.name for example in EXAMPLES}
     assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.mlp.MLP"} <= names
     assert {"Value", "Value.backward", "Value.zero_grad"} <= names
+    assert {"micrograd.optim.SGD", "micrograd.optim.Adam", "micrograd.utils.clip_grad_norm_"} <= names

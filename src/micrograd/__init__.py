@@ -20,7 +20,7 @@ __all__ = ["MLP", "Layer", "Neuron", "Value"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
-_MODULES = ("engine", "functional", "mlp", "nn")
+_MODULES = ("engine", "functional", "mlp", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,221 @@
+# The loops of micrograd.optim and micrograd.utils: one call goes over the slots of all the parameters it is given.
+# Which options there are, and what may be asked of them, is in optim.py.
+
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
+from libc.string cimport memcmp
+from micrograd._core cimport Value, to_double
+from micrograd._node cimport LEAF, Node, node_of
+
+cdef extern from "Python.h":
+    PyObject **PySequence_Fast_ITEMS(PyObject *o)
+
+
+def number(x, str what):
+    """x as a float; TypeError naming `what` where it is none."""
+    return to_double(x, what)
+
+
+def is_leaf(Value value not None):
+    """Is it no result of an op?"""
+    return value.node.form == LEAF
+
+
+cdef inline Node *param_node(PyObject *o) except NULL:
+    if not isinstance(<object>o, Value):
+        raise TypeError(f"a parameter must be a Value, not {type(<object>o).__name__!r}")
+    return node_of(o)
+
+
+# ---- State ---------------------------------------------------------------------------------------
+
+@cython.final
+cdef class State:
+    """Numbers an optimizer keeps for each parameter of a group: `rows` gives a tuple of `width` of them for each.
+
+    It holds the parameters, so that the slots it walks are alive whatever becomes of the group's list.
+    """
+
+    cdef readonly tuple params
+    cdef Py_ssize_t count
+    cdef Py_ssize_t width
+    cdef double *cells  # column by column, `count` numbers each
+
+    def __cinit__(self, params, rows, Py_ssize_t width):
+        cdef Py_ssize_t i, column
+        cdef tuple row
+        self.params = tuple(params)
+        self.count = len(self.params)
+        self.width = width
+        self.cells = <double *>PyMem_Calloc(max(self.count * width, 1), sizeof(double))
+        if self.cells == NULL:
+            raise MemoryError
+        for param in self.params:
+            param_node(<PyObject *>param)
+        i = 0
+        for row in rows:
+            if i == self.count or len(row) != width:
+                raise ValueError(f"more than {self.count} rows, or not {width} numbers in each")
+            for column in range(width):
+                self.cells[column * self.count + i] = to_double(row[column], "a parameter's state")
+            i += 1
+        if i != self.count:
+            raise ValueError(f"{i} rows for {self.count} parameters")
+
+    def __dealloc__(self):
+        PyMem_Free(self.cells)
+
+    cdef int expect(self, Py_ssize_t width) except -1:
+        if self.width != width:
+            raise ValueError(f"state of {self.width} numbers a parameter, where {width} are needed")
+        return 0
+
+    def is_of(self, params):
+        """Are these its parameters? False for anything but a list."""
+        return (isinstance(params, list) and len(<list>params) == self.count
+                and memcmp(PySequence_Fast_ITEMS(<PyObject *>params), PySequence_Fast_ITEMS(<PyObject *>self.params),
+                           self.count * sizeof(PyObject *)) == 0)
+
+    def rows(self):
+        """The numbers, a tuple for each parameter."""
+        cdef Py_ssize_t i, column
+        return [tuple([self.cells[column * self.count + i] for column in range(self.width)]) for i in range(self.count)]
+
+    def zero_grad(self):
+        """Set every grad to 0.0."""
+        cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            node_of(params[i]).grad = 0.0
+
+    def __reduce__(self):
+        return State, (self.params, self.rows(), self.width)
+
+
+# ---- Updates -------------------------------------------------------------------------------------
+
+def sgd(State state not None, group):
+    """One step of SGD. A row is (is there a momentum buffer?, the momentum buffer)."""
+    cdef double lr = to_double(group["lr"], "lr")
+    cdef double momentum = to_double(group["momentum"], "momentum")
+    cdef double share = 1.0 - to_double(group["dampening"], "dampening")
+    cdef double weight_decay = to_double(group["weight_decay"], "weight_decay")
+    cdef bint nesterov = group["nesterov"]
+    cdef double sign = -1.0 if group["maximize"] else 1.0
+    cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
+    cdef double *known = state.cells
+    cdef double *buffer = known + state.count
+    cdef Node *n
+    cdef double g
+    cdef Py_ssize_t i
+    state.expect(2)
+    for i in range(state.count):
+        n = node_of(params[i])
+        g = sign * n.grad
+        if weight_decay != 0.0:
+            g += weight_decay * n.data
+        if momentum != 0.0:
+            buffer[i] = momentum * buffer[i] + share * g if known[i] else g
+            known[i] = 1.0
+            g = g + momentum * buffer[i] if nesterov else buffer[i]
+        n.data -= lr * g
+
+
+def adam(State state not None, group):
+    """One step of Adam or AdamW. A row is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
+
+    lr m^ / (sqrt(v^) + eps) is written lr' m / (sqrt(v) + eps'), as at the end of the paper's section 2: that is a
+    division a parameter less, a fifth of the time.
+    """
+    cdef double lr = to_double(group["lr"], "lr")
+    cdef double beta1 = to_double(group["betas"][0], "betas[0]")
+    cdef double beta2 = to_double(group["betas"][1], "betas[1]")
+    cdef double eps = to_double(group["eps"], "eps")
+    cdef double decay = to_double(group["weight_decay"], "weight_decay")
+    cdef bint decoupled = group["decoupled_weight_decay"]
+    cdef bint amsgrad = group["amsgrad"]
+    cdef double sign = -1.0 if group["maximize"] else 1.0
+    cdef double kept = 1.0 - lr * decay if decoupled else 1.0
+    cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
+    cdef double *steps = state.cells
+    cdef double *average = steps + state.count
+    cdef double *square = average + state.count
+    cdef double *highest = square + state.count
+    cdef double step = 0.0, correction, lr_now = 0.0, eps_now = 0.0
+    cdef double g, second
+    cdef Node *n
+    cdef Py_ssize_t i
+    state.expect(4)
+    if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):  # 1.0 would divide by zero
+        raise ValueError(f"Invalid betas: {group['betas']}")
+    if decoupled:
+        decay = 0.0
+    for i in range(state.count):
+        n = node_of(params[i])
+        g = sign * n.grad
+        if decay != 0.0:
+            g += decay * n.data
+        steps[i] += 1.0
+        if steps[i] != step:  # parameters that joined later are some steps behind
+            step = steps[i]
+            correction = sqrt(1.0 - pow(beta2, step))
+            lr_now = lr * correction / (1.0 - pow(beta1, step))
+            eps_now = eps * correction
+        average[i] = beta1 * average[i] + (1.0 - beta1) * g
+        square[i] = beta2 * square[i] + (1.0 - beta2) * g * g
+        second = square[i]
+        if amsgrad:
+            if not second <= highest[i]:  # a NaN too
+                highest[i] = second
+            second = highest[i]
+        n.data = kept * n.data - lr_now * average[i] / (sqrt(second) + eps_now)
+
+
+# ---- Grads ---------------------------------------------------------------------------------------
+
+cdef int all_values(list params) except -1:
+    """So that a grad is changed only where all can be."""
+    for param in params:
+        param_node(<PyObject *>param)
+    return 0
+
+
+def grad_norm(list params not None, double order):
+    """The norm of the grads as one vector, as torch.linalg.vector_norm: (sum of |grad|**order)**(1/order)."""
+    cdef double norm = INFINITY if order == -INFINITY and params else 0.0
+    cdef double g
+    for param in params:
+        g = fabs(param_node(<PyObject *>param).grad)
+        if order == 2.0:
+            norm += g * g
+        elif isinf(order):
+            if isnan(g) or (g > norm if order > 0.0 else g < norm):
+                norm = g
+        elif order == 0.0:
+            norm += g != 0.0
+        else:
+            norm += pow(g, order)
+    if not params or order == 0.0 or isinf(order):
+        return norm
+    return sqrt(norm) if order == 2.0 else pow(norm, 1.0 / order)
+
+
+def scale_grads(list params not None, double factor):
+    """Multiply every grad by `factor`."""
+    all_values(params)
+    for param in params:
+        param_node(<PyObject *>param).grad *= factor
+
+
+def clamp_grads(list params not None, double limit):
+    """Move every grad to the nearest number in [-limit, limit]; NaN stays."""
+    cdef Node *n
+    all_values(params)
+    for param in params:
+        n = param_node(<PyObject *>param)
+        if n.grad > limit:
+            n.grad = limit
+        elif n.grad < -limit:
+            n.grad = -limit

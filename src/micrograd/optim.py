@@ -1,0 +1,481 @@
+"""Optimizers with PyTorch's names, arguments and numbers: SGD, Adam, AdamW.
+
+A step over the parameters is one compiled call a group. All parameters have a grad here, so none is skipped as
+PyTorch skips those whose grad is None: a grad of 0.0 still moves averages, and weight decay still decays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any, ClassVar, TypeVar, Union, overload
+
+from micrograd import _optim
+from micrograd._core import Value
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+
+Params = Union[Iterable[Value], Iterable[dict[str, Any]]]
+Loss = TypeVar("Loss")
+
+
+class Optimizer:
+    """Base of the optimizers: parameter groups, and each parameter's state.
+
+    `params` is an iterable of Values, or of dicts: groups with a 'params' of their own and any options that differ from
+    `defaults`. `param_groups` lists the groups as dicts of 'params' and all the options; `step()` reads them when it
+    runs, so options and the lists of parameters can be changed in between. A parameter keeps its state when it moves
+    to another group, and loses it when it is in none.
+
+    An optimizer of your own is a subclass with a `step()` that goes over `param_groups`.
+
+    >>> class SignSGD(Optimizer):
+    ...     def __init__(self, params, lr=0.1):
+    ...         super().__init__(params, {"lr": lr})
+    ...     def step(self, closure=None):
+    ...         for group in self.param_groups:
+    ...             for p in group["params"]:
+    ...                 p.data -= group["lr"] * ((p.grad > 0) - (p.grad < 0))
+    >>> x = Value(1.0)
+    >>> optimizer = SignSGD([x])
+    >>> (x * x).backward()
+    >>> optimizer.step()
+    >>> x.data
+    0.9
+
+    Raises ValueError where there are no parameters, one is there twice or is the result of an op, or an option is out
+    of its range; TypeError where a parameter is not a Value or an option not a number.
+    """
+
+    param_groups: list[dict[str, Any]]
+    defaults: dict[str, Any]
+
+    _width: ClassVar[int] = 0  # numbers of state a parameter
+    _ranges: ClassVar[dict[str, str]] = {}  # options that must not be negative, and what errors call them
+
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Value):
+            raise TypeError("params must be an iterable of Values or of dicts, not a Value")
+        self._check(defaults)
+        self.defaults = defaults
+        self.param_groups = []
+        self._states: list[_optim.State] = []
+        items: list[Any] = list(params)
+        if not items:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in items if isinstance(items[0], dict) else [{"params": items}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: a dict with 'params', a Value or an iterable of Values, and options where they differ.
+
+        >>> x, y = Value(1.0), Value(2.0)
+        >>> optimizer = SGD([x], lr=0.1)
+        >>> optimizer.add_param_group({"params": [y], "lr": 0.01})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.1, 0.01]
+
+        Raises as the constructor does; the optimizer is then as it was.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a parameter group must be a dict, not {type(param_group).__name__!r}")
+        if "params" not in param_group:
+            raise ValueError(f"a parameter group must have 'params', but this one has {sorted(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, (set, frozenset)):
+            raise TypeError("parameters must be in an ordered collection, and a set has no order: use a list")
+        params = [params] if isinstance(params, Value) else list(params)
+        group = {**self.defaults, **param_group, "params": params}
+        self._check(group)
+        _check_params([*self.param_groups, group])
+        # The dict itself becomes the group, as in PyTorch: whoever made it can change its options.
+        param_group.update(group)
+        self.param_groups.append(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], Loss]) -> Loss: ...
+
+    def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
+        """Update the parameters' data from their grads.
+
+        With a `closure`, call it first, to clear the grads, compute the loss and call its `backward()`, and return what
+        it returns.
+
+        >>> x = Value(1.0)
+        >>> optimizer = SGD([x], lr=0.1)
+        >>> def closure():
+        ...     optimizer.zero_grad()
+        ...     loss = x * x
+        ...     loss.backward()
+        ...     return loss
+        >>> optimizer.step(closure), x
+        (Value(data=1.0, grad=1.0), Value(data=0.8, grad=2.0))
+
+        Raises TypeError or ValueError where `param_groups` were changed to what the constructor would not take.
+        """
+        loss = None if closure is None else closure()
+        for state, group in zip(self._synced(), self.param_groups):
+            self._update(state, group)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
+
+        >>> x = Value(1.0)
+        >>> (x * x).backward()
+        >>> SGD([x]).zero_grad()
+        >>> x.grad
+        0.0
+        """
+        for state in self._synced():
+            state.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state in PyTorch's layout, of Python numbers: to be kept, and given to `load_state_dict()`.
+
+        Parameters are numbered through all groups; 'state' has what an optimizer keeps of each number, once it does.
+
+        >>> x = Value(1.0)
+        >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
+        >>> (x * x).backward()
+        >>> optimizer.step()
+        >>> state = optimizer.state_dict()
+        >>> state["state"]
+        {0: {'momentum_buffer': 2.0}}
+        >>> state["param_groups"]
+        [{'lr': 0.1, 'momentum': 0.9, 'dampening': 0, 'weight_decay': 0, 'nesterov': False, 'maximize': False,
+          'params': [0]}]
+        """
+        state: dict[int, dict[str, float]] = {}
+        groups = []
+        first = 0
+        for held, group in zip(self._synced(), self.param_groups):
+            rows = held.rows()
+            for i, row in enumerate(rows, first):
+                entry = self._entry(row, group)
+                if entry:
+                    state[i] = entry
+            options = {name: option for name, option in group.items() if name != "params"}
+            groups.append({**options, "params": list(range(first, first + len(rows)))})
+            first += len(rows)
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state and the options from what `state_dict()` gave. Nothing is changed unless all can be.
+
+        What PyTorch's optimizer of the same name gave will do, with its tensors converted to numbers. Flags that are
+        missing, as from older versions of PyTorch, are off.
+
+        >>> x, y = Value(1.0), Value(1.0)
+        >>> first, second = SGD([x], lr=0.1), SGD([y])
+        >>> second.load_state_dict(first.state_dict())
+        >>> second.param_groups[0]["lr"]
+        0.1
+
+        Raises ValueError where the groups or their sizes differ, options or numbers are missing or out of range, or
+        there is state of no parameter or by an unknown name; TypeError where a number is none.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a mapping, not {type(state_dict).__name__!r}")
+        missing = [key for key in ("state", "param_groups") if key not in state_dict]
+        if missing:
+            raise ValueError(f"state_dict lacks {_listed(missing)}")
+        self._synced()
+        saved_groups = state_dict["param_groups"]
+        entries = dict(state_dict["state"])
+        sizes = [len(group["params"]) for group in self.param_groups]
+        saved_sizes = [len(group["params"]) for group in saved_groups]
+        if saved_sizes != sizes:
+            raise ValueError(f"state_dict has groups of {saved_sizes} parameters, the optimizer of {sizes}")
+        groups = []
+        states = []
+        for group, saved in zip(self.param_groups, saved_groups):
+            options = {name: deepcopy(option) for name, option in saved.items() if name != "params"}
+            for name, default in self.defaults.items():
+                if isinstance(default, bool):
+                    options.setdefault(name, False)
+            missing = [name for name in self.defaults if name not in options]
+            if missing:
+                raise ValueError(f"a parameter group of state_dict lacks {_listed(missing)}")
+            self._check(options)
+            rows = [self._row(key, entries.pop(key, {}), options) for key in saved["params"]]
+            states.append(_optim.State(group["params"], rows, self._width))
+            groups.append({**options, "params": group["params"]})
+        if entries:
+            raise ValueError(f"state_dict has state of {_listed(entries)}, which no group of it has")
+        for group, options in zip(self.param_groups, groups):
+            group.clear()
+            group.update(options)
+        self._states = states
+
+    def __repr__(self) -> str:
+        groups = [
+            "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
+            for group in self.param_groups
+        ]
+        return f"{type(self).__name__} (" + "".join(f"\nParameter Group {i}\n{g}" for i, g in enumerate(groups)) + ")"
+
+    # -- for subclasses that have compiled loops
+
+    def _check(self, options: dict[str, Any]) -> None:
+        """Raise where an option is out of its range."""
+        for name, what in self._ranges.items():
+            if not _optim.number(options[name], name) >= 0.0:
+                raise ValueError(f"Invalid {what}: {options[name]}")
+
+    def _update(self, state: _optim.State, group: dict[str, Any]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no step()")
+
+    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        """What state_dict() says of a parameter; nothing where there is nothing to say yet."""
+        return {}
+
+    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+        """The numbers that such an entry stands for."""
+        _check_names(key, entry, (), ())
+        return ()
+
+    def _synced(self) -> list[_optim.State]:
+        """The states, one a group: as they are, or made anew where a group's parameters are no longer those it had."""
+        groups, states = self.param_groups, self._states
+        if len(groups) == len(states) and all(s.is_of(g["params"]) for s, g in zip(states, groups)):
+            return states
+        _check_params(groups)
+        rows = {id(p): row for state in states for p, row in zip(state.params, state.rows())}
+        none = (0.0,) * self._width
+        made = []
+        for group in groups:
+            if not isinstance(group["params"], list):
+                group["params"] = list(group["params"])
+            made.append(_optim.State(group["params"], [rows.get(id(p), none) for p in group["params"]], self._width))
+        self._states = made
+        return made
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: data -= lr * g, where g is made from the grad in this order:
+
+        g = -grad if maximize else grad
+        g = g + weight_decay * data
+        b = momentum * b + (1 - dampening) * g         with momentum; the first time b = g
+        g = g + momentum * b if nesterov else b        with momentum
+
+    as torch.optim.SGD does it.
+
+    >>> x = Value(3.0)
+    >>> optimizer = SGD([x], lr=0.1, momentum=0.5)
+    >>> for _ in range(50):
+    ...     optimizer.zero_grad()
+    ...     ((x - 1) ** 2).backward()
+    ...     optimizer.step()
+    >>> round(x.data, 6)
+    1.0
+
+    Raises ValueError where `lr`, `momentum` or `weight_decay` is negative, and for `nesterov` without momentum or with
+    dampening; otherwise as `Optimizer`.
+    """
+
+    _width = 2
+    _ranges: ClassVar[dict[str, str]] = {
+        "lr": "learning rate",
+        "momentum": "momentum value",
+        "weight_decay": "weight_decay value",
+    }
+    _update = staticmethod(_optim.sgd)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        momentum, dampening = options["momentum"], options["dampening"]
+        if options["nesterov"] and (momentum == 0 or _optim.number(dampening, "dampening") != 0):
+            raise ValueError(
+                "Nesterov momentum requires a momentum and zero dampening, "
+                f"not a momentum of {momentum} and a dampening of {dampening}"
+            )
+
+    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        known, buffer = row
+        return {"momentum_buffer": buffer} if known else {}
+
+    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+        _check_names(key, entry, (), ("momentum_buffer",))
+        buffer = entry.get("momentum_buffer")
+        return (0.0, 0.0) if buffer is None else (1.0, _optim.number(buffer, f"momentum_buffer of {key!r}"))
+
+
+class Adam(Optimizer):
+    """Adam: data -= lr * m^ / (sqrt(v^) + eps), where m^ and v^ are running averages of the grad and its square,
+
+        m = beta1 * m + (1 - beta1) * grad             m^ = m / (1 - beta1**step)
+        v = beta2 * v + (1 - beta2) * grad**2          v^ = v / (1 - beta2**step)
+
+    as torch.optim.Adam computes it. With `amsgrad` the largest v so far takes the place of v in v^; `weight_decay` adds
+    weight_decay * data to the grad, or, with `decoupled_weight_decay`, takes lr * weight_decay * data off the data;
+    `maximize` turns the grad round.
+
+    >>> x = Value(3.0)
+    >>> optimizer = Adam([x], lr=0.1)
+    >>> for _ in range(300):
+    ...     optimizer.zero_grad()
+    ...     ((x - 1) ** 2).backward()
+    ...     optimizer.step()
+    >>> round(x.data, 4)
+    1.0
+
+    Raises ValueError where `lr`, `eps` or `weight_decay` is negative or one of `betas` is not in [0, 1); otherwise as
+    `Optimizer`.
+
+    Kingma and Ba, Adam: A Method for Stochastic Optimization, https://arxiv.org/abs/1412.6980; Reddi, Kale and Kumar,
+    On the Convergence of Adam and Beyond, https://openreview.net/forum?id=ryQu7f-RZ
+    """
+
+    _width = 4
+    _ranges: ClassVar[dict[str, str]] = {
+        "lr": "learning rate",
+        "eps": "epsilon value",
+        "weight_decay": "weight_decay value",
+    }
+    _update = staticmethod(_optim.adam)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+        )
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        betas = options["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {betas!r}")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= _optim.number(beta, f"betas[{i}]") < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        if not any(row):
+            return {}
+        entry = dict(zip(("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), row))
+        if not group["amsgrad"] and entry["max_exp_avg_sq"] == 0.0:
+            del entry["max_exp_avg_sq"]
+        return entry
+
+    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+        if not entry:
+            return (0.0, 0.0, 0.0, 0.0)
+        needed = ("step", "exp_avg", "exp_avg_sq")
+        highest = ("max_exp_avg_sq",)
+        _check_names(key, entry, (*needed, *highest) if group["amsgrad"] else needed, (*needed, *highest))
+        row = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *highest))
+        if not row[0] >= 0.0:
+            raise ValueError(f"step of {key!r} must be at least 0, not {entry['step']}")
+        return row
+
+
+class AdamW(Adam):
+    """Adam with weight decay that is no part of the averages: data -= lr * weight_decay * data before Adam's step.
+
+    >>> x = Value(2.0)
+    >>> optimizer = AdamW([x], lr=0.1, weight_decay=0.5)
+    >>> optimizer.step()
+    >>> x.data
+    1.9
+
+    Raises as `Adam`.
+
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, https://arxiv.org/abs/1711.05101
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """As `Optimizer.load_state_dict()`; weight decay stays decoupled, also with what Adam gave.
+
+        >>> optimizer = AdamW([Value(1.0)])
+        >>> optimizer.load_state_dict(Adam([Value(1.0)]).state_dict())
+        >>> optimizer.param_groups[0]["decoupled_weight_decay"]
+        True
+        """
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True
+
+
+def _check_params(groups: list[dict[str, Any]]) -> None:
+    seen: set[int] = set()
+    for i, group in enumerate(groups):
+        for p in group["params"]:
+            if not isinstance(p, Value):
+                raise TypeError(f"an optimizer can only optimize Values, but was given a {type(p).__name__!r}")
+            if not _optim.is_leaf(p):
+                raise ValueError(f"cannot optimize {p!r}, the result of an op: make a new Value of its data")
+            if id(p) in seen:
+                raise ValueError(f"{p!r} of parameter group {i} appears more than once among the parameters")
+            seen.add(id(p))
+
+
+def _check_names(key: object, entry: Mapping[str, Any], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in entry]
+    unknown = [name for name in entry if name not in known]
+    if missing or unknown:
+        faults = [f"{verb} {_listed(names)}" for verb, names in (("lacks", missing), ("has", unknown)) if names]
+        raise ValueError(f"the state of parameter {key!r} {' and '.join(faults)}")
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,73 @@
+"""Clipping of gradients between `backward()` and an optimizer's `step()`, after the model of torch.nn.utils."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from micrograd._core import Value
+from micrograd._optim import clamp_grads, grad_norm, number, scale_grads
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+
+def clip_grad_norm_(
+    parameters: Iterable[Value] | Value,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> float:
+    """Scale the grads of the parameters down to a norm of at most `max_norm`, and return the norm they had.
+
+    The grads count as one vector; `norm_type` is the p of the norm, `float("inf")` the largest |grad|. The grads are
+    multiplied by max_norm / (norm + 1e-6) where that is less than 1, as torch.nn.utils.clip_grad_norm_ does.
+
+    >>> a, b = Value(1.0), Value(2.0)
+    >>> (3 * a + 4 * b).backward()
+    >>> clip_grad_norm_([a, b], max_norm=1.0)
+    5.0
+    >>> round(a.grad, 5), round(b.grad, 5)
+    (0.6, 0.8)
+
+    Raises TypeError for what is not a Value, ValueError for a negative `max_norm` or a NaN, and RuntimeError where the
+    norm is not finite and `error_if_nonfinite` is set. Without it, an infinite norm makes finite grads 0.0 and infinite
+    ones NaN, and a NaN makes all NaN.
+    """
+    params = _parameters(parameters)
+    most = _limit(max_norm, "max_norm")
+    order = float(norm_type)
+    norm = grad_norm(params, order)
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise RuntimeError(
+            f"the norm of order {order} of the grads is {norm}, so they cannot be clipped; to scale them by it all the "
+            "same, set error_if_nonfinite=False"
+        )
+    factor = most / (norm + 1e-6)
+    if not factor >= 1.0:
+        scale_grads(params, factor)
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Value] | Value, clip_value: float) -> None:
+    """Move each grad of the parameters to the nearest number in [-clip_value, clip_value]; NaN stays.
+
+    >>> a, b = Value(1.0), Value(2.0)
+    >>> (3 * a - 0.5 * b).backward()
+    >>> clip_grad_value_([a, b], 1.0)
+    >>> a.grad, b.grad
+    (1.0, -0.5)
+
+    Raises TypeError for what is not a Value, ValueError for a negative `clip_value` or a NaN.
+    """
+    clamp_grads(_parameters(parameters), _limit(clip_value, "clip_value"))
+
+
+def _parameters(parameters: Iterable[Value] | Value) -> list[Value]:
+    return [parameters] if isinstance(parameters, Value) else list(parameters)
+
+
+def _limit(x: float, what: str) -> float:
+    limit = number(x, what)
+    if not limit >= 0.0:
+        raise ValueError(f"{what} must be at least 0, not {x}")
+    return limit
