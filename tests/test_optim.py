@@ -339,7 +339,7 @@ leaf, result = id(Value(0.0)), id(params[0] + 1)
 blocks = sys.getallocatedblocks()
 for _ in range(100):
     round()
-assert sys.getallocatedblocks() - blocks < 50, sys.getallocatedblocks() - blocks
+assert sys.getallocatedblocks() - blocks < 1000  # a node a parameter would be 419,200
 assert id(Value(0.0)) == leaf
 assert id(params[0] + 1) - result == 64  # the next slot: results are handed out in order
 assert all(p._children == () for p in params)
