@@ -25,8 +25,13 @@ def draw(results: list[Result], path: Path) -> None:
             panels.append((result.title, rows))
     heights = [len(rows) + 0.6 for _, rows in panels]
     figure, axes = plt.subplots(
-        len(panels), 1, sharex=True, figsize=(9, 0.27 * sum(heights) + 0.42 * len(panels) + 0.8),
-        gridspec_kw={"height_ratios": heights}, layout="constrained", squeeze=False,
+        len(panels),
+        1,
+        sharex=True,
+        figsize=(9, 0.27 * sum(heights) + 0.42 * len(panels) + 0.8),
+        gridspec_kw={"height_ratios": heights},
+        layout="constrained",
+        squeeze=False,
     )
     for (title, rows), ax in zip(panels, axes[:, 0]):
         values = [r.value for r in rows]
@@ -35,8 +40,15 @@ def draw(results: list[Result], path: Path) -> None:
         ax.barh(names, [v - 1 for v in values], left=1, color=[_colour(n) for n in names], height=0.72)
         for i, v in enumerate(values):
             text = f"{v:,.0f}" if v >= 100 else f"{v:.2g}" if v < 10 else f"{v:.3g}"
-            ax.annotate(text, (v, i), xytext=(4 if v >= 1 else -4, 0), textcoords="offset points",
-                        va="center", ha="left" if v >= 1 else "right", fontsize=8)
+            ax.annotate(
+                text,
+                (v, i),
+                xytext=(4 if v >= 1 else -4, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if v >= 1 else "right",
+                fontsize=8,
+            )
         ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
         ax.axvline(1, color=COLOURS["ours"], linewidth=1.2)
         ax.invert_yaxis()

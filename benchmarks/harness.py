@@ -1,7 +1,10 @@
 """How a case is timed: contestants take turns in one process, and every number is a ratio taken within a round.
 
 pyperf's own runner gives each benchmark processes of its own, one benchmark after the other, which on a shared machine
-compares two moments as much as two programs. So pyperf lends its clock and its metadata, and the turns are taken here.
+compares two moments as much as two programs. So the turns are taken here, and pyperf describes the machine.
+
+The clock is the processor time of this process: where others want the processor too, a long turn is interrupted and a
+short one may not be, and by the clock on the wall the slower contestant would look slower still.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ import contextlib
 import gc
 import math
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pyperf import perf_counter
-
+clock = time.process_time
 TURN = 0.05  # seconds a contestant's turn should last at least
 STEPS_CHECKED = 3
 
@@ -51,6 +54,7 @@ class Result:
     title: str
     rows: list[Row]
     unit: str = "x ours"
+    base: str = "ours"
     notes: list[str] = field(default_factory=list)
 
     def value(self, name: str) -> float | None:
@@ -86,10 +90,10 @@ def _collector(enabled: bool):
 
 def _turn(contestant: Contestant, steps: int) -> float:
     with _collector(contestant.collector):
-        step, start = contestant.step, perf_counter()
+        step, start = contestant.step, clock()
         for _ in range(steps):
             step()
-        return (perf_counter() - start) / steps
+        return (clock() - start) / steps
 
 
 def take_turns(contestants: list[Contestant], rounds: int, turn: float = TURN) -> dict[str, list[float]]:
@@ -112,18 +116,19 @@ def row(name: str, ratios: list[float]) -> Row:
     return Row(name, middle, low, high)
 
 
-def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: int, base: str = "ours") -> Result:
-    """Time `entries`, pairs of a name and a Contestant or None, and give each time over that of `base`."""
+def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: int) -> Result:
+    """Time `entries`, pairs of a name and a Contestant or None, and give each time over that of the first present."""
     present = [c for _, c in entries if c is not None]
+    base = present[0].name
     verify(present)
     times = take_turns(present, rounds, TURN if rounds > 3 else TURN / 5)
     rows = []
     for name, contestant in entries:
-        if contestant is None or base not in times:
+        if contestant is None:
             rows.append(Row(name, None))
         else:
             rows.append(row(name, [t / b for t, b in zip(times[name], times[base])]))
-    return Result(case, title, rows)
+    return Result(case, title, rows, base=base)
 
 
 def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], **options: object) -> tuple:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyperf
 
+from benchmarks import contestants
 from benchmarks.cases import ALL
 from benchmarks.harness import Result, Row
 from benchmarks.targets import TARGETS
@@ -30,30 +31,29 @@ METADATA = ("cpu_model_name", "cpu_count", "platform", "python_version", "python
 
 def measure(case: str, rounds: int, quick: bool) -> Result:
     """One case, here and now. In a thread with a large stack: the reference recurses as deep as its graph."""
-    module = importlib.import_module(f"benchmarks.cases.{case}")
-    # What the libraries brought along is none of the collector's business while it runs for the reference.
-    from benchmarks import contestants
-
-    for load in (contestants.ours, contestants.torch, contestants.jax, contestants.xad):
-        load()
-    gc.collect()
-    gc.freeze()
-    found, failed = [], []
+    outcome = []
 
     def body():
         try:
-            found.append(module.measure(rounds, quick))
+            # Loaded in this thread, since PyTorch counts its threads thread by thread. And frozen: what the libraries
+            # brought along is none of the collector's business while it runs for the reference.
+            for load in (contestants.ours, contestants.torch, contestants.jax, contestants.xad):
+                load()
+            module = importlib.import_module(f"benchmarks.cases.{case}")
+            gc.collect()
+            gc.freeze()
+            outcome.append(module.measure(rounds, quick))
         except BaseException as error:
-            failed.append(error)
+            outcome.append(error)
 
     sys.setrecursionlimit(10**6)
     threading.stack_size(1 << 29)
     thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    if failed:
-        raise failed[0]
-    return found[0]
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
 
 
 def measure_apart(case: str, rounds: int, quick: bool) -> Result:
@@ -67,7 +67,7 @@ def measure_apart(case: str, rounds: int, quick: bool) -> Result:
 
 def table(result: Result) -> list[str]:
     """The case as lines of a Markdown table, with its targets."""
-    unit = {"x ours": "time, ours = 1"}.get(result.unit, result.unit)
+    unit = f"time, {result.base} = 1" if result.unit == "x ours" else result.unit
     lines = [f"| {result.title} | {unit} | quartiles | target | |", "|---|--:|--:|--:|---|"]
     for row in result.rows:
         goals = [t for t in TARGETS if (t.case, t.row) == (result.case, row.name)]
@@ -129,8 +129,10 @@ def main() -> None:
 
         draw(results, ROOT / "benchmarks" / "results.png")
     judged = [(t, t.met(r)) for r in results for t in TARGETS if t.case == r.case]
-    print(f"\n{sum(met is True for _, met in judged)} targets met, {sum(met is False for _, met in judged)} missed, "
-          f"{sum(met is None for _, met in judged)} not judged")
+    print(
+        f"\n{sum(met is True for _, met in judged)} targets met, {sum(met is False for _, met in judged)} missed, "
+        f"{sum(met is None for _, met in judged)} not judged"
+    )
     for t in (t for t, met in judged if met is False):
         print(f"missed: {t.case}: {t.row}")
 

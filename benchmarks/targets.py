@@ -20,9 +20,9 @@ class Target:
         return f"{mark} {bound:g}{'x' if unit == 'x ours' else ' ' + unit}"
 
     def met(self, result: Result) -> bool | None:
-        """None where there is nothing to judge: the contestant is absent."""
+        """None where there is nothing to judge: the contestant is absent, or what we enter ourselves is."""
         value = result.value(self.row)
-        if value is None:
+        if value is None or result.base != "ours":
             return None
         return value >= self.at_least if self.at_least is not None else value <= self.at_most
 

@@ -74,9 +74,7 @@ def _mask() -> np.ndarray:
 
 def torch_eager():
     torch = contestants.torch()
-    matrices = {
-        name: torch.tensor(m, requires_grad=True) for name, m in scalar_gpt.make_parameters(float).items()
-    }
+    matrices = {name: torch.tensor(m, requires_grad=True) for name, m in scalar_gpt.make_parameters(float).items()}
     tokens, mask = torch.tensor(scalar_gpt.TOKENS), torch.tensor(_mask())
 
     def step():

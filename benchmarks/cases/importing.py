@@ -18,9 +18,9 @@ IMPORTS = {"Value": "from micrograd.engine import Value", "Value and nn": "impor
 PROGRAM = """
 import sys, time
 sys.path.insert(0, {path!r})
-start = time.perf_counter()
+start = time.process_time()
 {statement}
-print((time.perf_counter() - start) * 1000, int("numpy" in sys.modules))
+print((time.process_time() - start) * 1000, int("numpy" in sys.modules))
 """
 
 
