@@ -1,8 +1,8 @@
 """Instructions an op takes, counted by callgrind: `python -m benchmarks.instructions`. Skipped without valgrind.
 
-Each program runs twice, with a longer and a shorter loop; the difference over the difference of the loops is the cost of
-one turn, free of start-up and of noise. From it an empty loop's turn is taken away. Counts are exact, so they show a
-change of a few instructions, which time does not; but they say nothing of caches.
+Each program runs twice, with a longer and a shorter loop; the difference over the difference of the loops is the cost
+of one turn, free of start-up and of noise. From it an empty loop's turn is taken away. Counts are exact, so they show
+a change of a few instructions, which time does not; but they say nothing of caches.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ import sys
 sys.path.insert(0, {path!r})
 from benchmarks import contestants
 Value = contestants.{engine}().Value
-import numpy as np
-two, a, b = np.float64(2.0), Value(0.5), Value(0.25)
-for _ in range({count}):
-    {op}
+{setup}
+def loop(count, a, b, two=0.0):
+    for _ in range(count):
+        {op}
+loop(1000, Value(0.5), Value(0.25), {two})
+loop({count}, Value(0.5), Value(0.25), {two})
 """
 
 
 def count(engine: str, op: str, loops: int) -> int:
-    program = PROGRAM.format(path=str(contestants.ROOT), engine=engine, op=op, count=loops)
+    scalar = "two" in op
+    setup, two = ("import numpy as np", "np.float64(2.0)") if scalar else ("", "0.0")
+    program = PROGRAM.format(path=str(contestants.ROOT), engine=engine, op=op, count=loops, setup=setup, two=two)
     with tempfile.TemporaryDirectory() as folder:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={Path(folder) / 'out'}"]
         # A fixed hash seed: else dicts of one run collide otherwise than those of the next.

@@ -1,4 +1,4 @@
-"""Runs the cases and prints their tables: `python -m benchmarks.run [--only CASE] [--rounds N] [--json PATH] [--quick]`.
+"""Runs the cases and prints their tables: `python -m benchmarks.run`; --help for its options.
 
 Each case gets a process of its own, so that no case meets the heap another has left behind.
 """
@@ -104,7 +104,7 @@ def machine() -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", choices=ALL, metavar="CASE", help=f"one of {', '.join(ALL)}")
-    parser.add_argument("--rounds", type=int, default=15, help="turns each contestant gets (default: 15)")
+    parser.add_argument("--rounds", type=int, default=11, help="turns each contestant gets (default: 11)")
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--quick", action="store_true", help="three short rounds and smaller graphs: does it run?")
     parser.add_argument("--worker", choices=ALL, help=argparse.SUPPRESS)

@@ -42,7 +42,7 @@ def torch_step():
     def check():
         optimizer.step()
         optimizer.step()
-        return [float(p.sum())]
+        return [p.sum().item()]
 
     return optimizer.step, check
 

@@ -21,7 +21,7 @@ print((resident() - start) / {count})
 # 1,000 inputs a neuron, so that the sum's own node and the list that keeps it hardly show.
 FUSED = """
 layer, x = nn.Layer(1000, {count} // 1000, nonlin=False), {inputs}
-layer(x)
+first = layer(x)
 start = resident()
 kept = [layer(x) for _ in range({repeats})]
 print((resident() - start) / ({count} * {repeats}))

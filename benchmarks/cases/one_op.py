@@ -1,4 +1,4 @@
-"""One op in a loop, its result dropped at once: what birth and death of a node cost. instructions.py counts the same."""
+"""One op in a loop, its result dropped at once: a node's birth and death. instructions.py counts the same."""
 
 from __future__ import annotations
 
