@@ -11,6 +11,7 @@ import datetime
 import gc
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,12 @@ from benchmarks.harness import Result, Row
 from benchmarks.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
+# One thread for everyone: the problems are too small for two, and threads that wait in a loop for work spend processor
+# time in the turn of whoever comes next.
+ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+}
 METADATA = ("cpu_model_name", "cpu_count", "platform", "python_version", "python_implementation", "load_avg_1min")
 
 
@@ -60,7 +67,8 @@ def measure_apart(case: str, rounds: int, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         options = ["--worker", case, "--rounds", str(rounds), "--json", str(path), *(["--quick"] if quick else [])]
-        subprocess.run([sys.executable, "-m", "benchmarks.run", *options], check=True, cwd=ROOT)
+        command = [sys.executable, "-m", "benchmarks.run", *options]
+        subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **ONE_THREAD})
         result = json.loads(path.read_text())
     return Result(**{**result, "rows": [Row(**r) for r in result["rows"]]})
 
