@@ -20,9 +20,9 @@ def draw(results: list[Result], path: Path) -> None:
 
     panels = []
     for result in results:
-        rows = [r for r in result.rows if r.value is not None and r.name != "ours" and "over best" not in r.name]
+        rows = [r for r in result.rows if r.value is not None and r.name != result.base and "over best" not in r.name]
         if result.unit == "x ours" and rows:
-            panels.append((result.title, rows))
+            panels.append((result.title + ("" if result.base == "ours" else f" ({result.base} = 1)"), rows))
     heights = [len(rows) + 0.6 for _, rows in panels]
     figure, axes = plt.subplots(
         len(panels),
@@ -60,6 +60,7 @@ def draw(results: list[Result], path: Path) -> None:
             ax.spines[side].set_visible(False)
     last = axes[-1, 0]
     last.set_xscale("log")
+    last.xaxis.set_major_formatter(lambda x, _: f"{x:,g}" if x < 1000 else f"{x:,.0f}")
     every = [r.value for _, rows in panels for r in rows]
     last.set_xlim(min(0.5, min(every) / 2.5), max(every) * 3)
     last.set_xlabel("time, this engine = 1 (logarithmic; right of the line is slower than this engine)", fontsize=9)
