@@ -1,5 +1,6 @@
 # make train    train the README's network          make test    run the tests
 # make moons    two moons, drawn to moons.png       make lint    every static check
+# make bench    compare with other engines, see benchmarks/README.md
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd) setup.py pyproject.toml
 REFERENCE := build/reference/micrograd/engine.py
 
-.PHONY: train moons test lint headers clean
+.PHONY: train moons test bench lint headers clean
 
 train: .venv/installed
 	$(BIN)/python examples/train_mlp.py
@@ -19,6 +20,13 @@ moons: .venv/installed
 
 test: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m pytest
+
+# PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
+bench: .venv/installed $(REFERENCE)
+	$(PIP) install --quiet --editable '.[bench]'
+	$(PIP) install --quiet xad || echo 'no XAD: it is shown as absent'
+	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
+	$(BIN)/python -m benchmarks.instructions
 
 lint: .venv/installed-test
 	$(PIP) install --quiet --requirement requirements-lint.txt

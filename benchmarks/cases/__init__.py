@@ -1,0 +1,15 @@
+"""The cases. Each module has `NAME` and `measure(rounds, quick)`, which gives a `harness.Result`."""
+
+ALL = (
+    "readme_loop",
+    "readme_sgd",
+    "moons",
+    "gpt",
+    "gpt_functional",
+    "rnn",
+    "one_op",
+    "backward",
+    "adam",
+    "importing",
+    "memory",
+)

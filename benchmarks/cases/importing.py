@@ -1,0 +1,67 @@
+"""Import time in fresh processes, ours and the reference by turns; and that NumPy is not among what is loaded.
+
+The one case in milliseconds: an import happens once a process, so it is a difference that counts and not a ratio.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import contestants
+from benchmarks.harness import Result, Row
+
+NAME = "importing"
+IMPORTS = {"Value": "from micrograd.engine import Value", "Value and nn": "import micrograd.engine, micrograd.nn"}
+PROGRAM = """
+import sys, time
+sys.path.insert(0, {path!r})
+start = time.process_time()
+{statement}
+print((time.process_time() - start) * 1000, int("numpy" in sys.modules))
+"""
+
+
+def fresh(path: Path, statement: str) -> tuple[float, bool]:
+    """Milliseconds the statement took in a process of its own, and whether NumPy was there afterwards."""
+    program = PROGRAM.format(path=str(path), statement=statement)
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    milliseconds, numpy = out.split()
+    return float(milliseconds), numpy == "1"
+
+
+def measure(rounds: int, quick: bool) -> Result:
+    import micrograd
+
+    paths = {"ours": Path(micrograd.__file__).parent.parent}
+    if contestants.reference() is not None:
+        paths["reference"] = contestants.REFERENCE
+    times, numpy = {}, {}
+    for turn in range(rounds * 2 + 1):
+        for what, statement in IMPORTS.items():
+            for name, path in paths.items():
+                taken, loaded = fresh(path, statement)
+                numpy[name] = numpy.get(name, False) or loaded
+                if turn:  # the first writes byte code
+                    times.setdefault((name, what), []).append(taken)
+
+    rows = []
+    for what in IMPORTS:
+        for name in ("ours", "reference"):
+            found = times.get((name, what))
+            rows.append(Row(f"{name}: {what}", *_spread(found)) if found else Row(f"{name}: {what}", None))
+        both = [times.get((name, what)) for name in ("ours", "reference")]
+        label = f"ours - reference: {what}"
+        if all(both):
+            rows.append(Row(label, *_spread([o - r for o, r in zip(*both)])))
+        else:
+            rows.append(Row(label, None))
+    rows.append(Row("NumPy loaded by ours (1 = yes)", float(numpy["ours"])))
+    return Result(NAME, "import", rows, unit="ms")
+
+
+def _spread(values: list[float]) -> tuple[float, float, float]:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return middle, low, high

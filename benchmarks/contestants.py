@@ -1,0 +1,161 @@
+"""Who takes part: this engine, the reference from PyPI, PyTorch, XAD, JAX and a C function compiled on the spot.
+
+Each loader gives what its contestant needs, or None where it is not installed: the tables then say "absent".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = Path(os.environ.get("MICROGRAD_REFERENCE", ROOT / "build" / "reference"))
+CACHE = ROOT / "build" / "benchmarks"
+
+
+@functools.cache
+def ours() -> SimpleNamespace:
+    """This engine: Value, karpathy's nn (ReLU) and the tanh networks."""
+    from micrograd import mlp, nn
+    from micrograd.engine import Value
+
+    return SimpleNamespace(Value=Value, nn=nn, tanh=mlp)
+
+
+def ours_module(name: str) -> ModuleType | None:
+    """A module of this engine, for instance "optim", or None where this version has none."""
+    try:
+        return importlib.import_module(f"micrograd.{name}")
+    except ImportError:
+        return None
+
+
+@functools.cache
+def reference() -> SimpleNamespace | None:
+    """micrograd 0.1.0, loaded beside ours. Its nn imports `micrograd.engine` by name, so ours steps aside meanwhile."""
+    if not (REFERENCE / "micrograd" / "engine.py").exists():
+        return None
+    mine = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "micrograd"}
+    sys.path.insert(0, str(REFERENCE))
+    importlib.invalidate_caches()
+    try:
+        engine, nn = importlib.import_module("micrograd.engine"), importlib.import_module("micrograd.nn")
+    finally:
+        sys.path.remove(str(REFERENCE))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "micrograd"]:
+            del sys.modules[name]
+        sys.modules.update(mine)
+    _add_curved_ops(engine.Value)
+    return SimpleNamespace(Value=engine.Value, nn=nn, tanh=_tanh_networks(nn))
+
+
+def _add_curved_ops(Value: type) -> None:
+    """tanh, exp and log, which 0.1.0 lacks, as its author writes them in the lecture."""
+
+    def tanh(self):
+        t = math.tanh(self.data)
+        out = Value(t, (self,), "tanh")
+
+        def _backward():
+            self.grad += (1 - t**2) * out.grad
+
+        out._backward = _backward
+        return out
+
+    def exp(self):
+        out = Value(math.exp(self.data), (self,), "exp")
+
+        def _backward():
+            self.grad += out.data * out.grad
+
+        out._backward = _backward
+        return out
+
+    def log(self):
+        out = Value(math.log(self.data), (self,), "log")
+
+        def _backward():
+            self.grad += (1 / self.data) * out.grad
+
+        out._backward = _backward
+        return out
+
+    Value.tanh, Value.exp, Value.log = tanh, exp, log
+
+
+def _tanh_networks(nn: ModuleType) -> SimpleNamespace:
+    """The reference's networks with tanh in every neuron, as in the lecture."""
+
+    class Neuron(nn.Neuron):
+        def __call__(self, x):
+            return sum((wi * xi for wi, xi in zip(self.w, x)), self.b).tanh()
+
+    class Layer(nn.Layer):
+        def __init__(self, nin, nout):
+            self.neurons = [Neuron(nin) for _ in range(nout)]
+
+    class MLP(nn.MLP):
+        def __init__(self, nin, nouts):
+            sizes = [nin, *nouts]
+            self.layers = [Layer(i, o) for i, o in zip(sizes, nouts)]
+
+    return SimpleNamespace(Neuron=Neuron, Layer=Layer, MLP=MLP)
+
+
+@functools.cache
+def torch() -> ModuleType | None:
+    """PyTorch on one thread: the tensors are far too small for two to help, and one is steadier."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    return torch
+
+
+@functools.cache
+def xad() -> SimpleNamespace | None:
+    """XAD: a C++ tape of scalars under Python, the nearest relative of this engine."""
+    try:
+        import xad.adj_1st
+        import xad.math
+    except ImportError:
+        return None
+    return SimpleNamespace(Tape=xad.adj_1st.Tape, Real=xad.adj_1st.Real, math=xad.math)
+
+
+@functools.cache
+def jax() -> ModuleType | None:
+    """JAX in double precision, for functions compiled whole by its jit."""
+    try:
+        import jax
+    except ImportError:
+        return None
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_platforms", "cpu")
+    return jax
+
+
+@functools.cache
+def c_library() -> ctypes.CDLL | None:
+    """mlp.c, compiled for this machine into build/; again whenever its text changes."""
+    source = Path(__file__).with_name("mlp.c")
+    command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-shared", "-fPIC"]
+    key = hashlib.sha256(source.read_bytes() + " ".join(command).encode()).hexdigest()[:16]
+    library = CACHE / f"mlp-{key}.so"
+    if not library.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run([*command, str(source), "-o", str(library), "-lm"], check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+    return ctypes.CDLL(str(library))

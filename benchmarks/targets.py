@@ -1,0 +1,51 @@
+"""What the engine is held to: one table. `row` names a row of a case's result; its value has to be at least or at most
+`bound`. Ratios are times over ours, so "at least 100" for the reference means that we are 100 times faster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.harness import Result
+
+
+@dataclass(frozen=True)
+class Target:
+    case: str
+    row: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def text(self, unit: str) -> str:
+        mark, bound = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
+        return f"{mark} {bound:g}{'x' if unit == 'x ours' else ' ' + unit}"
+
+    def met(self, result: Result) -> bool | None:
+        """None where there is nothing to judge: the contestant is absent, or what we enter ourselves is."""
+        value = result.value(self.row)
+        if value is None or result.base != "ours":
+            return None
+        return value >= self.at_least if self.at_least is not None else value <= self.at_most
+
+
+TARGETS = (
+    Target("readme_loop", "reference", at_least=100),
+    Target("readme_loop", "PyTorch eager", at_least=20),
+    Target("readme_sgd", "reference", at_least=150),
+    Target("moons", "reference", at_least=1500),
+    Target("moons", "reference, collector off", at_least=250),
+    Target("moons", "PyTorch eager", at_least=1),
+    Target("gpt", "reference", at_least=100),
+    Target("gpt", "reference, collector off", at_least=35),
+    # Ours may take 1.6 times as long as the floats: they take at least 1/1.6 of our time.
+    Target("gpt", "plain floats, forward only", at_least=0.625),
+    Target("gpt_functional", "reference", at_least=300),
+    *(Target("backward", f"XAD, 10^{k} nodes", at_least=1) for k in range(3, 8)),
+    Target("backward", "worst over best, 10^4 and up", at_most=2),
+    Target("adam", "Python loop over our Values", at_least=100),
+    Target("importing", "ours - reference: Value", at_most=3),
+    Target("importing", "ours - reference: Value and nn", at_most=3),
+    Target("importing", "NumPy loaded by ours (1 = yes)", at_most=0),
+    # To the nearest byte: a slab has a header of its own, and memory comes in pages.
+    Target("memory", "ours, an eager node", at_most=64.5),
+    Target("memory", "ours, an input of a fused sum", at_most=16.5),
+)
