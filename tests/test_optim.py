@@ -319,7 +319,7 @@ def test_an_option_turned_on_later_begins_then(kind, option, value):
 
 
 def test_a_step_over_4192_parameters_makes_no_nodes(isolated):
-    """The highest address handed out does not move and memory does not grow: whatever is made next is where it was."""
+    """Whatever is made next is where it would have been without, and Python's memory does not grow."""
     isolated(
         """
 import sys
@@ -334,14 +334,15 @@ def round():
     optimizer.step()
     clip_grad_norm_(params, 1.0)
     optimizer.zero_grad()
-round()
-leaf, result = id(Value(0.0)), id(params[0] + 1)
+for _ in range(100):  # the interpreter's own caches
+    round()
+leaf, result = id(Value(0.0)), params[0] + 1
 blocks = sys.getallocatedblocks()
 for _ in range(100):
     round()
 assert sys.getallocatedblocks() - blocks < 1000  # a node a parameter would be 419,200
 assert id(Value(0.0)) == leaf
-assert id(params[0] + 1) - result in (0, 64)  # the next slot, or the same: results are handed out in order
+assert id(params[0] + 1) - id(result) == 64  # the next slot: results are handed out in order
 assert all(p._children == () for p in params)
 """
     )

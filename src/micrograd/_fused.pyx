@@ -3,8 +3,9 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, exp, isfinite, log1p
+from libc.string cimport memcpy
 from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
-                                 PyType_IsSubtype, own)
+                                 PyType_IsSubtype, PyTypeObject, own)
 from micrograd._core cimport Value, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused, Node,
@@ -15,6 +16,7 @@ from micrograd._slab cimport heap, result_new
 cdef extern from "Python.h":
     Py_ssize_t PyList_GET_SIZE(PyObject *o)
     PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
+    PyObject **PySequence_Fast_ITEMS(PyObject *o)
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -206,59 +208,53 @@ cdef void inputs_free(Inputs *inputs) noexcept:
     inputs.numbers = NULL
 
 
-cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except NULL:
-    """bias + the sum of weights times inputs, of which there are as many, all Values; summed in that order."""
+cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except? NULL:
+    """bias + the sum of weights times inputs, of which there are as many; NULL where a weight is no Value."""
     cdef Py_ssize_t i, count = inputs.count
+    cdef Py_ssize_t held = count if inputs.nodes == NULL else 2 * count
     cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + 2 * count * sizeof(double))
+    # What the loop reads stands in local variables: for all that C knows, writing to the block might change the rest.
+    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>weights)
+    cdef PyTypeObject *value_type = heap.value_type
+    cdef Node **nodes = inputs.nodes
+    cdef double *numbers = inputs.numbers
     cdef Node **w
     cdef Node *n
     cdef double total = bias.data if bias != NULL else 0.0
     cdef int flags = bias.flags if bias != NULL else 0
     if fused == NULL:
         raise MemoryError
+    w = &fused.row[1]
+    for i in range(count):
+        if Py_TYPE(items[i]) != value_type and not PyType_IsSubtype(Py_TYPE(items[i]), value_type):
+            PyMem_Free(fused)
+            return NULL
+        n = node_of(items[i])
+        w[i] = n
+        flags |= n.flags
+        if nodes != NULL:
+            flags |= nodes[i].flags
+            total += n.data * nodes[i].data
+        else:
+            total += n.data * numbers[i]
+    memcpy(w + count, nodes if nodes != NULL else <Node **>numbers, count * sizeof(double))
+    try:
+        n = result_new(ADD, FUSED, flags & IRREGULAR, total)
+    except MemoryError:
+        PyMem_Free(fused)
+        raise
     fused.count = count
-    fused.numbers = NULL
+    fused.numbers = NULL if nodes != NULL else <double *>(w + count)
     fused.passes = 0
     fused.stale = NULL
     fused.row[0] = bias
     if bias != NULL:
         Py_INCREF(object_of(bias))
-    w = &fused.row[1]
-    for i in range(count):
-        w[i] = node_of(PyList_GET_ITEM(<PyObject *>weights, i))
-        flags |= w[i].flags
+    for i in range(held):
         Py_INCREF(object_of(w[i]))
-    if inputs.nodes != NULL:
-        for i in range(count):
-            w[count + i] = inputs.nodes[i]
-            flags |= inputs.nodes[i].flags
-            Py_INCREF(object_of(inputs.nodes[i]))
-            total += w[i].data * inputs.nodes[i].data
-    else:
-        fused.numbers = <double *>(w + count)
-        for i in range(count):
-            fused.numbers[i] = inputs.numbers[i]
-            total += w[i].data * inputs.numbers[i]
-    try:
-        n = result_new(ADD, FUSED, flags & IRREGULAR, total)
-    except MemoryError:
-        for i in range(0 if bias != NULL else 1, 1 + (count if inputs.nodes == NULL else 2 * count)):
-            Py_DECREF(object_of(fused.row[i]))
-        PyMem_Free(fused)
-        raise
     n.a = NULL
     n.b.fused = fused
     return n
-
-
-cdef bint are_values(object items) noexcept:
-    cdef Py_ssize_t i
-    if not isinstance(items, list):
-        return False
-    for i in range(PyList_GET_SIZE(<PyObject *>items)):
-        if not is_value(PyList_GET_ITEM(<PyObject *>items, i)):
-            return False
-    return True
 
 
 cdef object unary(int op, Node *n):
@@ -298,13 +294,14 @@ def sample(x):
 
 cdef object sum_of_products(object weights, list x, Inputs *inputs, object bias):
     """bias + weights[0] x[0] + ..., fused where the weights are Values and `inputs` has read the x."""
-    cdef Node *start = NULL
+    cdef Node *start = &(<Value>bias).node if isinstance(bias, Value) else NULL
+    cdef Node *n
     if len(weights) != len(x):
         raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    if isinstance(bias, Value):
-        start = &(<Value>bias).node
-    if inputs.count and are_values(weights) and (start != NULL or bias is None):
-        return own(object_of(fused_new(<list>weights, inputs, start)))
+    if inputs.count and type(weights) is list and (start != NULL or bias is None):
+        n = fused_new(<list>weights, inputs, start)
+        if n != NULL:
+            return own(object_of(n))
     total = 0.0 if bias is None else bias
     for w, xi in zip(weights, x):
         total = total + w * xi
@@ -355,7 +352,7 @@ def layer_outputs(neurons, x, plain_call):
                 outputs.append(neuron(x))
                 continue
             state = <NeuronState?>neuron
-            if not are_values(state.w) or len(<list>state.w) != inputs.count:
+            if type(state.w) is not list or len(<list>state.w) != inputs.count:
                 outputs.append(neuron(x))
                 continue
             total = sum_of_products(state.w, x, &inputs, state.b)
