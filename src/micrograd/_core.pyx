@@ -76,7 +76,7 @@ cdef int node_spell_out(Node *n) except -1:
             leaf.grad = rule.d_right(n.a.data, n.b.number, n.data, n.grad)
         else:
             leaf.grad = rule.d_left(n.b.number, n.a.data, n.data, n.grad)
-        refused(&leaf.grad, leaf)
+        refused(leaf.grad, leaf)
     if n.form == NUMBER_LEFT:
         n.b.node = n.a
         n.a = leaf

@@ -12,4 +12,9 @@ cdef void node_turn_irregular(Node *n, int why) noexcept
 cdef int graph_backward(Node *root) except -1
 cdef int graph_zero_grad(Node *root) except -1
 cdef bint node_propagate(Node *n) noexcept
-cdef bint refused(double *sent, Node *receiver) noexcept
+cdef bint nan_is_refusal(Node *receiver) noexcept
+
+
+cdef inline bint refused(double sent, Node *receiver) noexcept:
+    """Did the rule raise? For a number that has a grad only because somebody looked, that makes NaN instead."""
+    return sent != sent and nan_is_refusal(receiver)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
-from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, own
+from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
 from micrograd._fused cimport fused_again, fused_first, fused_forget
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
                               SEEN, SHOWN, SORTED, WALKED, Block, Node, node_parents, object_of)
@@ -72,9 +72,8 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
             slab.top = n
 
 
-cdef bint refused(double *sent, Node *receiver) noexcept:
-    """Did the rule raise? For a number that has a grad only because somebody looked, that makes NaN instead."""
-    if not rule_failed(sent[0]):
+cdef bint nan_is_refusal(Node *receiver) noexcept:
+    if PyErr_Occurred() == NULL:
         return False
     if not receiver.flags & SHOWN:
         return True
@@ -105,11 +104,11 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
             b.grad += x * g
         else:
             sent = rule.d_left(x, y, n.data, g)
-            if refused(&sent, a):
+            if refused(sent, a):
                 return False
             a.grad += sent
             sent = rule.d_right(x, y, n.data, g)
-            if refused(&sent, b):
+            if refused(sent, b):
                 return False
             b.grad += sent
         if walk != NULL:
