@@ -339,6 +339,7 @@ def layer_outputs(neurons, x, plain_call):
     cdef Inputs inputs
     cdef list outputs = []
     cdef NeuronState state
+    cdef Node *n
     cdef int op = 0
     kind = None
     x = list(sample(x))  # a copy: Python code that runs meanwhile may change the other
@@ -348,17 +349,15 @@ def layer_outputs(neurons, x, plain_call):
             if type(neuron) is not kind:
                 kind = type(neuron)
                 op = METHODS.get(kind.activation, 0) if kind.__call__ is plain_call else 0
-            if not op or not inputs.count:
-                outputs.append(neuron(x))
-                continue
-            state = <NeuronState?>neuron
-            if type(state.w) is not list or len(<list>state.w) != inputs.count:
+            state = <NeuronState?>neuron if op and inputs.count else None
+            if state is None or type(state.w) is not list or len(<list>state.w) != inputs.count:
                 outputs.append(neuron(x))
                 continue
             total = sum_of_products(state.w, x, &inputs, state.b)
             if state.nonlin:
+                n = &(<Value?>total).node  # raises before a reference is taken that nobody would give back
                 Py_INCREF(<PyObject *>total)
-                total = unary(op, &(<Value?>total).node)
+                total = unary(op, n)
             outputs.append(total)
     finally:
         inputs_free(&inputs)
