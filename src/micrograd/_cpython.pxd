@@ -9,9 +9,11 @@ cdef extern from *:
     #define own(p) ((PyObject *)(p))
     /* Py_SET_REFCNT leaves a count alone that looks immortal, and memory that was never an object may look so. */
     #define set_first_reference(o) (*(Py_ssize_t *)(o) = 1)
+    #define tuple_items(o) (((PyTupleObject *)(o))->ob_item)
     """
     object own(PyObject *p)
     void set_first_reference(PyObject *o) nogil
+    PyObject **tuple_items(PyObject *o) nogil
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)

@@ -4,7 +4,7 @@
 from micrograd._node cimport Node
 
 
-cdef void fused_first(Node *n) noexcept
+cdef void fused_first(Node *newest, Node *oldest) noexcept
 cdef bint fused_again(Node *n) noexcept
 cdef void fused_forget(Node *n) noexcept
 cdef int fused_split(Node *n) except -1

@@ -1,44 +1,74 @@
 # Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_New
 from libc.math cimport INFINITY, exp, isfinite, log1p
-from libc.string cimport memcpy
-from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
-                                 PyType_IsSubtype, PyTypeObject, own)
+from libc.string cimport memcmp
+from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_None, Py_TYPE, Py_XDECREF, PyErr_NoMemory, PyFloat_AS_DOUBLE,
+                                 PyFloat_CheckExact, PyType_IsSubtype, PyTypeObject, own, tuple_items)
 from micrograd._core cimport Value, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
-from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused, Node,
-                              node_of, node_orphan, object_of)
+from micrograd._node cimport (BINARY, BLOCK, END, FUSED, GROWN, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused,
+                              Node, Sum, fused_release, node_of, node_orphan, node_sum, object_of, sum_bias, sum_weights)
 from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, op_rule, rule_failed
-from micrograd._slab cimport heap, result_new
+from micrograd._slab cimport heap, result_new, slot_before
 
 cdef extern from "Python.h":
-    Py_ssize_t PyList_GET_SIZE(PyObject *o)
     PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
     PyObject **PySequence_Fast_ITEMS(PyObject *o)
 
 
 # ---- Backward ------------------------------------------------------------------------------------
 
-cdef void fused_first(Node *n) noexcept:
-    """The first pass since grads were cleared: every small node's grad is the node's."""
-    cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
-    cdef double g = n.grad
-    cdef Py_ssize_t i
-    fused.passes = 1
-    fused.sent = g
-    if fused.row[0] != NULL:
-        fused.row[0].grad += g
-    if fused.numbers != NULL:
-        for i in range(fused.count):
-            w[i].grad += fused.numbers[i] * g
-    else:
-        for i in range(fused.count):
-            w[i].grad += x[i].data * g
-            x[i].grad += w[i].data * g
+cdef enum:
+    STRIP = 128  # inputs handled at a time, for all the sums: their data and grads stay in the first cache
+
+
+cdef void fused_first(Node *newest, Node *oldest) noexcept:
+    """The first pass since grads were cleared, when every small node's grad is the node's; for sums over one sample
+    that stand side by side. What they send to an input is added up first: it is fetched once, not once a sum."""
+    cdef double[STRIP] data
+    cdef double[STRIP] grad
+    cdef Fused *fused = newest.b.fused
+    cdef double *x = data
+    cdef PyObject **w
+    cdef Node *weight
+    cdef Node *n = newest
+    cdef Node *bias
+    cdef double g
+    cdef Py_ssize_t i, start, size
+    while n >= oldest:
+        node_sum(n).passes = 1
+        node_sum(n).sent = n.grad
+        bias = sum_bias(node_sum(n))
+        if bias != NULL:
+            bias.grad += n.grad
+        n = slot_before(n)
+    for start in range(0, fused.count, STRIP):
+        size = min(fused.count - start, <Py_ssize_t>STRIP)
+        if fused.nodes == NULL:
+            x = fused.numbers + start
+        else:
+            for i in range(size):
+                data[i] = fused.nodes[start + i].data
+                grad[i] = 0.0
+        n = newest
+        while n >= oldest:
+            g = n.grad
+            w = sum_weights(node_sum(n)) + start
+            if fused.nodes == NULL:
+                for i in range(size):
+                    node_of(w[i]).grad += x[i] * g
+            else:
+                for i in range(size):
+                    weight = node_of(w[i])
+                    weight.grad += x[i] * g
+                    grad[i] += weight.data * g
+            n = slot_before(n)
+        if fused.nodes != NULL:
+            for i in range(size):
+                fused.nodes[start + i].grad += grad[i]
 
 
 cdef bint fused_again(Node *n) noexcept:
@@ -47,40 +77,44 @@ cdef bint fused_again(Node *n) noexcept:
     With s[i] the sum of the bias and the first i products: stale[i] is the grad of product i, stale[count + i] that of
     s[i], for 0 < i < count; s[count] is the node itself."""
     cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
+    cdef Sum *sum_ = node_sum(n)
+    cdef PyObject **w = sum_weights(sum_)
+    cdef Node *bias = sum_bias(sum_)
+    cdef double *products = sum_.stale
     cdef double *sums
     cdef double g = n.grad
-    cdef Py_ssize_t i
-    if fused.stale == NULL:
-        fused.stale = <double *>PyMem_Malloc(2 * fused.count * sizeof(double))
-        if fused.stale == NULL:
+    cdef Py_ssize_t i, count = fused.count
+    if products == NULL:
+        products = <double *>PyMem_Malloc(2 * count * sizeof(double))
+        if products == NULL:
             PyErr_NoMemory()
             return False
-        for i in range(2 * fused.count):
-            fused.stale[i] = fused.sent
-    fused.passes = 2
-    sums = fused.stale + fused.count
-    for i in range(fused.count - 1, -1, -1):
-        fused.stale[i] += g
-        if fused.numbers != NULL:
-            w[i].grad += fused.numbers[i] * fused.stale[i]
+        for i in range(2 * count):
+            products[i] = sum_.sent
+        sum_.stale = products
+    sum_.passes = 2
+    sums = products + count
+    for i in range(count - 1, -1, -1):
+        products[i] += g
+        if fused.nodes == NULL:
+            node_of(w[i]).grad += fused.numbers[i] * products[i]
         else:
-            w[i].grad += x[i].data * fused.stale[i]
-            x[i].grad += w[i].data * fused.stale[i]
+            node_of(w[i]).grad += fused.nodes[i].data * products[i]
+            fused.nodes[i].grad += node_of(w[i]).data * products[i]
         if i > 0:
             sums[i] += g
             g = sums[i]
-        elif fused.row[0] != NULL:
-            fused.row[0].grad += g
+        elif bias != NULL:
+            bias.grad += g
     return True
 
 
 cdef void fused_forget(Node *n) noexcept:
     """Clear the small nodes' grads."""
-    n.b.fused.passes = 0
-    PyMem_Free(n.b.fused.stale)
-    n.b.fused.stale = NULL
+    cdef Sum *sum_ = node_sum(n)
+    sum_.passes = 0
+    PyMem_Free(sum_.stale)
+    sum_.stale = NULL
 
 
 # ---- Taking apart --------------------------------------------------------------------------------
@@ -103,13 +137,16 @@ cdef int fused_split(Node *n) except -1:
     """Make the small nodes and become the last of them. They are younger than the node, so creation order says nothing
     about it any more: it turns irregular."""
     cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
-    cdef Node *total = fused.row[0]
+    cdef Sum *sum_ = node_sum(n)
+    cdef double *stale = sum_.stale
+    cdef double sent = sum_.sent if sum_.passes else 0.0
+    cdef Node *total = sum_bias(sum_)
     cdef Node *product
-    cdef Node *sum_
+    cdef Node *partial
+    cdef Node *w
+    cdef Node *x
     cdef double grad
-    cdef int flags = WALKED if fused.passes else 0
+    cdef int flags = WALKED if sum_.passes else 0
     cdef Py_ssize_t i
     if walking:
         raise RuntimeError("cannot look into a neuron while backward() walks its graph")
@@ -117,25 +154,27 @@ cdef int fused_split(Node *n) except -1:
         Py_INCREF(object_of(total))
     try:
         for i in range(fused.count):
-            grad = fused.stale[i] if fused.stale != NULL else fused.sent if fused.passes else 0.0
-            if fused.numbers != NULL:
-                product = small_node(MUL, NUMBER_RIGHT, w[i], NULL, fused.numbers[i], w[i].data * fused.numbers[i],
-                                     flags | w[i].flags & IRREGULAR, grad)
+            w = node_of(sum_weights(sum_)[i])
+            grad = stale[i] if stale != NULL else sent
+            if fused.nodes == NULL:
+                product = small_node(MUL, NUMBER_RIGHT, w, NULL, fused.numbers[i], w.data * fused.numbers[i],
+                                     flags | w.flags & IRREGULAR, grad)
             else:
-                product = small_node(MUL, BINARY, w[i], x[i], 0.0, w[i].data * x[i].data,
-                                     flags | (w[i].flags | x[i].flags) & IRREGULAR, grad)
+                x = fused.nodes[i]
+                product = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data,
+                                     flags | (w.flags | x.flags) & IRREGULAR, grad)
             if i == fused.count - 1:
                 break
             try:
-                grad = fused.stale[fused.count + i + 1] if fused.stale != NULL else fused.sent if fused.passes else 0.0
+                grad = stale[fused.count + i + 1] if stale != NULL else sent
                 if total == NULL:
-                    sum_ = small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
-                                      product.flags & (WALKED | IRREGULAR), grad)
+                    partial = small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
+                                         product.flags & (WALKED | IRREGULAR), grad)
                 else:
-                    sum_ = small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
-                                      flags | (total.flags | product.flags) & IRREGULAR, grad)
+                    partial = small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
+                                         flags | (total.flags | product.flags) & IRREGULAR, grad)
                     Py_DECREF(object_of(total))
-                total = sum_
+                total = partial
             finally:
                 Py_DECREF(object_of(product))
     except MemoryError:
@@ -159,102 +198,106 @@ cdef int fused_split(Node *n) except -1:
 
 # ---- Making --------------------------------------------------------------------------------------
 
-cdef struct Inputs:    # a sample, read once for all the neurons of a layer
-    Py_ssize_t count   # 0 where there is nothing to fuse
-    Node **nodes       # borrowed; NULL where they are numbers
-    double *numbers    # NULL where they are nodes
-
-
 cdef inline bint is_value(PyObject *o) noexcept:
     return Py_TYPE(o) == heap.value_type or PyType_IsSubtype(Py_TYPE(o), heap.value_type)
 
 
-cdef int inputs_read(list x, Inputs *inputs) except -1:
-    """Read a sample. Of a mixture of Values and numbers, which has no fused form, `inputs` comes back empty."""
-    cdef Py_ssize_t i
+cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) except? NULL:
+    """A sample, and room for as many sums over it; their rows are the caller's to fill in, and its hold is to be given
+    up by fused_settle(). `flags` gets those of the x. NULL where there is nothing to fuse: no input, or Values and
+    numbers among each other."""
+    cdef Py_ssize_t i = 0, count = len(x)
+    cdef Fused *fused
     cdef PyObject *o
-    inputs.count = len(x)
-    inputs.nodes = NULL
-    inputs.numbers = <double *>PyMem_Malloc(max(inputs.count, 1) * sizeof(double))
-    if inputs.numbers == NULL:
-        raise MemoryError
-    if inputs.count and is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
-        inputs.nodes, inputs.numbers = <Node **>inputs.numbers, NULL
-        for i in range(inputs.count):
-            o = PyList_GET_ITEM(<PyObject *>x, i)
-            if not is_value(o):
-                inputs_free(inputs)
-                return 0
-            inputs.nodes[i] = node_of(o)
-        return 0
-    try:
-        for i in range(inputs.count):
-            o = PyList_GET_ITEM(<PyObject *>x, i)
-            if is_value(o):
-                inputs_free(inputs)
-                return 0
-            inputs.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(x[i], "an input")
-    except Exception:
-        inputs_free(inputs)
-        raise
-    return 0
-
-
-cdef void inputs_free(Inputs *inputs) noexcept:
-    PyMem_Free(inputs.nodes)
-    PyMem_Free(inputs.numbers)
-    inputs.count = 0
-    inputs.nodes = NULL
-    inputs.numbers = NULL
-
-
-cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except? NULL:
-    """bias + the sum of weights times inputs, of which there are as many; NULL where a weight is no Value."""
-    cdef Py_ssize_t i, count = inputs.count
-    cdef Py_ssize_t held = count if inputs.nodes == NULL else 2 * count
-    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + 2 * count * sizeof(double))
-    # What the loop reads stands in local variables: for all that C knows, writing to the block might change the rest.
-    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>weights)
-    cdef PyTypeObject *value_type = heap.value_type
-    cdef Node **nodes = inputs.nodes
-    cdef double *numbers = inputs.numbers
-    cdef Node **w
-    cdef Node *n
-    cdef double total = bias.data if bias != NULL else 0.0
-    cdef int flags = bias.flags if bias != NULL else 0
+    cdef bint numbers
+    if count == 0 or sums == 0:
+        return NULL
+    fused = <Fused *>PyMem_Calloc(1, sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
     if fused == NULL:
         raise MemoryError
-    w = &fused.row[1]
-    for i in range(count):
-        if Py_TYPE(items[i]) != value_type and not PyType_IsSubtype(Py_TYPE(items[i]), value_type):
-            PyMem_Free(fused)
-            return NULL
-        n = node_of(items[i])
-        w[i] = n
-        flags |= n.flags
-        if nodes != NULL:
-            flags |= nodes[i].flags
-            total += n.data * nodes[i].data
-        else:
-            total += n.data * numbers[i]
-    memcpy(w + count, nodes if nodes != NULL else <Node **>numbers, count * sizeof(double))
+    fused.held = 1
+    fused.numbers = <double *>(fused.sums + sums)
+    flags[0] = 0
+    numbers = not is_value(PyList_GET_ITEM(<PyObject *>x, 0))
+    if not numbers:
+        fused.nodes = <Node **>fused.numbers
     try:
-        n = result_new(ADD, FUSED, flags & IRREGULAR, total)
-    except MemoryError:
-        PyMem_Free(fused)
+        for item in x:
+            o = <PyObject *>item
+            if i == count or is_value(o) == numbers:
+                break
+            if not numbers:
+                fused.nodes[i] = node_of(o)
+                Py_INCREF(o)
+                flags[0] |= node_of(o).flags
+            else:
+                fused.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(item, "an input")
+            i += 1
+    except Exception:
+        fused_release(fused)
         raise
-    fused.count = count
-    fused.numbers = NULL if nodes != NULL else <double *>(w + count)
-    fused.passes = 0
-    fused.stale = NULL
-    fused.row[0] = bias
+    fused.count = i
+    if i != count or len(x) != count:  # a mixture, or Python code that ran meanwhile changed the list
+        fused_release(fused)
+        return NULL
+    return fused
+
+
+cdef void fused_settle(Fused *fused, Py_ssize_t made, Py_ssize_t sums) noexcept:
+    """The first so many sums have their nodes; give up the rows of the others, and the maker's hold."""
+    cdef Py_ssize_t i
+    for i in range(made, sums):
+        Py_XDECREF(fused.sums[i].row)
+        fused.sums[i].row = NULL
+    fused_release(fused)
+
+
+cdef object sum_new(Fused *fused, Py_ssize_t place, int flags):
+    """The node of a sum whose row has been filled in; with the flags of the x."""
+    cdef PyObject **w = sum_weights(&fused.sums[place])
+    cdef Node *bias = sum_bias(&fused.sums[place])
+    # What the loop reads stands in local variables: for all that C knows, a node's data might be one of them.
+    cdef Node **nodes = fused.nodes
+    cdef double *numbers = fused.numbers
+    cdef double total = bias.data if bias != NULL else 0.0
+    cdef int common = bias.flags if bias != NULL else END
+    cdef Py_ssize_t i, count = fused.count
+    cdef Node *n
     if bias != NULL:
-        Py_INCREF(object_of(bias))
-    for i in range(held):
-        Py_INCREF(object_of(w[i]))
+        flags |= bias.flags
+    for i in range(count):
+        n = node_of(w[i])
+        flags |= n.flags
+        common &= n.flags
+        total += n.data * (numbers[i] if nodes == NULL else nodes[i].data)
+    n = result_new(ADD, FUSED, flags & IRREGULAR | (0 if common & END else GROWN), total)
     n.a = NULL
     n.b.fused = fused
-    return n
+    n.place = place
+    fused.held += 1
+    return own(object_of(n))
+
+
+cdef tuple row_new(list weights, object bias):
+    """The row of a sum; None where one of them is no Value, or the bias neither a Value nor None."""
+    cdef Py_ssize_t i, count = len(weights)
+    cdef PyObject **items
+    cdef tuple row
+    if bias is not None and not is_value(<PyObject *>bias):
+        return None
+    for weight in weights:
+        if not is_value(<PyObject *>weight):
+            return None
+    row = PyTuple_New(count + 1)
+    if len(weights) != count:  # the collector ran, and Python code with it
+        return None
+    Py_INCREF(<PyObject *>bias)
+    items = tuple_items(<PyObject *>row)
+    items[0] = <PyObject *>bias
+    for i in range(count):
+        items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
+        Py_INCREF(items[i + 1])
+    return row
 
 
 cdef object unary(int op, Node *n):
@@ -292,34 +335,39 @@ def sample(x):
     return list(x) if hasattr(x, "__iter__") else [x]
 
 
-cdef object sum_of_products(object weights, list x, Inputs *inputs, object bias):
-    """bias + weights[0] x[0] + ..., fused where the weights are Values and `inputs` has read the x."""
-    cdef Node *start = &(<Value>bias).node if isinstance(bias, Value) else NULL
-    cdef Node *n
-    if len(weights) != len(x):
-        raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    if inputs.count and type(weights) is list and (start != NULL or bias is None):
-        n = fused_new(<list>weights, inputs, start)
-        if n != NULL:
-            return own(object_of(n))
+cdef object sum_written_out(row, list x, bias):
     total = 0.0 if bias is None else bias
-    for w, xi in zip(weights, x):
+    for w, xi in zip(row, x):
         total = total + w * xi
     return total
 
 
-def weighted_sums(rows, list x, biases):
+def weighted_sums(list rows, list x, list biases):
     """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each.
 
     `biases` holds Values, numbers or None. Raises ValueError where a row is not as long as `x`.
     """
-    cdef Inputs inputs
-    x = list(x)  # a copy: Python code that runs meanwhile may change the other
-    inputs_read(x, &inputs)
+    cdef Py_ssize_t i, made = 0, sums = len(rows)
+    cdef int flags
+    cdef list outputs = []
+    cdef Fused *fused = fused_new(x, sums, &flags)
+    cdef tuple row
     try:
-        return [sum_of_products(row, x, &inputs, bias) for row, bias in zip(rows, biases)]
+        for i, (weights, bias) in enumerate(zip(rows, biases)):
+            if len(weights) != len(x):
+                raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
+            row = row_new(weights, bias) if fused != NULL and i < sums and type(weights) is list else None
+            if row is None or len(row) != fused.count + 1:
+                outputs.append(sum_written_out(weights, x, bias))
+                continue
+            fused.sums[made].row = <PyObject *>row
+            Py_INCREF(<PyObject *>row)
+            outputs.append(sum_new(fused, made, flags))
+            made += 1
     finally:
-        inputs_free(&inputs)
+        if fused != NULL:
+            fused_settle(fused, made, sums)
+    return outputs
 
 
 cdef class NeuronState:
@@ -329,6 +377,56 @@ cdef class NeuronState:
     cdef public object w
     cdef public object b
     cdef public object nonlin
+    cdef tuple row  # bias and weights as the last call met them: the sums of a thousand samples share one row
+
+
+cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) except -1:
+    """Bring the neuron's row up to date; False where it computes no sum of so many products of Values."""
+    cdef PyObject **items
+    if type(neuron.w) is not list or len(<list>neuron.w) != count:
+        return False
+    if neuron.row is not None and len(neuron.row) == count + 1:
+        items = tuple_items(<PyObject *>neuron.row)
+        if items[0] == <PyObject *>neuron.b and not memcmp(
+                items + 1, PySequence_Fast_ITEMS(<PyObject *>neuron.w), count * sizeof(PyObject *)):
+            return True
+    neuron.row = row_new(<list>neuron.w, neuron.b)
+    return neuron.row is not None and len(neuron.row) == count + 1
+
+
+cdef list layer_fused(list neurons, list x, plain_call):
+    """The outputs of neurons that all compute a fused sum and the same activation; None where some do not."""
+    cdef Py_ssize_t i, made = 0, ready = 0, sums = len(neurons)
+    cdef list outputs = []
+    cdef int op, flags
+    cdef Fused *fused
+    cdef Node *n
+    kind = type(neurons[0]) if sums else None
+    if not (sums and issubclass(kind, NeuronState) and kind.__call__ is plain_call):
+        return None
+    op = METHODS.get(kind.activation, 0)
+    fused = fused_new(x, sums, &flags)
+    if fused == NULL:
+        return None
+    try:
+        for neuron in neurons:
+            if type(neuron) is not kind or op == 0 or ready == sums or not neuron_ready(<NeuronState>neuron, fused.count):
+                return None
+            fused.sums[ready].row = <PyObject *>(<NeuronState>neuron).row
+            Py_INCREF(fused.sums[ready].row)
+            ready += 1
+        # The sums first and the activations after them: where sums stand side by side, backward takes them together.
+        for i in range(ready):
+            outputs.append(sum_new(fused, i, flags))
+            made += 1
+    finally:
+        fused_settle(fused, made, sums)
+    for i, neuron in enumerate(neurons):
+        if (<NeuronState?>neuron).nonlin and i < made:
+            n = &(<Value>outputs[i]).node
+            Py_INCREF(object_of(n))
+            outputs[i] = unary(op, n)
+    return outputs
 
 
 def layer_outputs(neurons, x, plain_call):
@@ -336,31 +434,10 @@ def layer_outputs(neurons, x, plain_call):
 
     `plain_call` is the `__call__` of neurons that compute just that; what has another is called.
     """
-    cdef Inputs inputs
-    cdef list outputs = []
-    cdef NeuronState state
-    cdef Node *n
-    cdef int op = 0
-    kind = None
-    x = list(sample(x))  # a copy: Python code that runs meanwhile may change the other
-    inputs_read(x, &inputs)
-    try:
-        for neuron in neurons:
-            if type(neuron) is not kind:
-                kind = type(neuron)
-                op = METHODS.get(kind.activation, 0) if kind.__call__ is plain_call else 0
-            state = <NeuronState?>neuron if op and inputs.count else None
-            if state is None or type(state.w) is not list or len(<list>state.w) != inputs.count:
-                outputs.append(neuron(x))
-                continue
-            total = sum_of_products(state.w, x, &inputs, state.b)
-            if state.nonlin:
-                n = &(<Value?>total).node  # raises before a reference is taken that nobody would give back
-                Py_INCREF(<PyObject *>total)
-                total = unary(op, n)
-            outputs.append(total)
-    finally:
-        inputs_free(&inputs)
+    cdef list inputs = sample(x)
+    cdef list outputs = layer_fused(neurons, inputs, plain_call) if type(neurons) is list else None
+    if outputs is None:
+        outputs = [neuron(inputs) for neuron in neurons]
     return outputs[0] if len(outputs) == 1 else outputs
 
 

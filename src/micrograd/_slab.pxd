@@ -48,6 +48,10 @@ cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
+cdef inline Node *slot_before(Node *n) noexcept nogil:
+    return <Node *>(<char *>n - SLOT_SIZE)
+
+
 cdef inline bint slot_is_newest(Node *n) noexcept nogil:
     """Is this the last slot handed out to the result of an op, so that whatever else there is was made before it?"""
     return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
