@@ -19,7 +19,7 @@ else:
 
 extensions = [
     Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags)
-    for name in ("_core", "_fused", "_graph", "_hook", "_optim", "_slab")
+    for name in ("_core", "_fused", "_graph", "_hook", "_layers", "_optim", "_slab")
 ]
 directives = {
     "language_level": 3,

@@ -244,15 +244,25 @@ cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
     return number_slow(o, x)
 
 
+cdef bint double_read(PyObject *o, str what, double *x) noexcept:
+    """A number as a double; False with an exception set, that names `what`, where it is none."""
+    cdef Kind kind
+    cdef PyObject *name
+    if PyFloat_CheckExact(o):
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return True
+    kind = number_slow(o, x)
+    if kind == OTHER:
+        name = PyObject_GetAttrString(<PyObject *>Py_TYPE(o), "__name__")
+        if name != NULL:
+            PyErr_Format(PyExc_TypeError, "%U must be a real number, not %R", <PyObject *>what, name)
+            Py_DECREF(name)
+    return kind > OTHER
+
+
 cdef double to_double(object o, str what) except? -1.0:
     cdef double x
-    cdef Kind kind
-    if PyFloat_CheckExact(<PyObject *>o):
-        return PyFloat_AS_DOUBLE(<PyObject *>o)
-    kind = number_slow(<PyObject *>o, &x)
-    if kind == OTHER:
-        raise TypeError(f"{what} must be a real number, not {type(o).__name__!r}")
-    if kind == FAILED:
+    if not double_read(<PyObject *>o, what, &x):
         own(NULL)
     return x
 

@@ -155,9 +155,7 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
                 walk_mark(walk, block.parents[i])
     elif n.form == FUSED:
         b = walk_side_by_side(walk, n)
-        if node_sum(n).passes == 0:
-            fused_first(n, b)
-        elif not fused_again(n):
+        if not (fused_again(n) if node_sum(n).passes else fused_first(n, b)):
             return False
         if walk != NULL:
             walk_mark_fused(walk, n, b)

@@ -13,7 +13,7 @@ cdef enum Form:    # how `a` and `b` of a node are to be read
     NUMBER_RIGHT   # a op number
     NUMBER_LEFT    # number op a
     BLOCK          # parents in a block: of an op of many arguments, or of a user's op with or without local gradients
-    FUSED          # a bias and a sum of products, in a block of their own
+    FUSED          # a bias and a sum of products, in a block shared with others; then op, if that is not ADD
 
 cdef enum Flag:
     PENDING = 1    # marked by the running backward walk, not handled yet
@@ -34,11 +34,13 @@ cdef struct Block:
     double *local      # a user's d(node)/d(parent), in the same allocation; NULL where an op's rule or Python code says
     Node *parents[1]   # `count` of them, a reference to each
 
-cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, as one node
+cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and what the node's op makes of it
     PyObject *row        # a tuple: the bias or None, then the w; NULL when the node is gone
-    int passes           # backward passes since grads were last cleared, 2 standing for more
-    double sent          # the grad the first of them found
+    double total         # the sum: the node's data where its op is ADD, else what the activation was given
+    double sent          # the grad of the sum after the first backward pass since grads were cleared
     double *stale        # after a second pass: the grads of the small nodes, as fused_again() says
+    int passes           # how many there were, 2 standing for more
+    int op               # ADD, or the activation
 
 cdef struct Fused:       # the sums over one sample, as of the neurons of a layer
     Py_ssize_t count     # products in each
