@@ -1,4 +1,4 @@
-# Fused sums: bias + w[0] x[0] + w[1] x[1] + ... as one node, with the activation of a neuron if there is one; those over
+# Fused sums: bias + w[0] x[0] + w[1] x[1] + ... as one node, with a neuron's activation where there is one; those over
 # one sample share it. Nobody can tell: whoever walks the graph meets the reference's small sums and products, made when
 # asked for.
 
