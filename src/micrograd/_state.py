@@ -1,4 +1,4 @@
-"""What loading a state reports. Not in nn.py, which does without `typing`: that takes longer to import than the rest."""
+"""What loading a state reports. Not in nn.py, which is imported without `typing`, since that takes longest."""
 
 from __future__ import annotations
 
