@@ -1,25 +1,25 @@
-# make train    train the README's network          make test    run the tests
-# make moons    two moons, drawn to moons.png       make lint    every static check
-# make bench    compare with other engines, see benchmarks/README.md
+# make train    train the README's network          make test     run the tests
+# make moons    two moons, drawn to moons.png       make lint     every static check
+# make bench    compare with other engines          make wheels   build and test what users install, into dist/
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd) setup.py pyproject.toml
+SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h) setup.py pyproject.toml
 REFERENCE := build/reference/micrograd/engine.py
 
-.PHONY: train moons test bench lint headers clean
+.NOTPARALLEL:
+.PHONY: train moons test bench lint wheels headers clean
 
 train: .venv/installed
 	$(BIN)/python examples/train_mlp.py
 
-moons: .venv/installed
-	$(PIP) install --quiet --editable '.[viz]'
+moons: .venv/installed-test
 	$(BIN)/python examples/moons.py
 
 test: .venv/installed-test $(REFERENCE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 # PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
 bench: .venv/installed $(REFERENCE)
@@ -36,17 +36,22 @@ lint: .venv/installed-test
 	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
 	PATH="$(BIN):$$PATH" cython-lint src/micrograd
 
-.venv/installed: $(SOURCES) | headers
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+wheels: $(REFERENCE)
+	$(PYTHON) .ci/wheels.py
+
+.venv/bin/python: | headers
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(SOURCES) | .venv/bin/python
 	$(PIP) install --quiet --editable .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(PIP) install --quiet --editable '.[test]'
-	touch $@
+.venv/installed-test: $(SOURCES) | .venv/bin/python
+	$(PIP) install --quiet --editable '.[test,viz]'
+	touch .venv/installed $@
 
 # The implementation the tests compare with, out of the way of imports.
-$(REFERENCE): | .venv/installed
+$(REFERENCE): | .venv/bin/python
 	$(PIP) install --quiet --no-deps --upgrade --target build/reference micrograd==0.1.0
 
 # Debian keeps Python.h in a package of its own.

@@ -12,7 +12,7 @@ from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
 
 cdef extern from *:
     """
-    #if defined(__GNUC__)
+    #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
       #define prefetch_to_write(p) __builtin_prefetch(p, 1)
     #else
       #define prefetch_to_write(p) ((void)(p))
