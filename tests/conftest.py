@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import original
 import pytest
 
+os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
+
 _REFERENCE = original.load()
 
 
