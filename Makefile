@@ -1,6 +1,7 @@
-# make train    train the README's network          make test     run the tests
-# make moons    two moons, drawn to moons.png       make lint     every static check
-# make bench    compare with other engines          make wheels   build and test what users install, into dist/
+# make setup    all of the below, and pre-commit    make test     run the tests
+# make train    train the README's network          make lint     every static check
+# make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
+# make bench    compare with other engines
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -10,7 +11,10 @@ SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h)
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: train moons test bench lint wheels headers clean
+.PHONY: setup train moons test bench lint workflows wheels headers clean
+
+setup: .venv/installed-test .venv/installed-lint
+	$(BIN)/pre-commit install
 
 train: .venv/installed
 	$(BIN)/python examples/train_mlp.py
@@ -28,13 +32,18 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
-lint: .venv/installed-test
-	$(PIP) install --quiet --requirement requirements-lint.txt
+lint: .venv/installed-test .venv/installed-lint workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
-	PATH="$(BIN):$$PATH" cython-lint src/micrograd
+	$(BIN)/cython-lint src/micrograd
+
+workflows: .venv/installed-lint
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 wheels: $(REFERENCE)
 	$(PYTHON) .ci/wheels.py
@@ -49,6 +58,10 @@ wheels: $(REFERENCE)
 .venv/installed-test: $(SOURCES) | .venv/bin/python
 	$(PIP) install --quiet --editable '.[test,viz]'
 	touch .venv/installed $@
+
+.venv/installed-lint: requirements-lint.txt | .venv/bin/python
+	$(PIP) install --quiet --requirement requirements-lint.txt
+	touch $@
 
 # The implementation the tests compare with, out of the way of imports.
 $(REFERENCE): | .venv/bin/python
