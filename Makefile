@@ -38,7 +38,7 @@ lint: .venv/installed-test .venv/installed-lint workflows
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
-	$(BIN)/cython-lint src/micrograd
+	PATH="$(BIN):$$PATH" cython-lint src/micrograd  # it calls pycodestyle
 
 workflows: .venv/installed-lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
