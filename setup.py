@@ -28,7 +28,7 @@ extensions = [
         define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
         libraries=[] if windows else ["m"],
     )
-    for name in ("_core", "_fused", "_graph", "_hook", "_optim", "_slab")
+    for name in ("_core", "_fused", "_graph", "_hook", "_layers", "_optim", "_slab")
 ]
 directives = {
     "language_level": 3,
