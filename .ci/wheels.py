@@ -63,6 +63,7 @@ def build(room: str, sdist: Path) -> Path:
     """The wheel of a room, built in an empty folder."""
     work = ROOMS / room / "build"
     work.mkdir()
+    # Without its cache, or pip would give the wheel of the last sdist of that name.
     make = [python(room), "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", work, sdist]
     if room == PLAIN:
         compiler = shutil.which("clang") or shutil.which("cc") or "cc"
@@ -102,6 +103,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     found = interpreters()
+    if not found:
+        sys.exit(f"none of Python {', '.join(VERSIONS)} is here")
     print("Python", ", ".join(found))
     newest = list(found.values())[-1]
     rooms = [PLAIN, *found]
