@@ -37,4 +37,7 @@ directives = {
     "cdivision": True,
     "autotestdict": False,
 }
-setup(ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives))
+setup(
+    ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives),
+    options={"build_ext": {"parallel": True}},  # a module a processor
+)
