@@ -23,7 +23,7 @@ moons: .venv/installed-test
 	$(BIN)/python examples/moons.py
 
 test: .venv/installed-test $(REFERENCE)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some need a gigabyte
 
 # PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
 bench: .venv/installed $(REFERENCE)
