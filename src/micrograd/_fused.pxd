@@ -1,5 +1,6 @@
-# Fused sums: bias + w[0] x[0] + w[1] x[1] + ... as one node, which is what a neuron computes; those over one sample share
-# it. Nobody can tell: whoever walks the graph meets the reference's small sums and products, made when asked for.
+# Fused sums: bias + w[0] x[0] + w[1] x[1] + ... as one node, with a neuron's activation where there is one; those over
+# one sample share it. Nobody can tell: whoever walks the graph meets the reference's small sums and products, made when
+# asked for.
 
 from cpython.object cimport PyObject
 from micrograd._node cimport Fused, Node

@@ -177,7 +177,8 @@ cdef int fused_split(Node *n) except -1:
                                   flags | w.flags & IRREGULAR, grad)
             else:
                 x = fused.nodes[i]
-                last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data, flags | (w.flags | x.flags) & IRREGULAR, grad)
+                last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data,
+                                  flags | (w.flags | x.flags) & IRREGULAR, grad)
             if i == fused.count - 1 and op == ADD:
                 break  # the last addition is the node itself
             grad = stale[fused.count + (i + 1) % fused.count] if stale != NULL else sent
@@ -248,9 +249,9 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
 
 
 cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
-    """A sample, and room for as many sums over it; their rows and activations are the caller's to fill in, and
-    fused_outputs() makes the nodes. `flags` gets those of the x. NULL where there is nothing to fuse: no input, or Values and
-    numbers among each other; or an exception is set."""
+    """A sample, and room for as many sums over it. Their rows, flags and ops are the caller's to fill in, and
+    fused_outputs() makes the nodes; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
+    Values and numbers among each other; or with an exception set."""
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef Fused *fused
     if count == 0 or sums == 0:
@@ -275,7 +276,7 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
 
 
 cdef void fused_add_up(Fused *fused, Py_ssize_t sums) noexcept:
-    """Compute the totals of the first so many sums, each in order. The data of the x are fetched once for all of them."""
+    """Compute the totals of the sums, each in order. The data of the x are fetched once for all of them."""
     cdef double[STRIP] data
     cdef double *x = data
     cdef PyObject **w
@@ -353,8 +354,8 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
 
 
 cdef bint fused_outputs(Fused *fused, bint filled, int flags, PyObject *outputs) noexcept:
-    """Fill a list with the nodes of the sums, and give up the maker's hold on what has none. False where the rows are not
-    `filled` in, or with an exception set."""
+    """Fill a list with the nodes of the sums, and give up the maker's hold on what has none. False where the rows are
+    not `filled` in, or with an exception set."""
     cdef Py_ssize_t i, made = 0, sums = PyList_GET_SIZE(outputs)
     cdef PyObject *o
     if filled:

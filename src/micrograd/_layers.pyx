@@ -1,7 +1,7 @@
 # What neurons, layers and networks compute, one call into the core each; and their lists of parameters.
 #
 # The Python classes in nn.py say what a neuron is. Where they and their subclasses leave `__call__` and `parameters` as
-# they are, the loops here do the same without a Python call a neuron. Nothing is kept between calls that is not checked.
+# they are, the loops here do the same without a Python call a neuron. What is kept between calls is checked at each.
 
 from cpython.object cimport PyObject
 from cpython.list cimport PyList_New
@@ -72,8 +72,8 @@ cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
     cdef PyObject *row = <PyObject *>neuron.row
     if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
         return False
-    if row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b and not memcmp(
-            tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *)):
+    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b
+            and not memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
         return True
     row = row_new(<list>w, <PyObject *>neuron.b, &neuron.row_flags)
     if row == NULL:
@@ -105,7 +105,7 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
 
 cdef list plain_outputs(list neurons, list x):
     """[neuron(x) for neuron in neurons]; None where they are not all of one class that is plain."""
-    cdef Py_ssize_t i, sums = PyList_GET_SIZE(<PyObject *>neurons)
+    cdef Py_ssize_t sums = PyList_GET_SIZE(<PyObject *>neurons)
     cdef Kind *known
     cdef Fused *fused
     cdef int flags
