@@ -1,25 +1,29 @@
-# make train    train the README's network          make test    run the tests
-# make moons    two moons, drawn to moons.png       make lint    every static check
-# make bench    compare with other engines, see benchmarks/README.md
+# make setup    all of the below, and pre-commit    make test     run the tests
+# make train    train the README's network          make lint     every static check
+# make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
+# make bench    compare with other engines
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd) setup.py pyproject.toml
+SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h) setup.py pyproject.toml
 REFERENCE := build/reference/micrograd/engine.py
 
-.PHONY: train moons test bench lint headers clean
+.NOTPARALLEL:
+.PHONY: setup train moons test bench lint workflows wheels headers clean
+
+setup: .venv/installed-test .venv/installed-lint
+	$(BIN)/pre-commit install
 
 train: .venv/installed
 	$(BIN)/python examples/train_mlp.py
 
-moons: .venv/installed
-	$(PIP) install --quiet --editable '.[viz]'
+moons: .venv/installed-test
 	$(BIN)/python examples/moons.py
 
 test: .venv/installed-test $(REFERENCE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some need a gigabyte
 
 # PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
 bench: .venv/installed $(REFERENCE)
@@ -28,25 +32,39 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
-lint: .venv/installed-test
-	$(PIP) install --quiet --requirement requirements-lint.txt
+lint: .venv/installed-test .venv/installed-lint workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
-	PATH="$(BIN):$$PATH" cython-lint src/micrograd
+	PATH="$(BIN):$$PATH" cython-lint src/micrograd  # it calls pycodestyle
 
-.venv/installed: $(SOURCES) | headers
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+workflows: .venv/installed-lint
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
+
+wheels: $(REFERENCE)
+	$(PYTHON) .ci/wheels.py
+
+.venv/bin/python: | headers
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(SOURCES) | .venv/bin/python
 	$(PIP) install --quiet --editable .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(PIP) install --quiet --editable '.[test]'
+.venv/installed-test: $(SOURCES) | .venv/bin/python
+	$(PIP) install --quiet --editable '.[test,viz]'
+	touch .venv/installed $@
+
+.venv/installed-lint: requirements-lint.txt | .venv/bin/python
+	$(PIP) install --quiet --requirement requirements-lint.txt
 	touch $@
 
 # The implementation the tests compare with, out of the way of imports.
-$(REFERENCE): | .venv/installed
+$(REFERENCE): | .venv/bin/python
 	$(PIP) install --quiet --no-deps --upgrade --target build/reference micrograd==0.1.0
 
 # Debian keeps Python.h in a package of its own.

@@ -1,6 +1,7 @@
 """Builds the extension modules; everything else is in pyproject.toml.
 
-MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions.
+MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions. MICROGRAD_PLAIN=1 builds in standard C,
+from the fallbacks for compilers and systems that lack the rest.
 """
 
 import os
@@ -9,16 +10,24 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+windows = sys.platform == "win32"
 debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
+plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 # No contraction: a fused multiply-add rounds once where Python rounds twice: last bits would differ between machines.
-if sys.platform == "win32":
+if windows:
     flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
 else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
 extensions = [
-    Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags)
+    Extension(
+        f"micrograd.{name}",
+        [f"src/micrograd/{name}.pyx"],
+        extra_compile_args=flags,
+        define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
+        libraries=[] if windows else ["m"],
+    )
     for name in ("_core", "_fused", "_graph", "_hook", "_layers", "_optim", "_slab")
 ]
 directives = {
@@ -28,4 +37,7 @@ directives = {
     "cdivision": True,
     "autotestdict": False,
 }
-setup(ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives))
+setup(
+    ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives),
+    options={"build_ext": {"parallel": True}},  # a module a processor
+)

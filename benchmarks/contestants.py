@@ -17,7 +17,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 ROOT = Path(__file__).resolve().parent.parent
-REFERENCE = Path(os.environ.get("MICROGRAD_REFERENCE", ROOT / "build" / "reference"))
+sys.path.append(str(ROOT / "tests"))
+
+import original  # noqa: E402 -- it is the tests' too, who live in no package
+
 CACHE = ROOT / "build" / "benchmarks"
 
 
@@ -40,19 +43,11 @@ def ours_module(name: str) -> ModuleType | None:
 
 @functools.cache
 def reference() -> SimpleNamespace | None:
-    """micrograd 0.1.0, loaded beside ours. Its nn imports `micrograd.engine` by name, so ours steps aside meanwhile."""
-    if not (REFERENCE / "micrograd" / "engine.py").exists():
+    """micrograd 0.1.0, with the ops it lacks."""
+    modules = original.load()
+    if modules is None:
         return None
-    mine = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "micrograd"}
-    sys.path.insert(0, str(REFERENCE))
-    importlib.invalidate_caches()
-    try:
-        engine, nn = importlib.import_module("micrograd.engine"), importlib.import_module("micrograd.nn")
-    finally:
-        sys.path.remove(str(REFERENCE))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "micrograd"]:
-            del sys.modules[name]
-        sys.modules.update(mine)
+    engine, nn = modules
     _add_curved_ops(engine.Value)
     return SimpleNamespace(Value=engine.Value, nn=nn, tanh=_tanh_networks(nn))
 

@@ -5,7 +5,7 @@ Run it with `make train`, or `python examples/train_mlp.py`.
 
 import random
 
-from micrograd import MLP
+from micrograd import MLP, Value
 
 random.seed(1337)
 
@@ -15,7 +15,7 @@ targets = [1.0, -1.0, -1.0, 1.0]
 
 for step in range(1, 1001):
     predictions = [model(x) for x in samples]
-    loss = sum((p - t) ** 2 for p, t in zip(predictions, targets))
+    loss = sum(((p - t) ** 2 for p, t in zip(predictions, targets)), Value(0.0))
 
     model.zero_grad()
     loss.backward()

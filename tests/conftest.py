@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import original
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-# micrograd 0.1.0 from PyPI, put there by `make test`: pip install --target, under the name `micrograd`.
-REFERENCE = Path(os.environ.get("MICROGRAD_REFERENCE", ROOT / "build" / "reference"))
+os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 
-
-def _load_reference() -> SimpleNamespace | None:
-    """The reference's engine and nn. Its nn imports `micrograd.engine` by name, so ours steps aside while it loads."""
-    if not (REFERENCE / "micrograd" / "engine.py").exists():
-        return None
-    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "micrograd"}
-    sys.path.insert(0, str(REFERENCE))
-    importlib.invalidate_caches()
-    try:
-        engine, nn = importlib.import_module("micrograd.engine"), importlib.import_module("micrograd.nn")
-    finally:
-        sys.path.remove(str(REFERENCE))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "micrograd"]:
-            del sys.modules[name]
-        sys.modules.update(ours)
-    return SimpleNamespace(Value=engine.Value, nn=nn, name="reference")
-
-
-_REFERENCE = _load_reference()
+_REFERENCE = original.load()
 
 
 def _ours() -> SimpleNamespace:
@@ -53,8 +32,9 @@ def ours() -> SimpleNamespace:
 def reference() -> SimpleNamespace:
     """micrograd 0.1.0 from PyPI: `.Value` and `.nn`."""
     if _REFERENCE is None:
-        pytest.skip(f"micrograd 0.1.0 is not in {REFERENCE}; `make test` puts it there")
-    return _REFERENCE
+        pytest.skip(f"micrograd 0.1.0 is not in {original.HOME}; `make test` puts it there")
+    engine, nn = _REFERENCE
+    return SimpleNamespace(Value=engine.Value, nn=nn, name="reference")
 
 
 @pytest.fixture(params=["ours", "reference"])

@@ -42,7 +42,7 @@ def measure(rounds: int, quick: bool) -> Result:
 
     paths = {"ours": Path(micrograd.__file__).parent.parent}
     if contestants.reference() is not None:
-        paths["reference"] = contestants.REFERENCE
+        paths["reference"] = contestants.original.HOME
     times, numpy = {}, {}
     for turn in range(rounds * 2 + 1):
         for what, statement in IMPORTS.items():

@@ -58,7 +58,7 @@ def measure(rounds: int, quick: bool) -> Result:
     ]
     eager = None
     if contestants.reference() is not None:
-        eager = bytes_each(contestants.REFERENCE, EAGER, count=count // 50)
+        eager = bytes_each(contestants.original.HOME, EAGER, count=count // 50)
     rows.append(Row("reference, an eager node with its constant", eager))
     assert all(math.isfinite(r.value) for r in rows if r.value is not None)
     return Result(NAME, title, rows, unit="bytes")

@@ -14,30 +14,40 @@ from micrograd._core import Value
 
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from micrograd import engine as engine
+    from micrograd import functional as functional
+    from micrograd import mlp as mlp
+    from micrograd import nn as nn
+    from micrograd import optim as optim
+    from micrograd import utils as utils
+    from micrograd import viz as viz
     from micrograd.mlp import MLP, Layer, Neuron
+
+    __version__: str
 
 __all__ = ["MLP", "Layer", "Neuron", "Value"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
-_MODULES = ("engine", "functional", "mlp", "nn", "optim", "utils")
+_MODULES = ("engine", "functional", "mlp", "nn", "optim", "utils", "viz")
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module
+    def __getattr__(name):
+        from importlib import import_module
 
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in _MODULES:
-        return import_module(f"micrograd.{name}")
-    elif name == "__version__":
-        from importlib.metadata import version
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name in _MODULES:
+            return import_module(f"micrograd.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version
 
-        value = version("micrograd-cython")
-    else:
-        raise AttributeError(f"module 'micrograd' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+            value = version("micrograd-cython")
+        else:
+            raise AttributeError(f"module 'micrograd' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

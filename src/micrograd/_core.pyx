@@ -281,8 +281,9 @@ cdef inline object value_unary(int op, Value value):
 
 
 cdef refuse_operands(int op, left, right):
-    """NotImplemented, so that another type may have its say. Sequences have none but would blame the Value."""
-    if type(left) in SEQUENCES or type(right) in SEQUENCES:
+    """NotImplemented, so that another type may have its say. Sequences have none but would blame the Value; of methods,
+    which are no operators, nobody else is asked."""
+    if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
         names = type(left).__name__, type(right).__name__
         raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))
     return NotImplemented

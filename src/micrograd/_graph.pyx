@@ -13,7 +13,7 @@ from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
 
 cdef extern from *:
     """
-    #if defined(__GNUC__)
+    #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
       #define prefetch_to_write(p) __builtin_prefetch(p, 1)
     #else
       #define prefetch_to_write(p) ((void)(p))

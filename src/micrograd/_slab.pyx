@@ -4,7 +4,7 @@ cdef extern from *:
     """
     /* Arenas straight from the system, so that what is given back leaves the process. On huge pages where there are
        any: a graph of millions of nodes is walked through without missing the TLB. */
-    #if defined(_WIN32)
+    #if defined(_WIN32) && !defined(MICROGRAD_PLAIN)
       #include <windows.h>
       static void *arena_map(size_t bytes) {  /* aligned to 64 KB, always */
           return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
@@ -13,7 +13,7 @@ cdef extern from *:
           (void)bytes;
           VirtualFree(p, 0, MEM_RELEASE);
       }
-    #else
+    #elif (defined(__unix__) || defined(__APPLE__)) && !defined(MICROGRAD_PLAIN)
       #include <stdint.h>
       #include <sys/mman.h>
       #if !defined(MAP_ANONYMOUS)
@@ -33,7 +33,26 @@ cdef extern from *:
       #endif
           return p + before;
       }
-      #define arena_unmap(p, bytes) munmap(p, bytes)
+      static void arena_unmap(void *p, size_t bytes) {
+          munmap(p, bytes);
+      }
+    #else
+      #include <stdint.h>
+      #include <stdlib.h>
+      #define ALIGNMENT 65536  /* of a slab */
+      static void *arena_map(size_t bytes) {  /* with the address that malloc gave in front */
+          char *p = (char *)malloc(bytes + ALIGNMENT + sizeof(void *));
+          char *aligned;
+          if (p == NULL)
+              return NULL;
+          aligned = (char *)(((uintptr_t)p + sizeof(void *) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+          ((void **)aligned)[-1] = p;
+          return aligned;
+      }
+      static void arena_unmap(void *p, size_t bytes) {
+          (void)bytes;
+          free(((void **)p)[-1]);
+      }
     #endif
     """
     void *arena_map(size_t size) nogil
