@@ -17,9 +17,10 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
     flags += ["-ffp-contract=off"]
 
+headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]
 extensions = [
-    Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags)
-    for name in ("_core", "_fused", "_graph", "_hook", "_optim", "_slab")
+    Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags, depends=headers)
+    for name in ("_batch", "_core", "_fused", "_graph", "_hook", "_optim", "_program", "_replay", "_slab", "_trace")
 ]
 directives = {
     "language_level": 3,

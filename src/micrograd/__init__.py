@@ -14,13 +14,17 @@ from micrograd._core import Value
 
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from micrograd.compiler import TraceError, compile
     from micrograd.mlp import MLP, Layer, Neuron
 
-__all__ = ["MLP", "Layer", "Neuron", "Value"]
+__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
-_HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
-_MODULES = ("engine", "functional", "mlp", "nn", "optim", "utils")
+_HOMES = {
+    **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.mlp"),
+    **dict.fromkeys(("TraceError", "compile"), "micrograd.compiler"),
+}
+_MODULES = ("compiler", "engine", "functional", "mlp", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> object:

@@ -2,15 +2,14 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY, exp, isfinite, log1p
 from libc.string cimport memcpy
 from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
                                  PyType_IsSubtype, PyTypeObject, own)
 from micrograd._core cimport Value, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
-from micrograd._node cimport (BINARY, BLOCK, END, FUSED, IRREGULAR, NUMBER_RIGHT, UNARY, WALKED, Block, Fused, Node,
-                              node_of, node_orphan, object_of)
-from micrograd._ops cimport ADD, LOGSUMEXP, MUL, OP_COUNT, SUM, op_rule, rule_failed
+from micrograd._node cimport (BINARY, BLOCK, END, FUSED, INHERITED, NUMBER_RIGHT, TRACED, UNARY, WALKED, Block, Fused,
+                              Node, node_of, node_orphan, object_of)
+from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, OP_COUNT, SUM, op_reduce, op_rule, rule_failed
 from micrograd._slab cimport heap, result_new
 
 cdef extern from "Python.h":
@@ -120,20 +119,20 @@ cdef int fused_split(Node *n) except -1:
             grad = fused.stale[i] if fused.stale != NULL else fused.sent if fused.passes else 0.0
             if fused.numbers != NULL:
                 product = small_node(MUL, NUMBER_RIGHT, w[i], NULL, fused.numbers[i], w[i].data * fused.numbers[i],
-                                     flags | w[i].flags & IRREGULAR, grad)
+                                     flags | w[i].flags & INHERITED, grad)
             else:
                 product = small_node(MUL, BINARY, w[i], x[i], 0.0, w[i].data * x[i].data,
-                                     flags | (w[i].flags | x[i].flags) & IRREGULAR, grad)
+                                     flags | (w[i].flags | x[i].flags) & INHERITED, grad)
             if i == fused.count - 1:
                 break
             try:
                 grad = fused.stale[fused.count + i + 1] if fused.stale != NULL else fused.sent if fused.passes else 0.0
                 if total == NULL:
                     sum_ = small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
-                                      product.flags & (WALKED | IRREGULAR), grad)
+                                      product.flags & (WALKED | INHERITED), grad)
                 else:
                     sum_ = small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
-                                      flags | (total.flags | product.flags) & IRREGULAR, grad)
+                                      flags | (total.flags | product.flags) & INHERITED, grad)
                     Py_DECREF(object_of(total))
                 total = sum_
             finally:
@@ -239,7 +238,7 @@ cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except? NULL:
             total += n.data * numbers[i]
     memcpy(w + count, nodes if nodes != NULL else <Node **>numbers, count * sizeof(double))
     try:
-        n = result_new(ADD, FUSED, flags & IRREGULAR, total)
+        n = result_new(ADD, FUSED, flags & INHERITED, total)
     except MemoryError:
         PyMem_Free(fused)
         raise
@@ -265,7 +264,7 @@ cdef object unary(int op, Node *n):
         Py_DECREF(object_of(n))
         return own(NULL)
     try:
-        out = result_new(op, UNARY, n.flags & IRREGULAR, r)
+        out = result_new(op, UNARY, n.flags & INHERITED, r)
     except MemoryError:
         Py_DECREF(object_of(n))
         raise
@@ -399,25 +398,36 @@ def clear_grads(parameters):
 
 # ---- Ops of many arguments -----------------------------------------------------------------------
 
-cdef object many(int op, double data, list values):
+cdef object many(int op, list values):
     """A node for the result of an op of many Values."""
     cdef Py_ssize_t i, count = len(values)
-    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
+    cdef Block *block
     cdef Node *n
+    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
+    cdef double r
     cdef int flags = 0
+    if data == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            n = &(<Value?>values[i]).node
+            data[i] = n.data
+            flags |= n.flags
+        r = op_reduce(op)(data, count)
+    finally:
+        PyMem_Free(data)
+    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
     if block == NULL:
         raise MemoryError
+    try:
+        n = result_new(op, BLOCK, flags & INHERITED, r)
+    except MemoryError:
+        PyMem_Free(block)
+        raise
     block.count = count
     block.local = NULL
     for i in range(count):
         block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
-        flags |= block.parents[i].flags
-    try:
-        n = result_new(op, BLOCK, flags & IRREGULAR, data)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    for i in range(count):
         Py_INCREF(object_of(block.parents[i]))
     n.a = NULL
     n.b.block = block
@@ -431,27 +441,17 @@ def as_values(items, str what):
 
 def sum_values(list values):
     """The sum of Values, added one by one from 0.0, as one node."""
-    cdef double total = 0.0
-    for value in values:
-        total += (<Value?>value).node.data
-    return many(SUM, total, values)
+    return many(SUM, values)
 
 
 def logsumexp_values(list values):
-    """log(sum(exp(x) for x in values)) as one node, with the highest taken out first: nothing overflows, and where that
-    one outweighs the rest, log1p keeps what they add."""
-    cdef double x, highest = -INFINITY, rest = 0.0
-    cdef Py_ssize_t i, top = 0
-    for i in range(len(values)):
-        x = (<Value?>values[i]).node.data
-        if x > highest or x != x:
-            highest = x
-            top = i
-        if x != x:
-            break
-    if isfinite(highest):
-        for i in range(len(values)):
-            if i != top:
-                rest += exp((<Value>values[i]).node.data - highest)
-        highest += log1p(rest)
-    return many(LOGSUMEXP, highest, values)
+    """log(sum(exp(x) for x in values)) as one node."""
+    return many(LOGSUMEXP, values)
+
+
+def highest_value(list values):
+    """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
+    passes none on."""
+    if any([(<Value?>x).node.flags & TRACED for x in values]):
+        return many(HIGHEST, values)
+    return max([(<Value>x).node.data for x in values])

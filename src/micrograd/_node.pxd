@@ -27,6 +27,8 @@ cdef enum Flag:
     SORTED = 256   # depth-first collection: in the order
     END = 512      # a leaf: a walk has nothing to do here
     SHOWN = 1024   # a number that got a node because somebody looked
+    TRACED = 2048  # stands for an argument in a trace, or was computed from one: its data are not known
+    INHERITED = 2056  # IRREGULAR and TRACED: what descendants take over when they are made
 
 cdef struct Block:
     Py_ssize_t count   # parents

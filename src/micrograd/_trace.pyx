@@ -1,0 +1,253 @@
+# cython: boundscheck=True, wraparound=True
+# Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
+# down; what it returns is the end of an ordinary graph. The graph is read into rows here. What is made of the rows is
+# in _program.pyx.
+
+import struct
+import sys
+
+from cpython.object cimport PyObject
+from libc.math cimport NAN
+from micrograd._cpython cimport PyErr_Occurred, Py_REFCNT, own
+from micrograd._core cimport Value
+from micrograd._graph cimport RULES
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Node, node_of,
+                              node_parents, object_of)
+from micrograd._ops cimport OP_COUNT, op_reduce, rule_failed
+from micrograd._slab cimport leaf_new
+
+cdef extern from "Python.h":
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
+    object PyLong_FromVoidPtr(void *p)
+    void *PyLong_AsVoidPtr(object o)
+
+
+class TraceError(RuntimeError):
+    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
+
+    >>> import micrograd
+    >>> @micrograd.compile
+    ... def f(x):
+    ...     return x if x.data > 0 else -x
+    >>> f(1.0)
+    Traceback (most recent call last):
+        ...
+    micrograd.TraceError: <doctest ...>, line 3: reading .data of a Value that depends on the arguments of a compiled
+    function: ...
+    """
+
+    __module__ = "micrograd"
+
+
+def refuse(str what):
+    """Raise TraceError for the line of the user's that is being run."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("micrograd."):
+        frame = frame.f_back
+    raise TraceError(
+        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} of a Value that depends on the arguments of a "
+        "compiled function: the trace would keep for good what is true of one call. Express it in ops, such as "
+        "relu(), abs() and those of micrograd.functional, or decide it outside and hand it in as a keyword argument"
+    )
+
+
+def placeholder():
+    """A Value in place of a number that is not known yet."""
+    cdef Node *n = leaf_new(NAN)
+    n.flags |= TRACED
+    return own(object_of(n))
+
+
+def is_traced(Value value not None):
+    """Was it computed from a placeholder?"""
+    return value.node.flags & TRACED != 0
+
+
+# ---- Rows ----------------------------------------------------------------------------------------
+
+cdef class Trace:
+    """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
+
+    def __init__(self, list outputs, list placeholders):
+        cdef list order
+        cdef dict row_of = {}
+        self.rows, self.known, self.captured = [], {}, []
+        self.arguments = len(placeholders)
+        self.read = self.folded = self.shared = 0
+        for i in range(self.arguments):
+            row_of[PyLong_FromVoidPtr(node_of(PyList_GET_ITEM(<PyObject *>placeholders, i)))] = \
+                self.row(ARGUMENT, (i,))
+        order = graph_order(outputs)
+        for key in private_leaves(order, outputs):
+            row_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
+        for i in range(len(order)):
+            self.take(node_of(PyList_GET_ITEM(<PyObject *>order, i)), row_of)
+        self.outputs = [
+            row_of[PyLong_FromVoidPtr(&(<Value>x).node)] if isinstance(x, Value) else self.number(x) for x in outputs
+        ]
+
+    def __reduce__(self):
+        """The ops by name: a row's number in the table is none of another version's business."""
+        cdef list rows = [(RULES[op].name.decode() if op < OP_COUNT else op, args) for op, args in self.rows]
+        return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
+
+    cdef int row(self, int op, tuple args) except -1:
+        """The row of an op on rows: an old one if there is one."""
+        key = op, args
+        found = self.known.get(key)
+        if found is not None:
+            return found
+        self.known[key] = len(self.rows)
+        self.rows.append(key)
+        return len(self.rows) - 1
+
+    cdef int number(self, double x) except -1:
+        """The row of a number. By its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
+        cdef bytes bits = struct.pack("d", x)
+        found = self.known.get(bits)
+        if found is None:
+            found = self.known[bits] = len(self.rows)
+            self.rows.append((NUMBER, (x,)))
+        return found
+
+    cdef int apply(self, int op, tuple args) except -1:
+        """The row of an op: a number where all arguments are, unless the op raises: it will when it is called."""
+        cdef list numbers
+        cdef int count = len(self.rows), row
+        cdef double x, y
+        self.read += len(args) - 2 if op == DOT else 1
+        if all([self.rows[i][0] == NUMBER for i in args]):
+            numbers = [self.rows[i][1][0] for i in args]
+            try:
+                x = rule_value(op, numbers)
+            except (ArithmeticError, ValueError):
+                pass
+            else:
+                self.folded += 1
+                return self.number(x)
+        row = self.row(op, args)
+        if row < count:
+            self.shared += 1
+        return row
+
+    cdef int take(self, Node *n, dict row_of) except -1:
+        """The row of a node whose parents have theirs."""
+        cdef Node *pair[2]
+        cdef Node **parents
+        cdef Py_ssize_t i, count = node_parents(n, pair, &parents)
+        cdef int row
+        cdef list args
+        key = PyLong_FromVoidPtr(n)
+        if n.form == LEAF:
+            if key in row_of:
+                return 0
+            if n.flags & TRACED:
+                raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
+            row_of[key] = self.row(CAPTURED, (len(self.captured),))
+            self.captured.append(<object>object_of(n))
+            return 0
+        if n.flags & CUSTOM or n.op == 0:
+            name = (<object>object_of(n))._op or type(<object>object_of(n)).__name__
+            raise TraceError(
+                f"the op {name!r} cannot be compiled: its data, and its gradients, are computed in Python. Write it with "
+                "the operators and methods of Value"
+            )
+        args = [row_of[PyLong_FromVoidPtr(parents[i])] for i in range(count)]
+        if n.form == NUMBER_RIGHT:
+            args.append(self.number(n.b.number))
+        elif n.form == NUMBER_LEFT:
+            args.insert(0, self.number(n.b.number))
+        if n.form == FUSED:
+            args = self.products(n, args)
+            row = self.apply(DOT, tuple(args))
+        else:
+            row = self.apply(n.op, tuple(args))
+        row_of[key] = row
+        return 0
+
+    cdef list products(self, Node *n, list parents):
+        """The arguments of a fused sum as those of a DOT."""
+        cdef Py_ssize_t i, count = n.b.fused.count
+        cdef list args = [parents.pop(0) if n.b.fused.row[0] != NULL else self.number(0.0)]
+        for i in range(count):
+            args.append(parents[i])
+            args.append(self.number(n.b.fused.numbers[i]) if n.b.fused.numbers != NULL else parents[count + i])
+        return args
+
+
+def _unpickle(list rows, *state):
+    cdef Trace trace = Trace([], [])
+    cdef dict numbers = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT)}
+    trace.rows = [(numbers[op] if isinstance(op, str) else op, args) for op, args in rows]
+    trace.outputs, trace.captured, trace.arguments, trace.read, trace.folded, trace.shared = state
+    return trace
+
+
+cdef double rule_value(int op, list numbers) except? -1.0:
+    """The op on numbers, by its rule."""
+    cdef double r, x, y
+    cdef Py_ssize_t i
+    if op == DOT:
+        r = numbers[0]
+        for i in range(1, len(numbers), 2):
+            x, y = numbers[i], numbers[i + 1]
+            r += x * y
+    elif op_reduce(op) != NULL:
+        packed = struct.pack(f"{len(numbers)}d", *numbers)
+        r = op_reduce(op)(<double *><char *>packed, len(numbers))
+    else:
+        r = RULES[op].forward(numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
+        if rule_failed(r):
+            own(NULL)
+    return r
+
+
+cdef list graph_order(list outputs):
+    """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
+    cdef Node *pair[2]
+    cdef Node **parents
+    cdef Py_ssize_t i
+    cdef Node *n
+    cdef list order = []
+    cdef list todo = [x for x in reversed(outputs) if isinstance(x, Value)]
+    cdef set seen = set(), done = set()
+    while todo:
+        n = node_of(PyList_GET_ITEM(<PyObject *>todo, len(todo) - 1))
+        key = PyLong_FromVoidPtr(n)
+        if key in seen:
+            if key not in done:
+                done.add(key)
+                order.append(todo[-1])
+            del todo[-1]
+            continue
+        seen.add(key)
+        for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
+            if PyLong_FromVoidPtr(parents[i]) not in seen:
+                todo.append(<object>object_of(parents[i]))
+    return order
+
+
+cdef list private_leaves(list order, list outputs):
+    """Leaves that nobody can reach any more, so that their data are numbers for good: `Value(2.0)`, written in the
+    function, and what functional makes of a number. All references to such a leaf come from nodes of the graph that
+    are as private as it is."""
+    cdef Node *pair[2]
+    cdef Node **parents
+    cdef Node *n
+    cdef Py_ssize_t i, j
+    cdef dict counted = {}  # references that are accounted for
+    cdef list private = []
+    for i in range(len(outputs)):
+        key = PyLong_FromVoidPtr(node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
+        counted[key] = counted.get(key, 0) + 1
+    for i in range(len(order) - 1, -1, -1):
+        n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
+        key = PyLong_FromVoidPtr(n)
+        if Py_REFCNT(object_of(n)) > counted.get(key, 0) + 1:  # `order` holds it too
+            continue
+        if n.form == LEAF and not n.flags & (TRACED | CUSTOM):
+            private.append(key)
+        for j in range(node_parents(n, pair, &parents)):
+            key = PyLong_FromVoidPtr(parents[j])
+            counted[key] = counted.get(key, 0) + 1
+    return private
