@@ -41,7 +41,7 @@ class Compiled:
         self._threads = threads
         self._programs: dict[Any, _Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, _Traced] = {}  # the same by the shapes of batches, which are quicker to tell
-        self._captured: list[Value] = []
+        self._captured: dict[int, Value] = {}  # by id, in the order of use
         self._traces = 0
         functools.update_wrapper(self, function)
 
@@ -152,7 +152,7 @@ class Compiled:
         >>> f(3.0).data, f.captured == [w, b]
         (7.0, True)
         """
-        return list(self._captured)
+        return list(self._captured.values())
 
     @property
     def retraces(self) -> int:
@@ -191,12 +191,13 @@ class Compiled:
             **{name: value for name, value in kept.items() if isinstance(value, str)},
             "_threads": self._threads,
             "_programs": self._programs,
-            "_captured": self._captured,
+            "_captured": self.captured,
             "_traces": self._traces,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._captured = {id(leaf): leaf for leaf in state["_captured"]}
         self._function = None
         self._batches = {}
 
@@ -267,12 +268,10 @@ class Compiled:
         # Nobody but the graph may hold what it was computed from, or it would not be told from what is used elsewhere.
         del result, args, kwargs
         trace = Trace(outputs, placeholders)
-        places = []
         for leaf in trace.captured:
-            if leaf not in self._captured:
-                self._captured.append(leaf)
-            places.append(self._captured.index(leaf))
-        return _Traced(Program(trace), form, places)
+            self._captured.setdefault(id(leaf), leaf)
+        place = {key: i for i, key in enumerate(self._captured)}
+        return _Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
 
 
 class _Traced:
