@@ -7,6 +7,7 @@
 #   _core       Value, the Python type that is a node
 #   _cpython    declarations of CPython's C API
 
+from cpython.object cimport PyObject
 from micrograd._node cimport Node
 
 
@@ -15,4 +16,5 @@ cdef class Value:
     cdef dict __dict__  # made when first asked for
 
 
+cdef bint double_read(PyObject *o, str what, double *x) noexcept
 cdef double to_double(object o, str what) except? -1.0

@@ -170,16 +170,18 @@ cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, 
     parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
-    cdef Node *pair[2]
-    cdef Node **parents
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, first = 0
     cdef int stop = visit(held, arg) if held != NULL else 0
-    for i in range(node_parents(n, pair, &parents)):
+    if n.form == FUSED and not stop:
+        stop = visit(node_sum(n).row, arg)
+        # Nor does it hold the x by itself, unless it is the last sum that does.
+        first = node_parent_count(n) - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
+    for i in range(first, node_parent_count(n)):
         if stop:
             break
-        o = object_of(parents[i])
+        o = object_of(node_parent(n, i))
         if depth and Py_TYPE(o) == VALUE and Py_REFCNT(o) == 1 + references(o, function, 0):
-            stop = node_traverse(parents[i], function, visit, arg, depth - 1)
+            stop = node_traverse(node_of(o), function, visit, arg, depth - 1)
         else:
             stop = visit(o, arg)
     return stop
@@ -250,15 +252,25 @@ cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
     return number_slow(o, x)
 
 
+cdef bint double_read(PyObject *o, str what, double *x) noexcept:
+    """A number as a double; False with an exception set, that names `what`, where it is none."""
+    cdef Kind kind
+    cdef PyObject *name
+    if PyFloat_CheckExact(o):
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return True
+    kind = number_slow(o, x)
+    if kind == OTHER:
+        name = PyObject_GetAttrString(<PyObject *>Py_TYPE(o), "__name__")
+        if name != NULL:
+            PyErr_Format(PyExc_TypeError, "%U must be a real number, not %R", <PyObject *>what, name)
+            Py_DECREF(name)
+    return kind > OTHER
+
+
 cdef double to_double(object o, str what) except? -1.0:
     cdef double x
-    cdef Kind kind
-    if PyFloat_CheckExact(<PyObject *>o):
-        return PyFloat_AS_DOUBLE(<PyObject *>o)
-    kind = number_slow(<PyObject *>o, &x)
-    if kind == OTHER:
-        raise TypeError(f"{what} must be a real number, not {type(o).__name__!r}")
-    if kind == FAILED:
+    if not double_read(<PyObject *>o, what, &x):
         own(NULL)
     return x
 
@@ -360,12 +372,9 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 # ---- Value ---------------------------------------------------------------------------------------
 
 cdef tuple node_children(Node *n):
-    cdef Node *pair[2]
-    cdef Node **parents
-    cdef Py_ssize_t i, count
+    cdef Py_ssize_t i
     node_spell_out(n)
-    count = node_parents(n, pair, &parents)
-    return tuple([<object>object_of(parents[i]) for i in range(count)])
+    return tuple([<object>object_of(node_parent(n, i)) for i in range(node_parent_count(n))])
 
 
 @cython.no_gc

@@ -9,9 +9,18 @@ cdef extern from *:
     #define own(p) ((PyObject *)(p))
     /* Py_SET_REFCNT leaves a count alone that looks immortal, and memory that was never an object may look so. */
     #define set_first_reference(o) (*(Py_ssize_t *)(o) = 1)
+    #define tuple_items(o) (((PyTupleObject *)(o))->ob_item)
+    /* Another number after every change of the class or of one it inherits from; 0 while it has none. */
+    #if PY_VERSION_HEX < 0x030B0000
+      #define type_version(type) ((type)->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? (type)->tp_version_tag : 0)
+    #else
+      #define type_version(type) ((type)->tp_version_tag)
+    #endif
     """
     object own(PyObject *p)
     void set_first_reference(PyObject *o) nogil
+    PyObject **tuple_items(PyObject *o) nogil
+    unsigned int type_version(PyTypeObject *type) nogil
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)
@@ -45,6 +54,15 @@ cdef extern from "Python.h":
     void Py_XDECREF(PyObject *o)
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
 
+    int PyObject_IsTrue(PyObject *o)
+    bint PyList_CheckExact(PyObject *o)
+    Py_ssize_t PyList_GET_SIZE(PyObject *o)
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
+    void PyList_SET_ITEM(PyObject *o, Py_ssize_t i, PyObject *item)
+    PyObject **PySequence_Fast_ITEMS(PyObject *o)
+    PyObject *PyTuple_New(Py_ssize_t count)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
+
     bint PyLong_Check(PyObject *o)
     bint PyComplex_Check(PyObject *o)
     bint PyFloat_Check(PyObject *o)
@@ -60,12 +78,14 @@ cdef extern from "Python.h":
     PyObject *Py_NotImplemented
 
     int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)
+    PyObject *PyObject_GetAttrString(PyObject *o, const char *name)
     PyObject *PyUnicode_InternFromString(const char *text)
 
     PyObject *PyImport_ImportModule(const char *name)
     PyObject *PyObject_CallMethod(PyObject *owner, const char *method, const char *form, ...)
 
     PyObject *PyErr_Occurred() nogil
+    PyObject *PyExc_TypeError
     PyObject *PyExc_ValueError
     PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
     PyObject *PyErr_NoMemory()

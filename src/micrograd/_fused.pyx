@@ -2,84 +2,132 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.string cimport memcpy
-from micrograd._cpython cimport (Py_DECREF, Py_INCREF, Py_TYPE, PyErr_NoMemory, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
-                                 PyType_IsSubtype, PyTypeObject, own)
-from micrograd._core cimport Value, to_double
+from micrograd._cpython cimport *
+from micrograd._core cimport Value, double_read, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
-from micrograd._node cimport (BINARY, BLOCK, END, FUSED, INHERITED, NUMBER_RIGHT, TRACED, UNARY, WALKED, Block, Fused,
-                              Node, node_of, node_orphan, object_of)
-from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, OP_COUNT, SUM, op_reduce, op_rule, rule_failed
-from micrograd._slab cimport heap, result_new
-
-cdef extern from "Python.h":
-    Py_ssize_t PyList_GET_SIZE(PyObject *o)
-    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
-    PyObject **PySequence_Fast_ITEMS(PyObject *o)
+from micrograd._node cimport *
+from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, SUM, op_reduce, rule_failed
+from micrograd._slab cimport heap, result_new, result_or_null, slot_after, slot_before
 
 
 # ---- Backward ------------------------------------------------------------------------------------
 
-cdef void fused_first(Node *n) noexcept:
-    """The first pass since grads were cleared: every small node's grad is the node's."""
-    cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
-    cdef double g = n.grad
-    cdef Py_ssize_t i
-    fused.passes = 1
-    fused.sent = g
-    if fused.row[0] != NULL:
-        fused.row[0].grad += g
-    if fused.numbers != NULL:
-        for i in range(fused.count):
-            w[i].grad += fused.numbers[i] * g
-    else:
-        for i in range(fused.count):
-            w[i].grad += x[i].data * g
-            x[i].grad += w[i].data * g
+cdef enum:
+    STRIP = 128  # inputs handled at a time, for all the sums: their data and grads stay in the first cache
+
+
+cdef bint sum_grad(Node *n, double *g) noexcept:
+    """What the node sends to its sum; False with an exception set where the activation has nothing to send."""
+    if n.op == ADD:
+        g[0] = n.grad
+        return True
+    g[0] = RULES[n.op].d_left(node_sum(n).total, 0.0, n.data, n.grad)
+    return not rule_failed(g[0])
+
+
+cdef bint fused_first(Node *newest, Node *oldest) noexcept:
+    """The first pass since grads were cleared, when every small node has the grad of the sum; for sums over one sample
+    that stand side by side. What they send to an input is added up first: it is fetched once, not once a sum."""
+    cdef double[STRIP] data
+    cdef double[STRIP] grad
+    cdef Fused *fused = newest.b.fused
+    cdef double *x = data
+    cdef PyObject **w
+    cdef Node *weight
+    cdef Node *n = newest
+    cdef Node *bias
+    cdef Sum *sum_
+    cdef double g
+    cdef Py_ssize_t i, start, size
+    cdef bint sound = True
+    while n >= oldest:
+        sum_ = node_sum(n)
+        sound = sum_grad(n, &g)
+        if not sound:
+            oldest = slot_after(n)
+            break
+        sum_.passes = 1
+        sum_.sent = g
+        bias = sum_bias(sum_)
+        if bias != NULL:
+            bias.grad += g
+        n = slot_before(n)
+    for start in range(0, fused.count, STRIP):
+        size = min(fused.count - start, <Py_ssize_t>STRIP)
+        if fused.nodes == NULL:
+            x = fused.numbers + start
+        else:
+            for i in range(size):
+                data[i] = fused.nodes[start + i].data
+                grad[i] = 0.0
+        n = newest
+        while n >= oldest:
+            g = node_sum(n).sent
+            w = sum_weights(node_sum(n)) + start
+            if fused.nodes == NULL:
+                for i in range(size):
+                    node_of(w[i]).grad += x[i] * g
+            else:
+                for i in range(size):
+                    weight = node_of(w[i])
+                    weight.grad += x[i] * g
+                    grad[i] += weight.data * g
+            n = slot_before(n)
+        if fused.nodes != NULL:
+            for i in range(size):
+                fused.nodes[start + i].grad += grad[i]
+    return sound
 
 
 cdef bint fused_again(Node *n) noexcept:
     """A further pass: the small nodes' grads accumulate like any other's, so from here on they are kept.
 
     With s[i] the sum of the bias and the first i products: stale[i] is the grad of product i, stale[count + i] that of
-    s[i], for 0 < i < count; s[count] is the node itself."""
+    s[i] for 0 < i < count, and stale[count] that of the whole sum where an activation follows."""
     cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
+    cdef Sum *sum_ = node_sum(n)
+    cdef PyObject **w = sum_weights(sum_)
+    cdef Node *bias = sum_bias(sum_)
+    cdef double *products = sum_.stale
     cdef double *sums
-    cdef double g = n.grad
-    cdef Py_ssize_t i
-    if fused.stale == NULL:
-        fused.stale = <double *>PyMem_Malloc(2 * fused.count * sizeof(double))
-        if fused.stale == NULL:
+    cdef double g
+    cdef Py_ssize_t i, count = fused.count
+    if not sum_grad(n, &g):
+        return False
+    if products == NULL:
+        products = <double *>PyMem_Malloc(2 * count * sizeof(double))
+        if products == NULL:
             PyErr_NoMemory()
             return False
-        for i in range(2 * fused.count):
-            fused.stale[i] = fused.sent
-    fused.passes = 2
-    sums = fused.stale + fused.count
-    for i in range(fused.count - 1, -1, -1):
-        fused.stale[i] += g
-        if fused.numbers != NULL:
-            w[i].grad += fused.numbers[i] * fused.stale[i]
+        for i in range(2 * count):
+            products[i] = sum_.sent
+        sum_.stale = products
+    sum_.passes = 2
+    sums = products + count
+    if n.op != ADD:
+        sums[0] += g
+        g = sums[0]
+    for i in range(count - 1, -1, -1):
+        products[i] += g
+        if fused.nodes == NULL:
+            node_of(w[i]).grad += fused.numbers[i] * products[i]
         else:
-            w[i].grad += x[i].data * fused.stale[i]
-            x[i].grad += w[i].data * fused.stale[i]
+            node_of(w[i]).grad += fused.nodes[i].data * products[i]
+            fused.nodes[i].grad += node_of(w[i]).data * products[i]
         if i > 0:
             sums[i] += g
             g = sums[i]
-        elif fused.row[0] != NULL:
-            fused.row[0].grad += g
+        elif bias != NULL:
+            bias.grad += g
     return True
 
 
 cdef void fused_forget(Node *n) noexcept:
     """Clear the small nodes' grads."""
-    n.b.fused.passes = 0
-    PyMem_Free(n.b.fused.stale)
-    n.b.fused.stale = NULL
+    cdef Sum *sum_ = node_sum(n)
+    sum_.passes = 0
+    PyMem_Free(sum_.stale)
+    sum_.stale = NULL
 
 
 # ---- Taking apart --------------------------------------------------------------------------------
@@ -102,13 +150,16 @@ cdef int fused_split(Node *n) except -1:
     """Make the small nodes and become the last of them. They are younger than the node, so creation order says nothing
     about it any more: it turns irregular."""
     cdef Fused *fused = n.b.fused
-    cdef Node **w = &fused.row[1]
-    cdef Node **x = w + fused.count
-    cdef Node *total = fused.row[0]
-    cdef Node *product
-    cdef Node *sum_
+    cdef Sum *sum_ = node_sum(n)
+    cdef double *stale = sum_.stale
+    cdef double sent = sum_.sent if sum_.passes else 0.0
+    cdef Node *total = sum_bias(sum_)
+    cdef Node *last = NULL
+    cdef Node *w
+    cdef Node *x
     cdef double grad
-    cdef int flags = WALKED if fused.passes else 0
+    cdef int op = n.op
+    cdef int flags = WALKED if sum_.passes else 0
     cdef Py_ssize_t i
     if walking:
         raise RuntimeError("cannot look into a neuron while backward() walks its graph")
@@ -116,165 +167,176 @@ cdef int fused_split(Node *n) except -1:
         Py_INCREF(object_of(total))
     try:
         for i in range(fused.count):
-            grad = fused.stale[i] if fused.stale != NULL else fused.sent if fused.passes else 0.0
-            if fused.numbers != NULL:
-                product = small_node(MUL, NUMBER_RIGHT, w[i], NULL, fused.numbers[i], w[i].data * fused.numbers[i],
-                                     flags | w[i].flags & INHERITED, grad)
+            w = node_of(sum_weights(sum_)[i])
+            grad = stale[i] if stale != NULL else sent
+            if fused.nodes == NULL:
+                last = small_node(MUL, NUMBER_RIGHT, w, NULL, fused.numbers[i], w.data * fused.numbers[i],
+                                  flags | w.flags & INHERITED, grad)
             else:
-                product = small_node(MUL, BINARY, w[i], x[i], 0.0, w[i].data * x[i].data,
-                                     flags | (w[i].flags | x[i].flags) & INHERITED, grad)
-            if i == fused.count - 1:
-                break
+                x = fused.nodes[i]
+                last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data, flags | (w.flags | x.flags) & INHERITED, grad)
+            if i == fused.count - 1 and op == ADD:
+                break  # the last addition is the node itself
+            grad = stale[fused.count + (i + 1) % fused.count] if stale != NULL else sent
             try:
-                grad = fused.stale[fused.count + i + 1] if fused.stale != NULL else fused.sent if fused.passes else 0.0
                 if total == NULL:
-                    sum_ = small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
-                                      product.flags & (WALKED | INHERITED), grad)
+                    x = small_node(ADD, NUMBER_RIGHT, last, NULL, 0.0, 0.0 + last.data,
+                                   last.flags & (WALKED | INHERITED), grad)
                 else:
-                    sum_ = small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
-                                      flags | (total.flags | product.flags) & INHERITED, grad)
+                    x = small_node(ADD, BINARY, total, last, 0.0, total.data + last.data,
+                                   flags | (total.flags | last.flags) & INHERITED, grad)
                     Py_DECREF(object_of(total))
-                total = sum_
+                total = x
             finally:
-                Py_DECREF(object_of(product))
+                Py_DECREF(object_of(last))
     except MemoryError:
         if total != NULL:
             Py_DECREF(object_of(total))
         raise
     node_orphan(n)
-    n.op = ADD
+    n.op = op
     n.flags &= ~END
-    if total == NULL:
+    if op != ADD:
+        n.form = UNARY
+        n.a = total
+        n.b.number = 0.0
+    elif total == NULL:
         n.form = NUMBER_RIGHT
-        n.a = product
+        n.a = last
         n.b.number = 0.0
     else:
         n.form = BINARY
         n.a = total
-        n.b.node = product
+        n.b.node = last
     node_turn_irregular(n, 0)
     return 0
 
 
 # ---- Making --------------------------------------------------------------------------------------
-
-cdef struct Inputs:    # a sample, read once for all the neurons of a layer
-    Py_ssize_t count   # 0 where there is nothing to fuse
-    Node **nodes       # borrowed; NULL where they are numbers
-    double *numbers    # NULL where they are nodes
-
+# Functions that return a pointer or say `noexcept` leave an exception set without raising it: their callers have
+# something to give back first.
 
 cdef inline bint is_value(PyObject *o) noexcept:
     return Py_TYPE(o) == heap.value_type or PyType_IsSubtype(Py_TYPE(o), heap.value_type)
 
 
-cdef int inputs_read(list x, Inputs *inputs) except -1:
-    """Read a sample. Of a mixture of Values and numbers, which has no fused form, `inputs` comes back empty."""
-    cdef Py_ssize_t i
+cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
+    """Read the sample. False if Values and numbers stand among each other, or an exception is set."""
     cdef PyObject *o
-    inputs.count = len(x)
-    inputs.nodes = NULL
-    inputs.numbers = <double *>PyMem_Malloc(max(inputs.count, 1) * sizeof(double))
-    if inputs.numbers == NULL:
-        raise MemoryError
-    if inputs.count and is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
-        inputs.nodes, inputs.numbers = <Node **>inputs.numbers, NULL
-        for i in range(inputs.count):
-            o = PyList_GET_ITEM(<PyObject *>x, i)
-            if not is_value(o):
-                inputs_free(inputs)
-                return 0
-            inputs.nodes[i] = node_of(o)
-        return 0
-    try:
-        for i in range(inputs.count):
-            o = PyList_GET_ITEM(<PyObject *>x, i)
-            if is_value(o):
-                inputs_free(inputs)
-                return 0
-            inputs.numbers[i] = PyFloat_AS_DOUBLE(o) if PyFloat_CheckExact(o) else to_double(x[i], "an input")
-    except Exception:
-        inputs_free(inputs)
-        raise
-    return 0
+    cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
+    cdef bint numbers = not is_value(PyList_GET_ITEM(<PyObject *>x, 0))
+    flags[0] = 0
+    if not numbers:
+        fused.nodes = <Node **>fused.numbers
+    while fused.count < count:
+        o = PyList_GET_ITEM(<PyObject *>x, fused.count)
+        if PyFloat_CheckExact(o) and numbers:
+            fused.numbers[fused.count] = PyFloat_AS_DOUBLE(o)
+        elif is_value(o) == numbers:
+            return False
+        elif not numbers:
+            fused.nodes[fused.count] = node_of(o)
+            flags[0] |= node_of(o).flags
+            Py_INCREF(o)
+        elif not double_read(o, "an input", &fused.numbers[fused.count]) or PyList_GET_SIZE(<PyObject *>x) != count:
+            return False  # an exception, or Python code that ran meanwhile changed the list
+        fused.count += 1
+    return True
 
 
-cdef void inputs_free(Inputs *inputs) noexcept:
-    PyMem_Free(inputs.nodes)
-    PyMem_Free(inputs.numbers)
-    inputs.count = 0
-    inputs.nodes = NULL
-    inputs.numbers = NULL
-
-
-cdef Node *fused_new(list weights, Inputs *inputs, Node *bias) except? NULL:
-    """bias + the sum of weights times inputs, of which there are as many; NULL where a weight is no Value."""
-    cdef Py_ssize_t i, count = inputs.count
-    cdef Py_ssize_t held = count if inputs.nodes == NULL else 2 * count
-    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + 2 * count * sizeof(double))
-    # What the loop reads stands in local variables: for all that C knows, writing to the block might change the rest.
-    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>weights)
-    cdef PyTypeObject *value_type = heap.value_type
-    cdef Node **nodes = inputs.nodes
-    cdef double *numbers = inputs.numbers
-    cdef Node **w
-    cdef Node *n
-    cdef double total = bias.data if bias != NULL else 0.0
-    cdef int flags = bias.flags if bias != NULL else 0
+cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
+    """A sample, and room for as many sums over it; their rows and activations are the caller's to fill in, and its hold
+    is to be given up by fused_settle(). `flags` gets those of the x. NULL where there is nothing to fuse: no input, or Values and
+    numbers among each other; or an exception is set."""
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
+    cdef Fused *fused
+    if count == 0 or sums == 0:
+        return NULL
+    fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
     if fused == NULL:
-        raise MemoryError
-    w = &fused.row[1]
-    for i in range(count):
-        if Py_TYPE(items[i]) != value_type and not PyType_IsSubtype(Py_TYPE(items[i]), value_type):
-            PyMem_Free(fused)
-            return NULL
-        n = node_of(items[i])
-        w[i] = n
-        flags |= n.flags
-        if nodes != NULL:
-            flags |= nodes[i].flags
-            total += n.data * nodes[i].data
-        else:
-            total += n.data * numbers[i]
-    memcpy(w + count, nodes if nodes != NULL else <Node **>numbers, count * sizeof(double))
-    try:
-        n = result_new(ADD, FUSED, flags & INHERITED, total)
-    except MemoryError:
-        PyMem_Free(fused)
-        raise
-    fused.count = count
-    fused.numbers = NULL if nodes != NULL else <double *>(w + count)
-    fused.passes = 0
-    fused.stale = NULL
-    fused.row[0] = bias
+        PyErr_NoMemory()
+        return NULL
+    fused.count = 0
+    fused.held = 1
+    fused.nodes = NULL
+    fused.numbers = <double *>(fused.sums + sums)
+    for i in range(sums):
+        fused.sums[i].row = NULL
+        fused.sums[i].op = ADD
+        fused.sums[i].passes = 0
+        fused.sums[i].stale = NULL
+    if not fused_read(fused, x, flags):
+        fused_release(fused)
+        return NULL
+    return fused
+
+
+cdef void fused_settle(Fused *fused, Py_ssize_t made, Py_ssize_t sums) noexcept:
+    """The first so many sums have their nodes; give up the rows of the others, and the maker's hold."""
+    cdef Py_ssize_t i
+    for i in range(made, sums):
+        Py_XDECREF(fused.sums[i].row)
+        fused.sums[i].row = NULL
+    fused_release(fused)
+
+
+cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
+    """The node of a sum whose row has been filled in; with the flags of the x."""
+    cdef Sum *sum_ = &fused.sums[place]
+    cdef PyObject **w = sum_weights(sum_)
+    cdef Node *bias = sum_bias(sum_)
+    # What the loop reads stands in local variables: for all that C knows, a node's data might be one of them.
+    cdef Node **nodes = fused.nodes
+    cdef double *numbers = fused.numbers
+    cdef double total = bias.data if bias != NULL else 0.0
+    cdef int common = bias.flags if bias != NULL else END
+    cdef Py_ssize_t i, count = fused.count
+    cdef Node *n
     if bias != NULL:
-        Py_INCREF(object_of(bias))
-    for i in range(held):
-        Py_INCREF(object_of(w[i]))
+        flags |= bias.flags
+    for i in range(count):
+        n = node_of(w[i])
+        flags |= n.flags
+        common &= n.flags
+        total += n.data * (numbers[i] if nodes == NULL else nodes[i].data)
+    sum_.total = total
+    if sum_.op != ADD:
+        total = RULES[sum_.op].forward(total, 0.0)
+        if rule_failed(total):
+            return NULL
+    n = result_or_null(sum_.op, FUSED, flags & INHERITED | (0 if common & END else GROWN), total)
+    if n == NULL:
+        return NULL
     n.a = NULL
     n.b.fused = fused
-    return n
+    n.place = place
+    fused.held += 1
+    return object_of(n)
 
 
-cdef object unary(int op, Node *n):
-    """The op on a node, the reference to which is taken over."""
-    cdef double r = RULES[op].forward(n.data, 0.0)
-    cdef Node *out
-    if rule_failed(r):
-        Py_DECREF(object_of(n))
-        return own(NULL)
-    try:
-        out = result_new(op, UNARY, n.flags & INHERITED, r)
-    except MemoryError:
-        Py_DECREF(object_of(n))
-        raise
-    out.a = n
-    out.b.number = 0.0
-    return own(object_of(out))
-
-
-# By name, the ops of one argument. (Not from RULES, which is still empty when this module is imported by _graph.)
-cdef dict METHODS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
+cdef PyObject *row_new(list weights, PyObject *bias) noexcept:
+    """The row of a sum; NULL where one of them is no Value, or the bias neither a Value nor None, or with an exception."""
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>weights)
+    cdef PyObject **items
+    cdef PyObject *row
+    if bias != Py_None and not is_value(bias):
+        return NULL
+    for i in range(count):
+        if not is_value(PyList_GET_ITEM(<PyObject *>weights, i)):
+            return NULL
+    row = PyTuple_New(count + 1)
+    if row == NULL:
+        return NULL
+    items = tuple_items(row)
+    items[0] = bias
+    Py_INCREF(bias)
+    if PyList_GET_SIZE(<PyObject *>weights) != count:  # the collector ran, and Python code with it
+        Py_DECREF(row)
+        return NULL
+    for i in range(count):
+        items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
+        Py_INCREF(items[i + 1])
+    return row
 
 
 # ---- Sums of products ----------------------------------------------------------------------------
@@ -291,109 +353,54 @@ def sample(x):
     return list(x) if hasattr(x, "__iter__") else [x]
 
 
-cdef object sum_of_products(object weights, list x, Inputs *inputs, object bias):
-    """bias + weights[0] x[0] + ..., fused where the weights are Values and `inputs` has read the x."""
-    cdef Node *start = &(<Value>bias).node if isinstance(bias, Value) else NULL
-    cdef Node *n
-    if len(weights) != len(x):
-        raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    if inputs.count and type(weights) is list and (start != NULL or bias is None):
-        n = fused_new(<list>weights, inputs, start)
-        if n != NULL:
-            return own(object_of(n))
+cdef object sum_written_out(row, list x, bias):
     total = 0.0 if bias is None else bias
-    for w, xi in zip(weights, x):
+    for w, xi in zip(row, x):
         total = total + w * xi
     return total
 
 
-def weighted_sums(rows, list x, biases):
+cdef object sum_fused(Fused *fused, Py_ssize_t place, int flags, weights, bias):
+    """bias + weights[0] x[0] + ... as one node, None where it has no fused form."""
+    cdef PyObject *row
+    if type(weights) is not list:
+        return None
+    row = row_new(<list>weights, <PyObject *>bias)
+    if row == NULL:
+        return own(NULL) if PyErr_Occurred() != NULL else None
+    fused.sums[place].row = row
+    return own(sum_new(fused, place, flags))
+
+
+def weighted_sums(list rows, list x, list biases):
     """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each.
 
     `biases` holds Values, numbers or None. Raises ValueError where a row is not as long as `x`.
     """
-    cdef Inputs inputs
-    x = list(x)  # a copy: Python code that runs meanwhile may change the other
-    inputs_read(x, &inputs)
-    try:
-        return [sum_of_products(row, x, &inputs, bias) for row, bias in zip(rows, biases)]
-    finally:
-        inputs_free(&inputs)
-
-
-cdef class NeuronState:
-    """The weights `w` of a neuron, its bias `b`, and `nonlin`, whether an activation follows: in fields of C, which the
-    core reads without a search. That is a fifth of the time of a small network."""
-
-    cdef public object w
-    cdef public object b
-    cdef public object nonlin
-
-
-def layer_outputs(neurons, x, plain_call):
-    """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output.
-
-    `plain_call` is the `__call__` of neurons that compute just that; what has another is called.
-    """
-    cdef Inputs inputs
+    cdef Py_ssize_t made = 0, sums = len(rows)
+    cdef int flags
     cdef list outputs = []
-    cdef NeuronState state
-    cdef Node *n
-    cdef int op = 0
-    kind = None
-    x = list(sample(x))  # a copy: Python code that runs meanwhile may change the other
-    inputs_read(x, &inputs)
+    cdef Fused *fused
+    for weights in rows:
+        if len(weights) != len(x):
+            raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
+    fused = fused_new(x, sums, &flags)
+    if fused == NULL and PyErr_Occurred() != NULL:
+        own(NULL)
     try:
-        for neuron in neurons:
-            if type(neuron) is not kind:
-                kind = type(neuron)
-                op = METHODS.get(kind.activation, 0) if kind.__call__ is plain_call else 0
-            state = <NeuronState?>neuron if op and inputs.count else None
-            if state is None or type(state.w) is not list or len(<list>state.w) != inputs.count:
-                outputs.append(neuron(x))
-                continue
-            total = sum_of_products(state.w, x, &inputs, state.b)
-            if state.nonlin:
-                n = &(<Value?>total).node  # raises before a reference is taken that nobody would give back
-                Py_INCREF(<PyObject *>total)
-                total = unary(op, n)
+        for weights, bias in zip(rows, biases):
+            total = None
+            if fused != NULL and len(weights) == fused.count and made < sums:
+                total = sum_fused(fused, made, flags, weights, bias)
+            if total is None:
+                total = sum_written_out(weights, x, bias)
+            else:
+                made += 1
             outputs.append(total)
     finally:
-        inputs_free(&inputs)
-    return outputs[0] if len(outputs) == 1 else outputs
-
-
-def network_outputs(layers, x, plain_layer, plain_neuron):
-    """x through one layer after the other; `plain_layer` is the `__call__` of layers that are `layer_outputs()`."""
-    for layer in layers:
-        if type(layer).__call__ is plain_layer:
-            x = layer_outputs(layer.neurons, x, plain_neuron)
-        else:
-            x = layer(x)
-    return x
-
-
-# ---- Parameters ----------------------------------------------------------------------------------
-
-def neuron_parameters(neurons, plain):
-    """[*neuron.w, neuron.b] of all the neurons, in one list; `neuron.parameters()` where that is not `plain`."""
-    cdef list found = []
-    for neuron in neurons:
-        if type(neuron).parameters is plain:
-            found += (<NeuronState?>neuron).w
-            found.append((<NeuronState>neuron).b)
-        else:
-            found += neuron.parameters()
-    return found
-
-
-def clear_grads(parameters):
-    """Set the grad of each to 0.0."""
-    for p in parameters:
-        if type(p) is Value:
-            (<Value>p).node.grad = 0.0
-        else:
-            p.grad = 0.0
+        if fused != NULL:
+            fused_settle(fused, made, sums)
+    return outputs
 
 
 # ---- Ops of many arguments -----------------------------------------------------------------------

@@ -4,10 +4,11 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
 from micrograd._fused cimport fused_again, fused_first, fused_forget
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
-                              SEEN, SHOWN, SORTED, WALKED, Block, Node, node_parents, object_of)
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
+                              SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, node_parent, node_parent_count, node_sum,
+                              object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
-from micrograd._slab cimport SLOT_SIZE, Slab, slab_of
+from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
 
 
 cdef extern from *:
@@ -72,6 +73,36 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
             slab.top = n
 
 
+cdef inline Node *walk_side_by_side(Walk *walk, Node *n) noexcept nogil:
+    """The oldest of the marked sums over one sample that stand next to each other, from the newest down; all but that
+    one count as handled. They are to be taken together in their first pass."""
+    cdef Node *next
+    if walk == NULL or node_sum(n).passes:
+        return n
+    while n != slab_slot(walk.slab, 0):
+        next = slot_before(n)
+        if not next.flags & PENDING or next.form != FUSED or next.b.fused != n.b.fused or node_sum(next).passes:
+            break
+        next.flags = (next.flags & ~PENDING) | WALKED
+        walk.here -= 1
+        n = next
+    return n
+
+
+cdef inline void walk_mark_fused(Walk *walk, Node *n, Node *oldest) noexcept nogil:
+    """Mark the parents of sums that stand side by side."""
+    cdef Fused *fused = n.b.fused
+    cdef Py_ssize_t i
+    if fused.nodes != NULL:
+        for i in range(fused.count):
+            walk_mark(walk, fused.nodes[i])
+    while n >= oldest:
+        if n.flags & GROWN:
+            for i in range(node_parent_count(n)):
+                walk_mark(walk, node_parent(n, i))
+        n = slot_before(n)
+
+
 cdef bint nan_is_refusal(Node *receiver) noexcept:
     if PyErr_Occurred() == NULL:
         return False
@@ -87,7 +118,6 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef Node *b
-    cdef Node **parents
     cdef Block *block
     cdef double x, y, sent
     cdef double g = n.grad
@@ -124,13 +154,11 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
             if walk != NULL:
                 walk_mark(walk, block.parents[i])
     elif n.form == FUSED:
-        if n.b.fused.passes == 0:
-            fused_first(n)
-        elif not fused_again(n):
+        b = walk_side_by_side(walk, n)
+        if not (fused_again(n) if node_sum(n).passes else fused_first(n, b)):
             return False
         if walk != NULL:
-            for i in range(node_parents(n, NULL, &parents)):
-                walk_mark(walk, parents[i])
+            walk_mark_fused(walk, n, b)
     elif n.form != LEAF:  # one parent
         if n.form == NUMBER_LEFT:
             sent = rule.d_right(n.b.number, a.data, n.data, g)
@@ -174,7 +202,7 @@ cdef int backward_ordered(Node *root) except -1:
                     sound = node_step(n, &walk)
                     if not sound:
                         walked = 0
-            n = <Node *>(<char *>n - SLOT_SIZE)
+            n = slot_before(n)
         if walk.elsewhere == 0:
             break
         walk.slab = walk.slab.older
@@ -244,9 +272,8 @@ cdef int graph_sort(Node *root, Stack *order) except -1:
     """Push the nodes of the graph, parents first, with a reference to each."""
     global sorting, walking
     cdef Stack todo = Stack(NULL, 0, 0)
-    cdef Node *pair[2]
-    cdef Node **parents
     cdef Node *n
+    cdef Node *parent
     cdef Py_ssize_t i, steps = 0
     cdef bint failed = True
     cdef bint was_walking = walking
@@ -257,9 +284,10 @@ cdef int graph_sort(Node *root, Stack *order) except -1:
         while todo.count:
             n = todo.items[todo.count - 1]
             if first_visit(n, SEEN, nested):
-                for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
-                    if nested is not None or not parents[i].flags & SEEN:
-                        stack_push(&todo, parents[i])
+                for i in range(node_parent_count(n) - 1, -1, -1):
+                    parent = node_parent(n, i)
+                    if nested is not None or not parent.flags & SEEN:
+                        stack_push(&todo, parent)
             else:
                 if first_visit(n, SORTED, nested):
                     stack_push(order, n)

@@ -3,7 +3,7 @@
 
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from micrograd._cpython cimport Py_DECREF
+from micrograd._cpython cimport Py_DECREF, Py_None, tuple_items
 
 
 cdef enum Form:    # how `a` and `b` of a node are to be read
@@ -13,7 +13,7 @@ cdef enum Form:    # how `a` and `b` of a node are to be read
     NUMBER_RIGHT   # a op number
     NUMBER_LEFT    # number op a
     BLOCK          # parents in a block: of an op of many arguments, or of a user's op with or without local gradients
-    FUSED          # a bias and a sum of products, in a block of their own
+    FUSED          # a bias and a sum of products, in a block shared with others; then op, if that is not ADD
 
 cdef enum Flag:
     PENDING = 1    # marked by the running backward walk, not handled yet
@@ -27,21 +27,29 @@ cdef enum Flag:
     SORTED = 256   # depth-first collection: in the order
     END = 512      # a leaf: a walk has nothing to do here
     SHOWN = 1024   # a number that got a node because somebody looked
-    TRACED = 2048  # stands for an argument in a trace, or was computed from one: its data are not known
-    INHERITED = 2056  # IRREGULAR and TRACED: what descendants take over when they are made
+    GROWN = 2048   # a fused sum, of whose weights and bias some are no leaves
+    TRACED = 4096  # stands for an argument in a trace, or was computed from one: its data are not known
+    INHERITED = 4104  # IRREGULAR and TRACED: what descendants take over when they are made
 
 cdef struct Block:
     Py_ssize_t count   # parents
     double *local      # a user's d(node)/d(parent), in the same allocation; NULL where an op's rule or Python code says
     Node *parents[1]   # `count` of them, a reference to each
 
-cdef struct Fused:     # bias + w[0] x[0] + w[1] x[1] + ... in this order, as one node
-    Py_ssize_t count   # products
-    double *numbers    # the x where they are numbers, in the same allocation; NULL where they are nodes
-    int passes         # backward passes since grads were last cleared, 2 standing for more
-    double sent        # the grad the first of them found
-    double *stale      # after a second pass: the grads of the small nodes, as fused_again() says
-    Node *row[1]       # bias or NULL, the w, the x where they are nodes: a reference to each
+cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and what the node's op makes of it
+    PyObject *row        # a tuple: the bias or None, then the w; NULL when the node is gone
+    double total         # the sum: the node's data where its op is ADD, else what the activation was given
+    double sent          # the grad of the sum after the first backward pass since grads were cleared
+    double *stale        # after a second pass: the grads of the small nodes, as fused_again() says
+    int passes           # how many there were, 2 standing for more
+    int op               # ADD, or the activation
+
+cdef struct Fused:       # the sums over one sample, as of the neurons of a layer
+    Py_ssize_t count     # products in each
+    Py_ssize_t held      # sums whose nodes are alive
+    Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are numbers
+    double *numbers      # the x where they are numbers, in the same allocation
+    Sum sums[1]          # one for each node, at its `place`
 
 cdef union Operand:
     Node *node
@@ -57,6 +65,7 @@ cdef struct Node:
     unsigned char op       # row of the op table, 0 for none
     unsigned char form     # a Form
     unsigned short flags   # a set of Flag
+    unsigned int place     # of a fused sum: which of `sums` is its own
 
 
 cdef inline PyObject *object_of(Node *n) noexcept nogil:
@@ -82,41 +91,77 @@ cdef inline Node *node_next(Node *n) noexcept nogil:
     return <Node *>(<Py_ssize_t *>object_of(n))[0]
 
 
-cdef inline Py_ssize_t node_parents(Node *n, Node **pair, Node ***parents) noexcept nogil:
-    """How many parents, and where they stand in a row; `pair` is room for two."""
-    cdef Py_ssize_t count
-    parents[0] = pair
+cdef inline Sum *node_sum(Node *n) noexcept nogil:
+    return &n.b.fused.sums[n.place]
+
+
+cdef inline PyObject **sum_weights(Sum *sum_) noexcept nogil:
+    """The w of a fused sum. Before them stands the bias, or None."""
+    return tuple_items(sum_.row) + 1
+
+
+cdef inline Node *sum_bias(Sum *sum_) noexcept nogil:
+    cdef PyObject *bias = tuple_items(sum_.row)[0]
+    return NULL if bias == Py_None else node_of(bias)
+
+
+cdef inline Py_ssize_t node_parent_count(Node *n) noexcept nogil:
     if n.form == LEAF:
         return 0
     if n.form == BLOCK:
-        parents[0] = n.b.block.parents
         return n.b.block.count
     if n.form == FUSED:
-        parents[0] = n.b.fused.row
-        count = n.b.fused.count * (1 if n.b.fused.numbers != NULL else 2) + 1
-        if parents[0][0] == NULL:
-            parents[0] += 1
-            count -= 1
-        return count
-    pair[0] = n.a
-    pair[1] = n.b.node
+        return n.b.fused.count * (2 if n.b.fused.nodes != NULL else 1) + (sum_bias(node_sum(n)) != NULL)
     return 2 if n.form == BINARY else 1
+
+
+cdef inline Node *node_parent(Node *n, Py_ssize_t i) noexcept nogil:
+    """One of the parents; of a fused sum the bias, the w, and the x where they are nodes, in this order."""
+    if n.form == BLOCK:
+        return n.b.block.parents[i]
+    if n.form == FUSED:
+        i -= sum_bias(node_sum(n)) != NULL
+        if i >= n.b.fused.count:
+            return n.b.fused.nodes[i - n.b.fused.count]
+        return node_of(sum_weights(node_sum(n))[i])
+    return n.b.node if i else n.a
+
+
+cdef inline void fused_release(Fused *fused) noexcept:
+    """A sum less; with the last of them go the x."""
+    cdef Py_ssize_t i
+    fused.held -= 1
+    if fused.held:
+        return
+    if fused.nodes != NULL:
+        for i in range(fused.count):
+            Py_DECREF(object_of(fused.nodes[i]))
+    PyMem_Free(fused)
 
 
 cdef inline void node_orphan(Node *n) noexcept:
     """Give up the parents: the node becomes a leaf."""
-    cdef Node *pair[2]
-    cdef Node **parents
-    cdef Py_ssize_t i, count = node_parents(n, pair, &parents)
+    cdef Py_ssize_t i
     cdef int form = n.form
+    cdef Node *a = n.a
     cdef Operand b = n.b
+    cdef Sum *sum_
+    cdef PyObject *row
     n.form = LEAF
     n.op = 0
     n.flags |= END
-    for i in range(count):
-        Py_DECREF(object_of(parents[i]))
     if form == BLOCK:
+        for i in range(b.block.count):
+            Py_DECREF(object_of(b.block.parents[i]))
         PyMem_Free(b.block)
     elif form == FUSED:
-        PyMem_Free(b.fused.stale)
-        PyMem_Free(b.fused)
+        sum_ = &b.fused.sums[n.place]
+        row = sum_.row
+        sum_.row = NULL
+        PyMem_Free(sum_.stale)
+        fused_release(b.fused)
+        Py_DECREF(row)
+    elif form != LEAF:
+        Py_DECREF(object_of(a))
+        if form == BINARY:
+            Py_DECREF(object_of(b.node))

@@ -22,12 +22,49 @@ from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurr
 
 cdef extern from *:
     """
+    #include <float.h>
     #include <math.h>
+    #include <stdint.h>
     /* pow by a pointer that the compiler must read: it would turn a power of 2 or -1 into a product or a quotient,
        which round otherwise than pow does. */
     static double (*volatile c_pow)(double, double) = pow;
+
+    #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 28) && FLT_EVAL_METHOD == 0
+    /* glibc's pow is off by less than 0.04 units in the last place before it rounds (0.54 after). So where a product or
+       a quotient, whose rounding error can be computed, is at least 0.05 units away from rounding the other way, pow
+       gives the same: nine times in ten, at a fifth of the cost. */
+    #include <string.h>
+
+    static inline int surely_rounded(double r, double error) {
+        uint64_t bits;
+        double power_of_two;
+        memcpy(&bits, &r, sizeof bits);
+        bits &= 0x7ff0000000000000;
+        memcpy(&power_of_two, &bits, sizeof bits);
+        return fabs(error) < 0.45 * 0x1p-52 * power_of_two && power_of_two > 0x1p-900 && power_of_two < 0x1p900;
+    }
+    static inline double product_error(double a, double b, double product) {  /* exact: Dekker 1971 */
+        const double split = 134217729.0;
+        double a_high = a * split - (a * split - a), a_low = a - a_high;
+        double b_high = b * split - (b * split - b), b_low = b - b_high;
+        return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low;
+    }
+    static inline double c_square(double a) {
+        double r = a * a;
+        return surely_rounded(r, product_error(a, a, r)) ? r : c_pow(a, 2.0);
+    }
+    static inline double c_inverse(double a) {
+        double r = 1.0 / a, back = r * a;
+        return surely_rounded(r, ((1.0 - back) - product_error(r, a, back)) * r) ? r : c_pow(a, -1.0);
+    }
+    #else
+    #define c_square(a) c_pow(a, 2.0)
+    #define c_inverse(a) c_pow(a, -1.0)
+    #endif
     """
     double c_pow(double a, double b) nogil
+    double c_square(double a) nogil   # pow(a, 2)
+    double c_inverse(double a) nogil  # pow(a, -1)
 
 
 cdef enum Op:
@@ -107,7 +144,7 @@ cdef inline double math_edge(const char *function, double a) noexcept with gil:
 
 
 cdef inline double power(double a, double b) noexcept nogil:
-    cdef double r = c_pow(a, b)
+    cdef double r = c_square(a) if b == 2.0 else c_inverse(a) if b == -1.0 else a if b == 1.0 else c_pow(a, b)
     return r if isfinite(r) or a != a or b != b else power_edge(a, b)
 
 

@@ -48,6 +48,14 @@ cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
+cdef inline Node *slot_before(Node *n) noexcept nogil:
+    return <Node *>(<char *>n - SLOT_SIZE)
+
+
+cdef inline Node *slot_after(Node *n) noexcept nogil:
+    return <Node *>(<char *>n + SLOT_SIZE)
+
+
 cdef inline bint slot_is_newest(Node *n) noexcept nogil:
     """Is this the last slot handed out to the result of an op, so that whatever else there is was made before it?"""
     return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
@@ -84,11 +92,17 @@ cdef inline Node *leaf_new(double data) except NULL:
     return n
 
 
-cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
-    """A node for the result of an op; the caller fills in the parents, with a reference to each."""
+cdef inline Node *result_or_null(int op, int form, int flags, double data) noexcept:
+    """A node for the result of an op; the caller fills in the parents, with a reference to each. NULL with an exception
+    set when memory is out."""
     cdef Node *n = slot_take_ordered()
     if n == NULL:
         PyErr_NoMemory()
         return NULL
     slot_init(n, op, form, flags, data)
     return n
+
+
+cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
+    """The same, raising."""
+    return result_or_null(op, form, flags, data)

@@ -23,4 +23,4 @@ cdef class Trace:
     cdef int number(self, double x) except -1
     cdef int apply(self, int op, tuple args) except -1
     cdef int take(self, Node *n, dict row_of) except -1
-    cdef list products(self, Node *n, list parents)
+    cdef tuple products(self, Node *n, list parents)

@@ -11,9 +11,9 @@ from libc.math cimport NAN
 from micrograd._cpython cimport PyErr_Occurred, Py_REFCNT, own
 from micrograd._core cimport Value
 from micrograd._graph cimport RULES
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Node, node_of,
-                              node_parents, object_of)
-from micrograd._ops cimport OP_COUNT, op_reduce, rule_failed
+from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_parent,
+                              node_parent_count, node_sum, object_of, sum_bias)
+from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
 from micrograd._slab cimport leaf_new
 
 cdef extern from "Python.h":
@@ -132,9 +132,7 @@ cdef class Trace:
 
     cdef int take(self, Node *n, dict row_of) except -1:
         """The row of a node whose parents have theirs."""
-        cdef Node *pair[2]
-        cdef Node **parents
-        cdef Py_ssize_t i, count = node_parents(n, pair, &parents)
+        cdef Py_ssize_t i
         cdef int row
         cdef list args
         key = PyLong_FromVoidPtr(n)
@@ -152,27 +150,28 @@ cdef class Trace:
                 f"the op {name!r} cannot be compiled: its data, and its gradients, are computed in Python. Write it with "
                 "the operators and methods of Value"
             )
-        args = [row_of[PyLong_FromVoidPtr(parents[i])] for i in range(count)]
+        args = [row_of[PyLong_FromVoidPtr(node_parent(n, i))] for i in range(node_parent_count(n))]
         if n.form == NUMBER_RIGHT:
             args.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
             args.insert(0, self.number(n.b.number))
         if n.form == FUSED:
-            args = self.products(n, args)
-            row = self.apply(DOT, tuple(args))
+            row = self.apply(DOT, self.products(n, args))
+            if n.op != ADD:
+                row = self.apply(n.op, (row,))
         else:
             row = self.apply(n.op, tuple(args))
         row_of[key] = row
         return 0
 
-    cdef list products(self, Node *n, list parents):
+    cdef tuple products(self, Node *n, list parents):
         """The arguments of a fused sum as those of a DOT."""
-        cdef Py_ssize_t i, count = n.b.fused.count
-        cdef list args = [parents.pop(0) if n.b.fused.row[0] != NULL else self.number(0.0)]
+        cdef Fused *fused = n.b.fused
+        cdef Py_ssize_t i, count = fused.count
+        cdef list args = [parents.pop(0) if sum_bias(node_sum(n)) != NULL else self.number(0.0)]
         for i in range(count):
-            args.append(parents[i])
-            args.append(self.number(n.b.fused.numbers[i]) if n.b.fused.numbers != NULL else parents[count + i])
-        return args
+            args += [parents[i], parents[count + i] if fused.nodes != NULL else self.number(fused.numbers[i])]
+        return tuple(args)
 
 
 def _unpickle(list rows, *state):
@@ -204,8 +203,6 @@ cdef double rule_value(int op, list numbers) except? -1.0:
 
 cdef list graph_order(list outputs):
     """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
-    cdef Node *pair[2]
-    cdef Node **parents
     cdef Py_ssize_t i
     cdef Node *n
     cdef list order = []
@@ -221,9 +218,9 @@ cdef list graph_order(list outputs):
             del todo[-1]
             continue
         seen.add(key)
-        for i in range(node_parents(n, pair, &parents) - 1, -1, -1):
-            if PyLong_FromVoidPtr(parents[i]) not in seen:
-                todo.append(<object>object_of(parents[i]))
+        for i in range(node_parent_count(n) - 1, -1, -1):
+            if PyLong_FromVoidPtr(node_parent(n, i)) not in seen:
+                todo.append(<object>object_of(node_parent(n, i)))
     return order
 
 
@@ -231,15 +228,12 @@ cdef list private_leaves(list order, list outputs):
     """Leaves that nobody can reach any more, so that their data are numbers for good: `Value(2.0)`, written in the
     function, and what functional makes of a number. All references to such a leaf come from nodes of the graph that
     are as private as it is."""
-    cdef Node *pair[2]
-    cdef Node **parents
     cdef Node *n
-    cdef Py_ssize_t i, j
-    cdef dict counted = {}  # references that are accounted for
+    cdef Py_ssize_t i
+    cdef dict counted = {}  # references to nodes, and to rows and samples of fused sums, that are accounted for
     cdef list private = []
     for i in range(len(outputs)):
-        key = PyLong_FromVoidPtr(node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
-        counted[key] = counted.get(key, 0) + 1
+        count_reference(counted, node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
     for i in range(len(order) - 1, -1, -1):
         n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
         key = PyLong_FromVoidPtr(n)
@@ -247,7 +241,28 @@ cdef list private_leaves(list order, list outputs):
             continue
         if n.form == LEAF and not n.flags & (TRACED | CUSTOM):
             private.append(key)
-        for j in range(node_parents(n, pair, &parents)):
-            key = PyLong_FromVoidPtr(parents[j])
-            counted[key] = counted.get(key, 0) + 1
+        count_parents(counted, n)
     return private
+
+
+cdef int count_reference(dict counted, void *p) except -1:
+    key = PyLong_FromVoidPtr(p)
+    counted[key] = counted.get(key, 0) + 1
+    return counted[key]
+
+
+cdef int count_parents(dict counted, Node *n) except -1:
+    """Count what a private node holds. What sums share holds its own once, and is private with the last of the sums."""
+    cdef Py_ssize_t i, weights, count = node_parent_count(n)
+    if n.form != FUSED:
+        for i in range(count):
+            count_reference(counted, node_parent(n, i))
+        return 0
+    weights = count - (n.b.fused.count if n.b.fused.nodes != NULL else 0)
+    if count_reference(counted, node_sum(n).row) == Py_REFCNT(node_sum(n).row):
+        for i in range(weights):
+            count_reference(counted, node_parent(n, i))
+    if count_reference(counted, n.b.fused) == n.b.fused.held:
+        for i in range(weights, count):
+            count_reference(counted, node_parent(n, i))
+    return 0

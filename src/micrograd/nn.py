@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
-from micrograd._fused import (
+from micrograd._fused import sample, weighted_sums
+from micrograd._layers import (
     NeuronState,
     clear_grads,
     layer_outputs,
+    layer_parameters,
     network_outputs,
-    neuron_parameters,
-    sample,
-    weighted_sums,
+    network_parameters,
+    set_plain_classes,
 )
 
 __all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
@@ -189,10 +190,10 @@ class Layer(Module):
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
-        return layer_outputs(self.neurons, x, Neuron.__call__)
+        return layer_outputs(self.neurons, x)
 
     def parameters(self) -> list[Value]:
-        return neuron_parameters(self.neurons, Neuron.parameters)
+        return layer_parameters(self.neurons)
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
@@ -231,10 +232,13 @@ class MLP(Module):
         ]
 
     def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
-        return network_outputs(self.layers, x, Layer.__call__, Neuron.__call__)
+        return network_outputs(self.layers, x)
 
     def parameters(self) -> list[Value]:
-        return [p for layer in self.layers for p in layer.parameters()]
+        return network_parameters(self.layers)
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+set_plain_classes(Neuron, Layer)

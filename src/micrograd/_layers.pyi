@@ -1,0 +1,21 @@
+"""Types of the layers' loops. What each name does is said in its docstring."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+from micrograd._core import Value
+
+@disjoint_base
+class NeuronState:
+    w: list[Value]
+    b: Value
+    nonlin: bool
+
+def set_plain_classes(neuron: type[Any], layer: type[Any]) -> None: ...
+def layer_outputs(neurons: Iterable[Any], x: Any) -> Any: ...
+def network_outputs(layers: Iterable[Any], x: Any) -> Any: ...
+def layer_parameters(neurons: Iterable[Any]) -> list[Value]: ...
+def network_parameters(layers: Iterable[Any]) -> list[Value]: ...
+def clear_grads(parameters: Iterable[Value]) -> None: ...

@@ -1,0 +1,191 @@
+# What neurons, layers and networks compute, one call into the core each; and their lists of parameters.
+#
+# The Python classes in nn.py say what a neuron is. Where they and their subclasses leave `__call__` and `parameters` as
+# they are, the loops here do the same without a Python call a neuron. Nothing is kept between calls that is not checked.
+
+from cpython.object cimport PyObject
+from cpython.list cimport PyList_New
+from libc.string cimport memcmp
+from micrograd._cpython cimport *
+from micrograd._core cimport Value
+from micrograd._fused cimport fused_new, fused_settle, row_new, sum_new
+from micrograd._node cimport Fused
+from micrograd._ops cimport OP_COUNT, op_rule
+
+from micrograd._fused import sample
+
+
+# ---- Which classes are plain ---------------------------------------------------------------------
+
+cdef struct Kind:          # a class whose methods have been looked at
+    PyTypeObject *type
+    unsigned int version   # of the class then: CPython gives it another when a class on its way of inheritance changes
+    bint calls             # its `__call__` is the one that is computed here
+    bint lists             # so is its `parameters`
+    int op                 # a neuron's activation, 0 for one that is no op
+
+cdef Kind neuron_kind
+cdef Kind layer_kind
+cdef object plain_neuron   # the classes of nn.py
+cdef object plain_layer
+cdef dict PLAIN            # their methods, as they were when that was imported
+cdef dict METHODS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
+
+
+def set_plain_classes(neuron, layer):
+    """Tell which classes' `__call__` and `parameters` are computed here."""
+    global plain_neuron, plain_layer, PLAIN
+    plain_neuron, plain_layer = neuron, layer
+    PLAIN = {kind: (kind.__call__, kind.parameters) for kind in (neuron, layer)}
+
+
+cdef int kind_learn(Kind *known, object kind, object plain) except -1:
+    known.type = NULL
+    known.calls = known.lists = False
+    known.op = 0
+    if issubclass(kind, plain):
+        known.calls = kind.__call__ is PLAIN[plain][0]
+        known.lists = kind.parameters is PLAIN[plain][1]
+        known.op = METHODS.get(kind.activation, 0) if plain is plain_neuron else 0
+    known.version = type_version(<PyTypeObject *>kind)
+    known.type = <PyTypeObject *>kind
+    return 0
+
+
+cdef inline Kind *kind_of(Kind *known, PyObject *o, object plain) except NULL:
+    if known.type != Py_TYPE(o) or known.version == 0 or known.version != type_version(known.type):
+        kind_learn(known, <object>Py_TYPE(o), plain)
+    return known
+
+
+# ---- Outputs -------------------------------------------------------------------------------------
+
+cdef class NeuronState:
+    """The weights `w` of a neuron, its bias `b`, and `nonlin`, whether an activation follows: in fields of C, which the
+    core reads without a search. That is a fifth of the time of a small network."""
+
+
+cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
+    """Bring the neuron's row up to date. False where it computes no sum of so many products of Values, or with an
+    exception set."""
+    cdef PyObject *w = <PyObject *>neuron.w
+    cdef PyObject *row = <PyObject *>neuron.row
+    if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
+        return False
+    if row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b and not memcmp(
+            tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *)):
+        return True
+    row = row_new(<list>w, <PyObject *>neuron.b)
+    if row == NULL:
+        return False
+    neuron.row = <tuple>row
+    Py_DECREF(row)
+    return PyTuple_GET_SIZE(row) == count + 1
+
+
+cdef bint layer_sums(Fused *fused, PyObject *neurons, PyTypeObject *kind, int op, int flags,
+                     PyObject *outputs) noexcept:
+    """Fill a list with the sums and activations of neurons of one class. False where some compute something else, or
+    with an exception set."""
+    cdef Py_ssize_t i, made = 0, sums = PyList_GET_SIZE(outputs)
+    cdef int nonlin
+    cdef PyObject *neuron
+    cdef PyObject *total
+    for i in range(sums):
+        if PyList_GET_SIZE(neurons) != sums:
+            break
+        neuron = PyList_GET_ITEM(neurons, i)
+        if Py_TYPE(neuron) != kind or not neuron_ready(<NeuronState>neuron, fused.count):
+            break
+        fused.sums[i].row = <PyObject *>(<NeuronState>neuron).row
+        Py_INCREF(fused.sums[i].row)
+        nonlin = PyObject_IsTrue(<PyObject *>(<NeuronState>neuron).nonlin)
+        if nonlin < 0:
+            break
+        if nonlin:
+            fused.sums[i].op = op
+    else:
+        while made < sums:
+            total = sum_new(fused, made, flags)
+            if total == NULL:
+                break
+            PyList_SET_ITEM(outputs, made, total)
+            made += 1
+    fused_settle(fused, made, sums)
+    return made == sums
+
+
+cdef list plain_outputs(list neurons, list x):
+    """[neuron(x) for neuron in neurons]; None where they are not all of one class that is plain."""
+    cdef Py_ssize_t i, sums = PyList_GET_SIZE(<PyObject *>neurons)
+    cdef Kind *known
+    cdef Fused *fused
+    cdef int flags
+    if sums == 0:
+        return None
+    known = kind_of(&neuron_kind, PyList_GET_ITEM(<PyObject *>neurons, 0), plain_neuron)
+    if not known.calls or known.op == 0:
+        return None
+    outputs = PyList_New(sums)
+    fused = fused_new(x, sums, &flags)
+    if fused == NULL or not layer_sums(fused, <PyObject *>neurons, known.type, known.op, flags, <PyObject *>outputs):
+        return own(NULL) if PyErr_Occurred() != NULL else None
+    return outputs
+
+
+cpdef object layer_outputs(object neurons, object x):
+    """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output."""
+    cdef list inputs = x if type(x) is list else sample(x)
+    cdef list outputs = plain_outputs(<list>neurons, inputs) if type(neurons) is list else None
+    if outputs is None:
+        outputs = [neuron(inputs) for neuron in neurons]
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def network_outputs(layers, x):
+    """x through one layer after the other."""
+    for layer in layers:
+        if kind_of(&layer_kind, <PyObject *>layer, plain_layer).calls:
+            x = layer_outputs(layer.neurons, x)
+        else:
+            x = layer(x)
+    return x
+
+
+# ---- Parameters ----------------------------------------------------------------------------------
+
+cdef int neurons_list(neurons, list found) except -1:
+    for neuron in neurons:
+        if kind_of(&neuron_kind, <PyObject *>neuron, plain_neuron).lists:
+            found.extend((<NeuronState>neuron).w)
+            found.append((<NeuronState>neuron).b)
+        else:
+            found.extend(neuron.parameters())
+    return 0
+
+
+def layer_parameters(neurons):
+    """[*neuron.w, neuron.b] of all the neurons, in one list."""
+    cdef list found = []
+    neurons_list(neurons, found)
+    return found
+
+
+def network_parameters(layers):
+    """The parameters of all the layers, in one list."""
+    cdef list found = []
+    for layer in layers:
+        if kind_of(&layer_kind, <PyObject *>layer, plain_layer).lists:
+            neurons_list(layer.neurons, found)
+        else:
+            found.extend(layer.parameters())
+    return found
+
+
+def clear_grads(parameters):
+    """Set the grad of each to 0.0."""
+    for p in parameters:
+        if type(p) is Value:
+            (<Value>p).node.grad = 0.0
+        else:
+            p.grad = 0.0
