@@ -27,9 +27,12 @@ typedef struct {
     /* out[i] = start[i] + sum over j of w[i * inputs + j] in[j], in the order of j; each start a number, or a slot. */
     void (*layer)(double *base, ptrdiff_t stride, const int *out, int outputs, const int *in, int inputs,
                   const double *w, const double *numbers, const int *starts, ptrdiff_t width);
-    /* w[i * inputs + j] += the sum over lanes of g[i] in[j]. */
-    void (*outer)(const double *base, ptrdiff_t stride, const int *g, int outputs, const int *in, int inputs,
-                  double *w, ptrdiff_t width);
+    /* packed[lane * pitch + j] = slot j, with zeros up to the pitch. */
+    void (*pack)(const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch,
+                 ptrdiff_t live);
+    /* w[i * pitch + j] += slot i times packed j, lane after lane. */
+    void (*outer)(const double *base, ptrdiff_t stride, const int *slots, int count, const double *packed,
+                  ptrdiff_t pitch, double *w, ptrdiff_t live);
     /* The sum over lanes. */
     double (*total)(const double *g, ptrdiff_t width);
 } Lanes;

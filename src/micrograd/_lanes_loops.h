@@ -119,6 +119,10 @@ static void F(layer)(LAYER_ARGUMENTS) {
         F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, starts, width, 1, row);
 }
 
+#define OUTER_ARGUMENTS \
+    const double *base, ptrdiff_t stride, const int *slots, int count, const double *packed, ptrdiff_t pitch, double *w, \
+    ptrdiff_t live
+
 /* The sum of TILE running sums. */
 static inline double F(fold)(const vec *sum) {
     double s[TILE];
@@ -138,49 +142,60 @@ static double F(total)(const double *g, ptrdiff_t width) {
     return F(fold)(sum);
 }
 
-static inline void F(outer_tile)(const double *base, ptrdiff_t stride, const int *g, const int rows, const int *in,
-                                 const int columns, int inputs, double *w, ptrdiff_t width) {
-    vec sum[2][2][SUM_PARTS];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++)
-            for (int p = 0; p < SUM_PARTS; p++)
-                sum[r][c][p] = (vec){0};
-    for (ptrdiff_t at = 0; at < width; at += LANE_TILE)
+/* `rows` rows of w from `row` on, STEP columns of it. */
+static inline void F(outer_tile)(OUTER_ARGUMENTS, const int rows, int row, ptrdiff_t column) {
+    vec sum[ROWS][PARTS];
+    const double *a[ROWS];
+    w += row * pitch + column;
+    packed += column;
+    for (int r = 0; r < rows; r++) {
+        a[r] = base + slots[row + r] * stride;
+        for (int p = 0; p < PARTS; p++)
+            sum[r][p] = OF(w + r * pitch + p * VEC);
+    }
+    for (ptrdiff_t i = 0; i < live; i++)
         for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns; c++)
-                for (int p = 0; p < SUM_PARTS; p++)
-                    sum[r][c][p] += OF(base + g[r] * stride + at + p * VEC) * OF(base + in[c] * stride + at + p * VEC);
+            for (int p = 0; p < PARTS; p++)
+                sum[r][p] += a[r][i] * OF(packed + i * pitch + p * VEC);
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++)
-            w[r * inputs + c] += F(fold)(sum[r][c]);
+        for (int p = 0; p < PARTS; p++)
+            AT(w + r * pitch + p * VEC) = sum[r][p];
 }
 
-static void F(outer)(const double *base, ptrdiff_t stride, const int *g, int outputs, const int *in, int inputs,
-                     double *w, ptrdiff_t width) {
-    int i, j;
-    for (i = 0; i + 2 <= outputs; i += 2, w += 2 * inputs) {
-        for (j = 0; j + 2 <= inputs; j += 2)
-            F(outer_tile)(base, stride, g + i, 2, in + j, 2, inputs, w + j, width);
-        if (j < inputs)
-            F(outer_tile)(base, stride, g + i, 2, in + j, 1, inputs, w + j, width);
+static void F(outer)(OUTER_ARGUMENTS) {
+    for (ptrdiff_t column = 0; column < pitch; column += STEP) {
+        int row = 0;
+        for (; row + ROWS <= count; row += ROWS)
+            F(outer_tile)(base, stride, slots, count, packed, pitch, w, live, ROWS, row, column);
+        for (; row + 2 <= count; row += 2)
+            F(outer_tile)(base, stride, slots, count, packed, pitch, w, live, 2, row, column);
+        if (row < count)
+            F(outer_tile)(base, stride, slots, count, packed, pitch, w, live, 1, row, column);
     }
-    if (i < outputs) {
-        for (j = 0; j + 2 <= inputs; j += 2)
-            F(outer_tile)(base, stride, g + i, 1, in + j, 2, inputs, w + j, width);
-        if (j < inputs)
-            F(outer_tile)(base, stride, g + i, 1, in + j, 1, inputs, w + j, width);
+}
+
+static void F(pack)(const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch,
+                    ptrdiff_t live) {
+    for (int j = 0; j < count; j++) {
+        const double *a = base + slots[j] * stride;
+        for (ptrdiff_t i = 0; i < live; i++)
+            packed[i * pitch + j] = a[i];
     }
+    for (int j = count; j < pitch; j++)
+        for (ptrdiff_t i = 0; i < live; i++)
+            packed[i * pitch + j] = 0.0;
 }
 
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
 static const Lanes F(lanes) = {
     STRINGIFY(VARIANT), F(add), F(sub), F(mul), F(neg), F(relu), F(back_linear), F(back_product), F(back_relu),
-    F(dots), F(sum), F(layer), F(outer), F(total),
+    F(dots), F(sum), F(layer), F(pack), F(outer), F(total),
 };
 
 #undef STRINGIFY
 #undef STRINGIFY_
+#undef OUTER_ARGUMENTS
 #undef LAYER_ARGUMENTS
 #undef EACH_VEC
 #undef SPREAD

@@ -16,6 +16,7 @@ cdef enum StepKind:   # header; slots
     COLLECT           # uniform;                         grad
 
 cdef enum:
+    TILE = 8          # lanes, and other rows of numbers, are handled so many at a time
     WEIGHTS = 1       # BACK_LAYER: of the weights and biases
     INPUTS = 2        # BACK_LAYER: of the inputs
 
@@ -25,6 +26,9 @@ cdef struct Layer:    # sums of products over the same inputs: a matrix
     int *weights      # outputs x inputs of uniform values
     int *starts       # uniform values, one an output; NULL where they vary from row to row
     Py_ssize_t place  # where its weights begin among those of all layers
+    bint turned       # are grads of weights kept as inputs x outputs? so that the longer side is in a row
+    int pitch         # length of such a row, with room to the next multiple of TILE
+    Py_ssize_t grads  # where they begin among those of all layers
     int start         # where its starts begin among those of all layers
 
 cdef struct Code:     # steps in a row: kind, length of header, number of slots, header, slots
@@ -54,7 +58,9 @@ cdef class Program:
     cdef Layer *layers
     cdef int layer_count
     cdef Py_ssize_t weights        # of all layers together
-    cdef int starts                # likewise
+    cdef Py_ssize_t grads          # likewise
+    cdef int starts
+    cdef int pitch                 # the longest
     cdef int widest                # arguments of an op of any number of them
     cdef readonly int uniforms     # uniform values: first the captured leaves
     cdef Code constants            # places of numbers; their values are in `numbers`

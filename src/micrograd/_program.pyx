@@ -228,8 +228,13 @@ cdef class Program:
         layer.inputs = len(first) // 2
         layer.place = self.weights
         layer.start = self.starts
+        layer.turned = layer.outputs > layer.inputs
+        layer.pitch = (max(layer.outputs, layer.inputs) + TILE - 1) // TILE * TILE
+        layer.grads = self.grads
         layer.weights = layer.starts = NULL
         self.weights += layer.outputs * layer.inputs
+        self.grads += min(layer.outputs, layer.inputs) * layer.pitch
+        self.pitch = max(self.pitch, layer.pitch)
         self.starts += layer.outputs
         self.layer_count += 1
         layer.weights = code_new([self.place[w] for i in group for w in self.rows[i][1][1::2]]).words

@@ -11,12 +11,10 @@ from micrograd._graph cimport RULES
 from micrograd._node cimport BLOCK, INHERITED, Block, Node, object_of
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, NO_OP, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
 from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, CAPTURED_ONLY, COLLECT,
-                                 DOTS, FORWARD, INPUTS, LAYER, REDUCE, SEED, WEIGHTS, Code, Layer, Plan, Program)
+                                 DOTS, FORWARD, INPUTS, LAYER, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
 from micrograd._slab cimport result_new
 
 cdef extern from "_lanes.h" nogil:
-    enum:
-        TILE
     ctypedef struct Lanes:
         const char *name
         void (*add)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
@@ -31,8 +29,10 @@ cdef extern from "_lanes.h" nogil:
         void (*sum)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*layer)(double *base, Py_ssize_t stride, const int *out, int outputs, const int *into, int inputs,
                    const double *w, const double *numbers, const int *starts, Py_ssize_t width) noexcept nogil
-        void (*outer)(const double *base, Py_ssize_t stride, const int *g, int outputs, const int *into, int inputs,
-                   double *w, Py_ssize_t width) noexcept nogil
+        void (*pack)(const double *base, Py_ssize_t stride, const int *slots, int count, double *packed,
+                     Py_ssize_t pitch, Py_ssize_t live) noexcept nogil
+        void (*outer)(const double *base, Py_ssize_t stride, const int *slots, int count, const double *packed,
+                      Py_ssize_t pitch, double *w, Py_ssize_t live) noexcept nogil
         double (*total)(const double *g, Py_ssize_t width) noexcept nogil
     const Lanes lanes_one
     const Lanes *const *lanes_variants()
@@ -52,6 +52,7 @@ cdef struct Work:         # what a thread works on
     Py_ssize_t stride
     double *weights       # grads of layers' weights
     double *starts        # grads of layers' starts
+    double *packed        # slots side by side, lane after lane
     double *scratch       # arguments of an op of any number of them
     double *grads         # grads of uniform values, of the chunk at hand
     double *seeds         # the grad of each output
@@ -230,10 +231,14 @@ cdef void back_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t
     cdef int outputs = header[1], inputs = header[2], i
     cdef int *into = s + outputs
     cdef int *gains = into + inputs
+    cdef double *w = work.weights + layer.grads
     if header[3] & WEIGHTS:
-        for i in range(outputs + inputs):
-            clear_dead(slot(work, s[i]), live, width)
-        work.lanes.outer(work.base, work.stride, s, outputs, into, inputs, work.weights + layer.place, width)
+        if layer.turned:
+            work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
+            work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
+        else:
+            work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
+            work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
         for i in range(outputs):
             work.starts[layer.start + i] += lane_total(work, s[i], live)
     if header[3] & INPUTS:
@@ -388,14 +393,16 @@ cdef class Call:
         if lanes > 1 and lanes // TILE % 2 == 0:
             stride += TILE  # rows of slots an even number of cache lines apart would share few sets of the cache
         work = <Work *>PyMem_RawMalloc(sizeof(Work) + 64 + (
-            self.plan.slots * stride + program.weights + program.starts + program.widest) * sizeof(double))
+            self.plan.slots * stride + program.grads + program.starts + program.pitch * lanes + program.widest)
+            * sizeof(double))
         if work == NULL:
             raise MemoryError
         work.base = <double *>((<size_t>(work + 1) + 63) & ~<size_t>63)
         work.stride = stride
         work.weights = work.base + self.plan.slots * stride
-        work.starts = work.weights + program.weights
-        work.scratch = work.starts + program.starts
+        work.starts = work.weights + program.grads
+        work.packed = work.starts + program.starts
+        work.scratch = work.packed + program.pitch * lanes
         work.seeds = self.seeds
         work.lanes = best if lanes > 1 else &lanes_one
         for i in range(0, self.plan.splats.count, 2):
@@ -444,7 +451,7 @@ cdef class Call:
         cdef Outcome outcome
         work.grads = partial + 1
         memset(partial, 0, (1 + self.program.uniforms) * sizeof(double))
-        memset(work.weights, 0, (self.program.weights + self.program.starts) * sizeof(double))
+        memset(work.weights, 0, (self.program.grads + self.program.starts) * sizeof(double))
         while first < end:
             live = min(self.block_rows, end - first)
             outcome = self.run_block(work, first, live, partial)
@@ -476,12 +483,14 @@ cdef class Call:
     cdef void spread_layers(self, Work *work) noexcept nogil:
         """Add the grads of layers' weights and starts to those of the uniform values that these are."""
         cdef Layer *layer
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, k
         cdef int j
         for j in range(self.program.layer_count):
             layer = &self.program.layers[j]
-            for i in range(layer.outputs * layer.inputs):
-                work.grads[layer.weights[i]] += work.weights[layer.place + i]
+            for i in range(layer.outputs):
+                for k in range(layer.inputs):
+                    work.grads[layer.weights[i * layer.inputs + k]] += work.weights[
+                        layer.grads + (k * layer.pitch + i if layer.turned else i * layer.pitch + k)]
             if layer.starts != NULL:
                 for i in range(layer.outputs):
                     work.grads[layer.starts[i]] += work.starts[layer.start + i]
@@ -610,7 +619,7 @@ cdef class Call:
             self.seeds[i] = i == output
         work.grads = self.partials + 1
         memset(work.grads, 0, program.uniforms * sizeof(double))
-        memset(work.weights, 0, (program.weights + program.starts) * sizeof(double))
+        memset(work.weights, 0, (program.grads + program.starts) * sizeof(double))
         with nogil:
             sound = steps_backward(&plan.backward, &self.shared, work, 1, 1)
             if sound:
