@@ -22,6 +22,8 @@ typedef struct {
     void (*back_relu)(double *d, const double *r, const double *g, int add, ptrdiff_t width);
     /* r = start + a[0] b[0] + a[1] b[1] + ...; slots: r, start, then a and b in turn. */
     void (*dots)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
+    /* Its grads; slots: g, then a, b, and where a's and b's grads go in turn, -1 for nowhere; `adds` for each of those. */
+    void (*back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *adds, ptrdiff_t width);
     /* r = 0 + a[0] + a[1] + ...; slots: r, then the a. */
     void (*sum)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
     /* out[i] = start[i] + sum over j of w[i * inputs + j] in[j], in the order of j; each start a number, or a slot. */

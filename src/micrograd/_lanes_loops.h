@@ -46,7 +46,7 @@ static void F(back_linear)(double *d, double slope, const double *g, int add, pt
         EACH_VEC(i) AT(d + i) = slope * OF(g + i);
 }
 
-static void F(back_product)(double *d, const double *x, const double *g, int add, ptrdiff_t width) {
+static inline void F(back_product)(double *d, const double *x, const double *g, int add, ptrdiff_t width) {
     if (add)
         EACH_VEC(i) AT(d + i) += OF(x + i) * OF(g + i);
     else
@@ -75,6 +75,17 @@ static void F(dots)(double *base, ptrdiff_t stride, const int *slots, int count,
         }
         for (int p = 0; p < PARTS; p++)
             AT(base + slots[0] * stride + at + p * VEC) = sum[p];
+    }
+}
+
+static void F(back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *adds, ptrdiff_t width) {
+    const double *g = base + slots[0] * stride;
+    for (int i = 1; i < count; i += 4, adds += 2) {
+        const double *a = base + slots[i] * stride, *b = base + slots[i + 1] * stride;
+        if (slots[i + 2] >= 0)
+            F(back_product)(base + slots[i + 2] * stride, b, g, adds[0], width);
+        if (slots[i + 3] >= 0)
+            F(back_product)(base + slots[i + 3] * stride, a, g, adds[1], width);
     }
 }
 
@@ -118,6 +129,9 @@ static void F(layer)(LAYER_ARGUMENTS) {
     for (; row < outputs; row++)
         F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, starts, width, 1, row);
 }
+
+#define PACK_ARGUMENTS \
+    const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch, ptrdiff_t live
 
 #define OUTER_ARGUMENTS \
     const double *base, ptrdiff_t stride, const int *slots, int count, const double *packed, ptrdiff_t pitch, double *w, \
@@ -174,27 +188,38 @@ static void F(outer)(OUTER_ARGUMENTS) {
     }
 }
 
-static void F(pack)(const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch,
-                    ptrdiff_t live) {
-    for (int j = 0; j < count; j++) {
-        const double *a = base + slots[j] * stride;
+/* `columns` slots from the one at `column` on: a row of the packed ones is written at once. */
+static inline void F(pack_columns)(PACK_ARGUMENTS, const int columns, int column) {
+    const double *a[4];
+    for (int j = 0; j < columns; j++)
+        a[j] = base + slots[column + j] * stride;
+    packed += column;
+    for (ptrdiff_t i = 0; i < live; i++)
+        for (int j = 0; j < columns; j++)
+            packed[i * pitch + j] = a[j][i];
+}
+
+static void F(pack)(PACK_ARGUMENTS) {
+    int column = 0;
+    for (; column + 4 <= count; column += 4)
+        F(pack_columns)(base, stride, slots, count, packed, pitch, live, 4, column);
+    for (; column < count; column++)
+        F(pack_columns)(base, stride, slots, count, packed, pitch, live, 1, column);
+    for (; column < pitch; column++)
         for (ptrdiff_t i = 0; i < live; i++)
-            packed[i * pitch + j] = a[i];
-    }
-    for (int j = count; j < pitch; j++)
-        for (ptrdiff_t i = 0; i < live; i++)
-            packed[i * pitch + j] = 0.0;
+            packed[i * pitch + column] = 0.0;
 }
 
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
 static const Lanes F(lanes) = {
     STRINGIFY(VARIANT), F(add), F(sub), F(mul), F(neg), F(relu), F(back_linear), F(back_product), F(back_relu),
-    F(dots), F(sum), F(layer), F(pack), F(outer), F(total),
+    F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
 };
 
 #undef STRINGIFY
 #undef STRINGIFY_
+#undef PACK_ARGUMENTS
 #undef OUTER_ARGUMENTS
 #undef LAYER_ARGUMENTS
 #undef EACH_VEC

@@ -26,6 +26,8 @@ cdef extern from "_lanes.h" nogil:
         void (*back_product)(double *d, const double *x, const double *g, int add, Py_ssize_t width) noexcept nogil
         void (*back_relu)(double *d, const double *r, const double *g, int add, Py_ssize_t width) noexcept nogil
         void (*dots)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
+        void (*back_dots)(double *base, Py_ssize_t stride, const int *slots, int count, const int *adds,
+                          Py_ssize_t width) noexcept nogil
         void (*sum)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*layer)(double *base, Py_ssize_t stride, const int *out, int outputs, const int *into, int inputs,
                    const double *w, const double *numbers, const int *starts, Py_ssize_t width) noexcept nogil
@@ -215,17 +217,6 @@ cdef void back_reduce(Work *work, int *header, int *s, int count, Py_ssize_t liv
         clear_dead(d, live, width)
 
 
-cdef void back_dots(Work *work, int *adds, int *s, int count, Py_ssize_t width) noexcept nogil:
-    cdef double *g = slot(work, s[0])
-    cdef int j
-    for j in range(1, count, 4):
-        if s[j + 2] >= 0:
-            work.lanes.back_product(slot(work, s[j + 2]), slot(work, s[j + 1]), g, adds[0], width)
-        if s[j + 3] >= 0:
-            work.lanes.back_product(slot(work, s[j + 3]), slot(work, s[j]), g, adds[1], width)
-        adds += 2
-
-
 cdef void back_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2], i
@@ -267,7 +258,7 @@ cdef bint steps_backward(Code *code, Shared *shared, Work *work, Py_ssize_t live
         elif kind == BACK_LAYER:
             back_layer(shared, work, header, s, live, width)
         elif kind == BACK_DOTS:
-            back_dots(work, header, s, count, width)
+            work.lanes.back_dots(work.base, work.stride, s, count, header, width)
         elif kind == BACK_REDUCE:
             back_reduce(work, header, s, count, live, width)
         elif kind == SEED:
