@@ -3,17 +3,20 @@
 from cpython.buffer cimport Py_buffer
 
 
+cpdef object form_of(argument, list leaves, name)
+
+
 cdef class Batch:
     cdef readonly Py_ssize_t rows
     cdef readonly tuple shapes      # of a row of each argument
-    cdef tuple names                # of the last arrays
     cdef Py_buffer *buffers
     cdef int held                   # buffers to be given back
     cdef const double **columns     # of each number of a row: where its first row is
-    cdef Py_ssize_t *steps          # and how many doubles on the next one is
+    cdef Py_ssize_t *steps          # and how many doubles on the next one is; in the same allocation
     cdef double *numbers            # of a sample: what the columns point to
-    cdef int count                  # numbers of a row
-    cdef str name(self, Py_ssize_t i, Py_ssize_t count)
-    cdef Py_ssize_t row_size(self, int i)
-    cdef bint take(self, array)
-    cdef int take_sample(self, list leaves) except -1
+    cdef Py_ssize_t count           # numbers of a row
+    cdef int make_columns(self) except -1
+    cdef int refuse(self, tuple names) except -1
+    cdef bint take(self, array) except -1
+    @staticmethod
+    cdef Batch of_sample(list leaves)

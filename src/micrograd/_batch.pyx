@@ -1,6 +1,5 @@
-# cython: boundscheck=True, wraparound=True
-# Arguments of a compiled function as numbers: a sample is taken apart by its structure, a batch is read where it lies if
-# it is of doubles in C order, and converted by NumPy otherwise. NumPy is imported only then.
+# Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it is
+# of doubles in C order, and converted by NumPy otherwise, which is imported only then.
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_IsContiguous, PyBuffer_Release
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -16,30 +15,38 @@ cdef extern from "Python.h":
 
 # ---- A sample ------------------------------------------------------------------------------------
 
-def structure(argument, list leaves, str name):
-    """What an argument looks like, hashable; its numbers and Values are appended to `leaves`.
+cpdef object form_of(argument, list leaves, name):
+    """The form of an argument, hashable; its numbers and Values are appended to `leaves`.
 
-    None for a number or Value, otherwise the type, list or tuple, and either how many numbers or what its items look
-    like. An array counts as nested lists.
+    None for a number or Value, otherwise list or tuple, and either how many numbers or the forms of its items. An array
+    counts as nested lists. `name` is the argument's name or place, None for what a function returns.
     """
-    cdef Py_ssize_t i, count
+    cdef bint flat = True
+    cdef list items
     if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
         leaves.append(argument)
         return None
     if not isinstance(argument, (list, tuple)):
         if not hasattr(argument, "tolist"):
-            leaves.append(to_double(argument, name))
+            what = f"argument {name!r}" if name is not None else "what a compiled function returns"
+            leaves.append(to_double(argument, what))
             return None
         argument = argument.tolist()
         if not isinstance(argument, list):
-            return structure(argument, leaves, name)
-    items = [structure(item, leaves, name) for item in argument]
-    kind = tuple if isinstance(argument, tuple) else list
-    return kind, len(items) if items == [None] * len(items) else tuple(items)
+            return form_of(argument, leaves, name)
+    items = []
+    for item in argument:
+        if PyFloat_CheckExact(<PyObject *>item):
+            leaves.append(item)
+            items.append(None)
+        else:
+            items.append(form_of(item, leaves, name))
+            flat &= items[len(items) - 1] is None
+    return tuple if isinstance(argument, tuple) else list, len(items) if flat else tuple(items)
 
 
 def rebuild(form, leaves):
-    """What looks like `form`, with the next of the iterator `leaves` for each number."""
+    """What is of this form, with the next of the iterator `leaves` for each number."""
     if form is None:
         return next(leaves)
     kind, items = form
@@ -51,13 +58,6 @@ def form_of_shape(tuple shape):
     if not shape:
         return None
     return list, shape[0] if len(shape) == 1 else (form_of_shape(shape[1:]),) * shape[0]
-
-
-def sample_batch(list leaves):
-    """A batch of one row, of the numbers and Values that `structure` has found."""
-    cdef Batch batch = Batch([])
-    batch.take_sample(leaves)
-    return batch
 
 
 # ---- A batch -------------------------------------------------------------------------------------
@@ -72,63 +72,53 @@ cdef object converted(object array, str name):
         return doubles.reshape(array.shape)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
-    return numpy.ascontiguousarray(array, dtype=float).reshape(array.shape)
+    return numpy.array(array, dtype=float, order="C")
 
 
 cdef class Batch:
-    """Arrays whose leading axis is the rows of a batch.
+    """Arrays whose leading axis is the rows of a batch; `names` are those of the last ones.
 
-    `names` are those of the last ones. Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
+    Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
     """
 
-    def __cinit__(self, list arrays, tuple names=()):
+    def __cinit__(self, tuple arrays, tuple names=()):
+        cdef Py_ssize_t i, j, size, first, count = len(arrays)
         cdef Py_buffer *view
-        cdef Py_ssize_t i, j, size
         cdef list shapes = []
-        self.buffers = <Py_buffer *>PyMem_Calloc(max(len(arrays), 1), sizeof(Py_buffer))
+        cdef bint sound = True
+        self.rows = -1
+        self.buffers = <Py_buffer *>PyMem_Calloc(count + 1, sizeof(Py_buffer))
         if self.buffers == NULL:
             raise MemoryError
-        self.names = names
-        for i in range(len(arrays)):
+        for i in range(count):
             view = &self.buffers[i]
             if not self.take(arrays[i]):
-                self.take(converted(arrays[i], self.name(i, len(arrays))))
-            shapes.append(tuple([view.shape[j] for j in range(view.ndim)]))
-        if not all(shapes) or len({shape[0] for shape in shapes}) > 1:
-            found = ", ".join([f"{self.name(i, len(shapes))} of shape {shapes[i]}" for i in range(len(shapes))])
-            raise ValueError(f"the arrays of a batch need a leading axis of one length: {found}")
-        self.rows = shapes[0][0] if shapes else 1
-        self.shapes = tuple([shape[1:] for shape in shapes])
-        for i in range(self.held):
-            self.count += self.row_size(i)
-        self.columns = <const double **>PyMem_Calloc(max(self.count, 1), sizeof(double *))
-        self.steps = <Py_ssize_t *>PyMem_Calloc(max(self.count, 1), sizeof(Py_ssize_t))
-        if self.columns == NULL or self.steps == NULL:
-            raise MemoryError
-        self.count = 0
-        for i in range(self.held):
-            size = self.row_size(i)
+                self.take(converted(arrays[i], array_name(i, count, names)))
+            shapes.append(tuple([view.shape[j] for j in range(1, view.ndim)]))
+            if view.ndim and self.rows == -1:
+                self.rows = view.shape[0]
+            sound &= view.ndim > 0 and view.shape[0] == self.rows
+            size = 1
+            for j in range(1, view.ndim):
+                size *= view.shape[j]
+            self.count += size
+        if not sound:
+            self.refuse(names)
+        self.shapes = tuple(shapes)
+        self.make_columns()
+        if not count:
+            self.rows = 1
+            return
+        first = 0
+        for i in range(count):
+            view = &self.buffers[i]
+            size = 1
+            for j in range(1, view.ndim):
+                size *= view.shape[j]
             for j in range(size):
-                self.columns[self.count] = <const double *>self.buffers[i].buf + j
-                self.steps[self.count] = size
-                self.count += 1
-
-    cdef int take_sample(self, list leaves) except -1:
-        """Become the one row of these numbers and Values."""
-        cdef Py_ssize_t i
-        PyMem_Free(self.columns)
-        PyMem_Free(self.steps)
-        self.steps = NULL
-        self.columns = <const double **>PyMem_Calloc(max(len(leaves), 1), sizeof(double *))
-        self.steps = <Py_ssize_t *>PyMem_Calloc(max(len(leaves), 1), sizeof(Py_ssize_t))
-        self.numbers = <double *>PyMem_Calloc(max(len(leaves), 1), sizeof(double))
-        if self.columns == NULL or self.steps == NULL or self.numbers == NULL:
-            raise MemoryError
-        for i in range(len(leaves)):
-            leaf = leaves[i]
-            self.numbers[i] = (<Value>leaf).node.data if isinstance(leaf, Value) else <double>leaf
-            self.columns[i] = &self.numbers[i]
-        return 0
+                self.columns[first + j] = <const double *>view.buf + j
+                self.steps[first + j] = size
+            first += size
 
     def __dealloc__(self):
         cdef int i
@@ -136,21 +126,24 @@ cdef class Batch:
             PyBuffer_Release(&self.buffers[i])
         PyMem_Free(self.buffers)
         PyMem_Free(self.columns)
-        PyMem_Free(self.steps)
         PyMem_Free(self.numbers)
 
-    cdef str name(self, Py_ssize_t i, Py_ssize_t count):
-        """What to call an array: the last ones are those with names."""
-        cdef Py_ssize_t named = i - (count - len(self.names))
-        return f"argument {i}" if named < 0 else f"argument {self.names[named]!r}"
+    cdef int make_columns(self) except -1:
+        self.columns = <const double **>PyMem_Calloc(self.count + 1, sizeof(double *) + sizeof(Py_ssize_t))
+        if self.columns == NULL:
+            raise MemoryError
+        self.steps = <Py_ssize_t *>(self.columns + self.count)
+        return 0
 
-    cdef Py_ssize_t row_size(self, int i):
-        cdef Py_ssize_t size = 1
-        for j in range(1, self.buffers[i].ndim):
-            size *= self.buffers[i].shape[j]
-        return size
+    cdef int refuse(self, tuple names) except -1:
+        cdef Py_ssize_t i, j
+        found = []
+        for i in range(self.held):
+            shape = tuple([self.buffers[i].shape[j] for j in range(self.buffers[i].ndim)])
+            found.append(f"{array_name(i, self.held, names)} of shape {shape}")
+        raise ValueError(f"the arrays of a batch need a leading axis of one length: {', '.join(found)}")
 
-    cdef bint take(self, array):
+    cdef bint take(self, array) except -1:
         """Hold the buffer of an array of doubles in C order; False for anything else."""
         cdef Py_buffer *view = &self.buffers[self.held]
         if not PyObject_CheckBuffer(<PyObject *>array):
@@ -163,3 +156,27 @@ cdef class Batch:
             return False
         self.held += 1
         return True
+
+    @staticmethod
+    cdef Batch of_sample(list leaves):
+        """A batch of one row, of these numbers and Values."""
+        cdef Batch batch = Batch(())
+        cdef Py_ssize_t i
+        PyMem_Free(batch.columns)
+        batch.columns = NULL
+        batch.count = len(leaves)
+        batch.make_columns()
+        batch.numbers = <double *>PyMem_Calloc(batch.count + 1, sizeof(double))
+        if batch.numbers == NULL:
+            raise MemoryError
+        for i in range(batch.count):
+            leaf = leaves[i]
+            batch.numbers[i] = (<Value>leaf).node.data if isinstance(leaf, Value) else PyFloat_AS_DOUBLE(<PyObject *>leaf)
+            batch.columns[i] = &batch.numbers[i]
+        return batch
+
+
+cdef str array_name(Py_ssize_t i, Py_ssize_t count, tuple names):
+    """What to call the array at i."""
+    cdef Py_ssize_t named = i - (count - len(names))
+    return f"argument {i}" if named < 0 else f"argument {names[named]!r}"

@@ -4,11 +4,11 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, memset
-from micrograd._batch cimport Batch
+from micrograd._batch cimport Batch, form_of
 from micrograd._core cimport Value
 from micrograd._cpython cimport Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
 from micrograd._graph cimport RULES
-from micrograd._node cimport BLOCK, INHERITED, Block, Node, object_of
+from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, object_of
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, NO_OP, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
 from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, CAPTURED_ONLY, COLLECT,
                                  DOTS, FORWARD, INPUTS, LAYER, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
@@ -690,42 +690,82 @@ def node_that_raises(double data, list parents, error):
     return value
 
 
-def replay_sum(Program program, Batch batch, bint mean, int threads):
-    """The sum or mean of the output over the rows, as a node whose parents are the captured leaves."""
-    cdef Call call = Call(program, CAPTURED_ONLY, batch)
-    cdef double scale = 1.0 / batch.rows if mean else 1.0
-    cdef list captured = program.trace.captured
-    call.seeds[0] = scale
-    error = call.gradients(threads)
-    if error is not None:
-        return node_that_raises(call.total() * scale, captured, error)
-    if not captured:
-        return Value(call.total() * scale)
-    return node_with_grads(call.total() * scale, captured, call.shared.uniform + program.uniforms)
+cdef class Traced:
+    """What a function was traced to: a program, the form of what it computes, and the places of its captured leaves
+    among those of the function."""
+
+    cdef readonly Program program
+    cdef readonly object form
+    cdef readonly list places
+
+    def __init__(self, Program program, form, list places):
+        self.program, self.form, self.places = program, form, places
+
+    def __reduce__(self):
+        return Traced, (self.program, self.form, self.places)
+
+    def reduce(self, Batch batch, bint mean, int threads):
+        """The sum or mean over the rows, as a node whose parents are the captured leaves."""
+        cdef Call call = Call(self.program, CAPTURED_ONLY, batch)
+        cdef double scale = 1.0 / batch.rows if mean else 1.0
+        cdef list captured = self.program.trace.captured
+        call.seeds[0] = scale
+        error = call.gradients(threads)
+        if error is not None:
+            return node_that_raises(call.total() * scale, captured, error)
+        if not captured:
+            return Value(call.total() * scale)
+        return node_with_grads(call.total() * scale, captured, call.shared.uniform + self.program.uniforms)
+
+    def value_and_grad(self, Batch batch, int threads, double[::1] grads):
+        """The sum over the rows; `grads` is filled with those of the captured leaves."""
+        cdef Call call = Call(self.program, CAPTURED_ONLY, batch)
+        cdef Py_ssize_t i
+        error = call.gradients(threads)
+        if error is not None:
+            raise error
+        for i in range(len(self.program.trace.captured)):
+            grads[i] = call.shared.uniform[self.program.uniforms + i]
+        return call.total()
+
+    def map(self, Batch batch, int threads, double[::1] out):
+        """The outputs of each row, into `out`, rows x outputs."""
+        cdef Call call = Call(self.program, FORWARD, batch)
+        if out.shape[0]:
+            call.out = &out[0]
+            call.run(threads)
+
+    def sample(self, list leaves):
+        """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
+        cdef list values = [leaf for leaf in leaves if isinstance(leaf, Value)]
+        cdef Call call = Call(self.program, ALL if values else CAPTURED_ONLY, Batch.of_sample(leaves))
+        return call.sample(leaves, values)
 
 
-def replay_gradients(Program program, Batch batch, int threads, double[::1] grads):
-    """The sum of the output over the rows; `grads` is filled with those of the captured leaves."""
-    cdef Call call = Call(program, CAPTURED_ONLY, batch)
+# The ways of a compiled function that are walked again and again; None where it has to be traced first, and in general
+# wherever there is more to do.
+
+def known_reduce(dict known, tuple args, bint mean, int threads):
+    """The sum or mean over the rows of a batch without keyword arguments."""
+    cdef Batch batch = Batch(args)
+    cdef Traced traced = known.get((batch.shapes, (), ()))
+    if traced is None or traced.form is not None or batch.rows == 0:
+        return None
+    return traced.reduce(batch, mean, threads)
+
+
+def known_sample(dict known, tuple args):
+    """One Value of a sample without keyword arguments."""
+    cdef list leaves = []
+    cdef list forms = []
     cdef Py_ssize_t i
-    error = call.gradients(threads)
-    if error is not None:
-        raise error
-    for i in range(len(program.trace.captured)):
-        grads[i] = call.shared.uniform[program.uniforms + i]
-    return call.total()
-
-
-def replay_map(Program program, Batch batch, int threads, double[::1] out):
-    """The outputs for each row, into `out`, rows x outputs."""
-    cdef Call call = Call(program, FORWARD, batch)
-    if out.shape[0]:
-        call.out = &out[0]
-        call.run(threads)
-
-
-def replay_sample(Program program, Batch batch, list leaves):
-    """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
-    cdef list values = [leaf for leaf in leaves if isinstance(leaf, Value)]
-    cdef Call call = Call(program, ALL if values else CAPTURED_ONLY, batch)
-    return call.sample(leaves, values)
+    cdef Traced traced
+    for i in range(len(args)):
+        forms.append(form_of(args[i], leaves, i))
+    traced = known.get((tuple(forms), (), ()))
+    if traced is None or traced.form is not None:
+        return None
+    for leaf in leaves:
+        if isinstance(leaf, Value) and (<Value>leaf).node.flags & TRACED:
+            return None
+    return traced.sample(leaves)[0]

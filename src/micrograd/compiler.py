@@ -11,10 +11,10 @@ from collections.abc import Callable
 from numbers import Number
 from typing import TYPE_CHECKING, Any, overload
 
-from micrograd._batch import Batch, form_of_shape, rebuild, sample_batch, structure
+from micrograd._batch import Batch, form_of, form_of_shape, rebuild
 from micrograd._core import Value
 from micrograd._program import Program
-from micrograd._replay import replay_gradients, replay_map, replay_sample, replay_sum
+from micrograd._replay import Traced, known_reduce, known_sample
 from micrograd._trace import Trace, TraceError, is_traced, placeholder
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Compiled:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
         self._threads = threads
-        self._programs: dict[Any, _Traced] = {}  # by the structure of arguments
-        self._batches: dict[Any, _Traced] = {}  # the same by the shapes of batches, which are quicker to tell
+        self._programs: dict[Any, Traced] = {}  # by the structure of arguments
+        self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are quicker to tell
         self._captured: dict[int, Value] = {}  # by id, in the order of use
         self._traces = 0
         functools.update_wrapper(self, function)
@@ -59,15 +59,18 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
+        if not kwargs and not _tracing:
+            known = known_sample(self._programs, args)
+            if known is not None:
+                return known
         leaves: list[Any] = []
         named, static = _split(kwargs)
-        forms = tuple([structure(arg, leaves, f"argument {i}") for i, arg in enumerate(args)])
-        named_forms = tuple([(name, structure(arg, leaves, f"argument {name!r}")) for name, arg in named])
+        forms = tuple([form_of(arg, leaves, i) for i, arg in enumerate(args)])
+        named_forms = tuple([(name, form_of(arg, leaves, name)) for name, arg in named])
         if _tracing or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
             return self._original()(*args, **kwargs)
         traced = self._traced(forms, named_forms, static)
-        outputs = replay_sample(traced.program, sample_batch(leaves), leaves)
-        return rebuild(traced.form, iter(outputs))
+        return rebuild(traced.form, iter(traced.sample(leaves)))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns for each row of a batch, without gradients.
@@ -88,7 +91,7 @@ class Compiled:
         traced, batch = self._batch(args, kwargs)
         outputs = len(traced.program.outputs)
         flat = np.empty(batch.rows * outputs)
-        replay_map(traced.program, batch, self._threads, flat)
+        traced.map(batch, self._threads, flat)
         table = flat.reshape(batch.rows, outputs)
         shape = _shape(traced.form)
         return rebuild(traced.form, iter(table.T)) if shape is None else table.reshape(batch.rows, *shape)
@@ -135,7 +138,7 @@ class Compiled:
 
         traced, batch = self._scalar_batch(args, kwargs)
         found = np.zeros(len(traced.places))
-        total: float = replay_gradients(traced.program, batch, self._threads, found)
+        total: float = traced.value_and_grad(batch, self._threads, found)
         grads = np.zeros(len(self._captured))
         grads[traced.places] = found
         return total, grads
@@ -212,22 +215,25 @@ class Compiled:
         return self._function
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Value:
+        if not kwargs:
+            known = known_reduce(self._batches, args, mean, self._threads)
+            if known is not None:
+                return known
         traced, batch = self._scalar_batch(args, kwargs)
         if mean and not batch.rows:
             raise ValueError("the mean of no rows")
-        result: Value = replay_sum(traced.program, batch, mean, self._threads)
-        return result
+        return traced.reduce(batch, mean, self._threads)
 
-    def _scalar_batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Traced, Batch]:
+    def _scalar_batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
         traced, batch = self._batch(args, kwargs)
         if traced.form is not None:
             raise TypeError(f"{self!r} returns a list, of which there is no sum: only map() and one sample")
         return traced, batch
 
-    def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Traced, Batch]:
+    def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
         named, static = _split(kwargs) if kwargs else ((), ())
         names = tuple([name for name, _ in named])
-        batch = Batch([*args, *[arg for _, arg in named]], names)
+        batch = Batch((*args, *[arg for _, arg in named]), names)
         key = batch.shapes, names, static
         traced = self._batches.get(key)
         if traced is None:
@@ -237,7 +243,7 @@ class Compiled:
             self._batches[key] = traced
         return traced, batch
 
-    def _traced(self, forms: Any, named: Any, static: Any) -> _Traced:
+    def _traced(self, forms: Any, named: Any, static: Any) -> Traced:
         key = forms, named, static
         try:
             found = self._programs.get(key)
@@ -247,7 +253,7 @@ class Compiled:
             found = self._programs[key] = self._trace(forms, named, static)
         return found
 
-    def _trace(self, forms: Any, named: Any, static: Any) -> _Traced:
+    def _trace(self, forms: Any, named: Any, static: Any) -> Traced:
         global _tracing
         placeholders: list[Value] = []
 
@@ -264,23 +270,14 @@ class Compiled:
         finally:
             _tracing -= 1
         self._traces += 1
-        form = structure(result, outputs, "what a compiled function returns")
+        form = form_of(result, outputs, None)
         # Nobody but the graph may hold what it was computed from, or it would not be told from what is used elsewhere.
         del result, args, kwargs
         trace = Trace(outputs, placeholders)
         for leaf in trace.captured:
             self._captured.setdefault(id(leaf), leaf)
         place = {key: i for i, key in enumerate(self._captured)}
-        return _Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
-
-
-class _Traced:
-    """A program, the form of what it computes, and the places of its captured leaves among those of the function."""
-
-    def __init__(self, program: Program, form: Any, places: list[int]) -> None:
-        self.program = program
-        self.form = form
-        self.places = places
+        return Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
 
 
 def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
