@@ -42,6 +42,7 @@ cdef class Plan:
     cdef Code loads           # pairs of argument and slot
     cdef Code splats          # pairs of uniform value and slot
     cdef Code outputs         # the slots of the outputs
+    cdef Code turned          # layers whose inputs need grads
     cdef Code grads           # pairs of argument and the slot of its grad
     cdef readonly int slots   # lanes of numbers it works on
     cdef readonly int steps

@@ -263,6 +263,7 @@ cdef class Plan:
         PyMem_Free(self.splats.words)
         PyMem_Free(self.outputs.words)
         PyMem_Free(self.grads.words)
+        PyMem_Free(self.turned.words)
 
 
 cdef bint sends_nothing(int op):
@@ -276,6 +277,7 @@ cdef class Steps:
     cdef list needs       # does a row need a grad?
     cdef list forward     # (kind, header, ids)
     cdef list backward
+    cdef list turned      # layers whose inputs need grads
     cdef int count        # rows
     cdef int ids          # ids given away
     cdef set begun        # rows whose grad has got something already
@@ -284,7 +286,7 @@ cdef class Steps:
     def __init__(self, Program program, list needs, bint once):
         self.program = program
         self.needs = needs
-        self.forward, self.backward = [], []
+        self.forward, self.backward, self.turned = [], [], []
         self.count = len(program.rows)
         self.ids = 2 * self.count + 1
         self.begun = set()
@@ -378,6 +380,7 @@ cdef class Steps:
             what = WEIGHTS
         if any([self.needs[arg] for arg in inputs]):
             what |= INPUTS
+            self.turned.append(index)
             met = set()
             for arg in inputs:
                 if self.needs[arg] and arg not in met:
@@ -516,6 +519,7 @@ cdef Plan plan_slots(Steps steps):
     plan.splats = code_new(splats)
     plan.outputs = code_new([slot[row] for row in program.outputs])
     plan.grads = code_new(grads)
+    plan.turned = code_new(steps.turned)
     plan.slots = slots
     plan.steps = len(steps.forward) + len(steps.backward)
     return plan

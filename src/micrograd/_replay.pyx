@@ -8,11 +8,14 @@ from micrograd._batch cimport Batch, form_of
 from micrograd._core cimport Value
 from micrograd._cpython cimport Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
 from micrograd._graph cimport RULES
-from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, object_of
+from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, NO_OP, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
 from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, CAPTURED_ONLY, COLLECT,
                                  DOTS, FORWARD, INPUTS, LAYER, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
 from micrograd._slab cimport result_new
+
+cdef extern from "Python.h":
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
 
 cdef extern from "_lanes.h" nogil:
     ctypedef struct Lanes:
@@ -282,6 +285,51 @@ cdef enum:
     SIGNAL_CHECK = 1 << 25  # multiplications, at most: some 10 ms
 
 
+# In the following what loops read stands in local variables: for all that C knows, the arrays they fill might be it.
+
+cdef void layer_lay_out(Layer *layer, Shared *shared) noexcept:
+    cdef double *uniform = shared.uniform
+    cdef double *weights = shared.weights + layer.place
+    cdef double *starts = shared.starts + layer.start
+    cdef int *places = layer.weights
+    cdef Py_ssize_t i, count = layer.outputs * layer.inputs
+    for i in range(count):
+        weights[i] = uniform[places[i]]
+    places = layer.starts
+    if places != NULL:
+        count = layer.outputs
+        for i in range(count):
+            starts[i] = uniform[places[i]]
+
+
+cdef void layer_turn(Layer *layer, Shared *shared) noexcept:
+    cdef double *weights = shared.weights + layer.place
+    cdef double *turned = shared.turned + layer.place
+    cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs
+    for i in range(outputs):
+        for j in range(inputs):
+            turned[j * outputs + i] = weights[i * inputs + j]
+
+
+cdef void layer_spread(Layer *layer, Work *work) noexcept nogil:
+    """Add the grads of weights and starts to those of the uniform values that these are."""
+    cdef double *grads = work.grads
+    cdef double *found = work.weights + layer.grads
+    cdef int *places = layer.weights
+    cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs
+    cdef Py_ssize_t by_output = 1 if layer.turned else layer.pitch
+    cdef Py_ssize_t by_input = layer.pitch if layer.turned else 1
+    for i in range(outputs):
+        for j in range(inputs):
+            grads[places[j]] += found[i * by_output + j * by_input]
+        places += inputs
+    places = layer.starts
+    found = work.starts + layer.start
+    if places != NULL:
+        for i in range(outputs):
+            grads[places[i]] += found[i]
+
+
 cdef class Call:
     """One call of a program: what its threads share, and what comes of it."""
 
@@ -338,11 +386,11 @@ cdef class Call:
         cdef Program program = self.program
         cdef list captured = program.trace.captured
         cdef double *uniform = self.shared.uniform
-        cdef Layer *layer
         cdef Work work
-        cdef Py_ssize_t i, j, k
+        cdef Py_ssize_t i
+        cdef int k
         for i in range(len(captured)):
-            uniform[i] = (<Value>captured[i]).node.data
+            uniform[i] = node_of(PyList_GET_ITEM(<PyObject *>captured, i)).data
         for i in range(program.constants.count):
             uniform[program.constants.words[i]] = program.numbers[i]
         if program.once.forward.count:
@@ -350,18 +398,9 @@ cdef class Call:
             if not steps_forward(&program.once.forward, &self.shared, &work, 1, 1):
                 own(NULL)
         for k in range(program.layer_count):
-            layer = &program.layers[k]
-            for i in range(layer.outputs):
-                for j in range(layer.inputs):
-                    self.shared.weights[layer.place + i * layer.inputs + j] = uniform[
-                        layer.weights[i * layer.inputs + j]]
-                if layer.starts != NULL:
-                    self.shared.starts[layer.start + i] = uniform[layer.starts[i]]
-            if self.backward:
-                for j in range(layer.inputs):
-                    for i in range(layer.outputs):
-                        self.shared.turned[layer.place + j * layer.outputs + i] = uniform[
-                            layer.weights[i * layer.inputs + j]]
+            layer_lay_out(&program.layers[k], &self.shared)
+        for i in range(self.plan.turned.count):
+            layer_turn(&program.layers[self.plan.turned.words[i]], &self.shared)
         return 0
 
     cdef void uniform_work(self, Work *work) noexcept:
@@ -472,19 +511,9 @@ cdef class Call:
         return first
 
     cdef void spread_layers(self, Work *work) noexcept nogil:
-        """Add the grads of layers' weights and starts to those of the uniform values that these are."""
-        cdef Layer *layer
-        cdef Py_ssize_t i, k
-        cdef int j
-        for j in range(self.program.layer_count):
-            layer = &self.program.layers[j]
-            for i in range(layer.outputs):
-                for k in range(layer.inputs):
-                    work.grads[layer.weights[i * layer.inputs + k]] += work.weights[
-                        layer.grads + (k * layer.pitch + i if layer.turned else i * layer.pitch + k)]
-            if layer.starts != NULL:
-                for i in range(layer.outputs):
-                    work.grads[layer.starts[i]] += work.starts[layer.start + i]
+        cdef int i
+        for i in range(self.program.layer_count):
+            layer_spread(&self.program.layers[i], work)
 
     # -- with the GIL
 
@@ -665,7 +694,7 @@ cdef object node_with_grads(double data, list parents, const double *local):
     block.count = count
     block.local = <double *>(block.parents + count)
     for i in range(count):
-        block.parents[i] = &(<Value>parents[i]).node
+        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>parents, i))
         block.local[i] = local[i]
         flags |= block.parents[i].flags
     try:
