@@ -52,8 +52,8 @@ cdef class Program:
     cdef readonly Trace trace
     cdef readonly list rows        # as in the trace, with the sums of products that were found
     cdef readonly list outputs     # rows that the function returned
-    cdef list uniform              # does a row not depend on the arguments?
-    cdef list schedule             # rows that vary, in groups: [row], or the outputs of a layer
+    cdef readonly list uniform     # does a row not depend on the arguments?
+    cdef readonly list schedule    # rows that vary, in groups: [row], or the outputs of a layer
     cdef dict place                # row -> its place in the array of uniform values
     cdef list layer_groups
     cdef Layer *layers

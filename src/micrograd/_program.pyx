@@ -242,8 +242,10 @@ cdef class Program:
             layer.starts = code_new([self.place[self.rows[i][1][0]] for i in group]).words
         return 0
 
-    def listing(self, str title):
-        return title
+    def counts(self, bint gradients):
+        """Instructions and slots that a row takes."""
+        cdef Plan plan = self.plan(CAPTURED_ONLY if gradients else FORWARD)
+        return plan.steps, plan.slots
 
     cdef Plan plan(self, int mode):
         if self.plans[mode] is None:

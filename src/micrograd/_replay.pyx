@@ -523,35 +523,32 @@ cdef class Call:
 
     def work(self):
         """Take chunks and compute them until there are no more, or one has raised."""
-        cdef Work *work = self.work_new(self.lanes())
+        cdef Work *work = NULL
         cdef Py_ssize_t chunk, row = -1
-        cdef Outcome outcome
+        cdef Outcome outcome = INTERRUPTED
         try:
+            work = self.work_new(self.lanes())
             while self.next < self.chunks and not self.raised:
                 chunk = self.next
                 self.next += 1
                 with nogil:
                     outcome = self.run_chunk(work, chunk, &row)
                 if outcome != DONE:
-                    try:
-                        own(NULL)
-                    except BaseException as error:
-                        self.raised.append((outcome, row, error))
+                    own(NULL)
+        except BaseException as error:
+            self.raised.append((outcome, row, error))
         finally:
             PyMem_RawFree(work)
 
     cdef int run(self, int threads) except -1:
         """Compute all chunks. Raises what a row raised going forward, with the number of the first such row."""
         cdef list others = []
-        if threads > 1 and self.chunks > 1:
-            from threading import Thread
-
-            others = [Thread(target=self.work, daemon=True) for _ in range(min(threads, self.chunks) - 1)]
-        for thread in others:
-            thread.start()
         try:
+            if threads > 1 and self.chunks > 1:
+                others = start_threads(self.work, min(threads, self.chunks) - 1)
             self.work()
         finally:
+            self.next = self.chunks
             for thread in others:
                 thread.join()
         for outcome, row, error in sorted(self.raised, key=_by_row):
@@ -599,7 +596,7 @@ cdef class Call:
                 grads[i] += partial[i]
             partial += 1 + program.uniforms
         self.uniform_work(&work)
-        if not steps_backward(&program.once.backward, &self.shared, &work, 1, 1):
+        if self.chunks and not steps_backward(&program.once.backward, &self.shared, &work, 1, 1):
             try:
                 own(NULL)
             except BaseException as error:
@@ -668,6 +665,21 @@ cdef class Call:
             return node_with_grads(data, parents, local)
         finally:
             PyMem_Free(local)
+
+
+cdef list start_threads(target, Py_ssize_t count):
+    """As many threads as the system gives, up to a count."""
+    from threading import Thread
+
+    cdef list threads = []
+    while len(threads) < count:
+        thread = Thread(target=target, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    return threads
 
 
 def _by_row(raised):

@@ -23,4 +23,5 @@ cdef class Trace:
     cdef int number(self, double x) except -1
     cdef int apply(self, int op, tuple args) except -1
     cdef int take(self, Node *n, dict row_of) except -1
+    cdef int take_leaf(self, Node *n, dict row_of) except -1
     cdef tuple products(self, Node *n, list parents)

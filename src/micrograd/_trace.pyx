@@ -63,6 +63,13 @@ def is_traced(Value value not None):
     return value.node.flags & TRACED != 0
 
 
+def op_name(int op):
+    """What the op of a row is called in a listing."""
+    if op < OP_COUNT:
+        return RULES[op].name.decode()
+    return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
+
+
 # ---- Rows ----------------------------------------------------------------------------------------
 
 cdef class Trace:
@@ -82,9 +89,11 @@ cdef class Trace:
             row_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
         for i in range(len(order)):
             self.take(node_of(PyList_GET_ITEM(<PyObject *>order, i)), row_of)
-        self.outputs = [
-            row_of[PyLong_FromVoidPtr(&(<Value>x).node)] if isinstance(x, Value) else self.number(x) for x in outputs
-        ]
+        self.outputs = []
+        for x in outputs:
+            if isinstance(x, Value):
+                self.take_leaf(&(<Value>x).node, row_of)
+            self.outputs.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)] if isinstance(x, Value) else self.number(x))
 
     def __reduce__(self):
         """The ops by name: a row's number in the table is none of another version's business."""
@@ -132,17 +141,11 @@ cdef class Trace:
 
     cdef int take(self, Node *n, dict row_of) except -1:
         """The row of a node whose parents have theirs."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, count = node_parent_count(n)
+        cdef bint bias_last
         cdef int row
         cdef list args
-        key = PyLong_FromVoidPtr(n)
         if n.form == LEAF:
-            if key in row_of:
-                return 0
-            if n.flags & TRACED:
-                raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
-            row_of[key] = self.row(CAPTURED, (len(self.captured),))
-            self.captured.append(<object>object_of(n))
             return 0
         if n.flags & CUSTOM or n.op == 0:
             name = (<object>object_of(n))._op or type(<object>object_of(n)).__name__
@@ -150,7 +153,13 @@ cdef class Trace:
                 f"the op {name!r} cannot be compiled: its data, and its gradients, are computed in Python. Write it with "
                 "the operators and methods of Value"
             )
-        args = [row_of[PyLong_FromVoidPtr(node_parent(n, i))] for i in range(node_parent_count(n))]
+        # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
+        bias_last = n.form == FUSED and sum_bias(node_sum(n)) != NULL
+        for i in range(bias_last, count):
+            self.take_leaf(node_parent(n, i), row_of)
+        if bias_last:
+            self.take_leaf(node_parent(n, 0), row_of)
+        args = [row_of[PyLong_FromVoidPtr(node_parent(n, i))] for i in range(count)]
         if n.form == NUMBER_RIGHT:
             args.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
@@ -161,7 +170,18 @@ cdef class Trace:
                 row = self.apply(n.op, (row,))
         else:
             row = self.apply(n.op, tuple(args))
-        row_of[key] = row
+        row_of[PyLong_FromVoidPtr(n)] = row
+        return 0
+
+    cdef int take_leaf(self, Node *n, dict row_of) except -1:
+        """The row of a node if it is a leaf; it may have one already."""
+        key = PyLong_FromVoidPtr(n)
+        if n.form != LEAF or key in row_of:
+            return 0
+        if n.flags & TRACED:
+            raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
+        row_of[key] = self.row(CAPTURED, (len(self.captured),))
+        self.captured.append(<object>object_of(n))
         return 0
 
     cdef tuple products(self, Node *n, list parents):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from micrograd._batch import Batch, form_of, form_of_shape, rebuild
 from micrograd._core import Value
+from micrograd._listing import listing
 from micrograd._program import Program
 from micrograd._replay import Traced, known_reduce, known_sample
 from micrograd._trace import Trace, TraceError, is_traced, placeholder
@@ -180,7 +181,7 @@ class Compiled:
         >>> print(f.program)
         """
         name = getattr(self, "__name__", "function")
-        return "\n\n".join(traced.program.listing(f"{name}{key}") for key, traced in self._programs.items())
+        return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self, '__qualname__', 'function')}, {len(self._programs)} programs>"
@@ -231,7 +232,9 @@ class Compiled:
         return traced, batch
 
     def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
-        named, static = _split(kwargs) if kwargs else ((), ())
+        named, static = _split(kwargs)
+        if not args and not named:
+            raise ValueError("a batch needs at least one array")
         names = tuple([name for name, _ in named])
         batch = Batch((*args, *[arg for _, arg in named]), names)
         key = batch.shapes, names, static
@@ -290,6 +293,19 @@ def _is_numbers(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return bool(x) and all(map(_is_numbers, x))
     return isinstance(x, (Value, Number)) and not isinstance(x, bool) or hasattr(x, "tolist")
+
+
+def _title(name: str, forms: Any, named: Any, static: Any) -> str:
+    args = [_described(form) for form in forms] + [f"{key}: {_described(form)}" for key, form in named]
+    return f"{name}({', '.join(args + [f'{key}={value!r}' for key, value in static])})"
+
+
+def _described(form: Any) -> str:
+    """A form in words: 3, or 2 x 3, numbers."""
+    shape = _shape(form)
+    if shape is None:
+        return f"{_count(form)} numbers, nested"
+    return f"{' x '.join(map(str, shape))} numbers" if shape else "number"
 
 
 def _count(form: Any) -> int:
