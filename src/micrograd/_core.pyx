@@ -431,12 +431,12 @@ cdef class Value:
     def data(self):
         """The value, a float. Assigning takes whatever the constructor takes; backward() reads it when it runs."""
         if self.node.flags & TRACED:
-            refuse_traced(&self.node, "reading .data")
+            refuse_traced(&self.node, "reading .data of")
         return self.node.data
 
     @data.setter
     def data(self, value):
-        refuse_traced(&self.node, "assigning .data")
+        refuse_traced(&self.node, "assigning .data of")
         self.node.data = to_double(value, "Value.data")
 
     @data.deleter
@@ -469,7 +469,7 @@ cdef class Value:
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
         grads so far stay.
         """
-        refuse_traced(&self.node, "backward()")
+        refuse_traced(&self.node, "backward() of")
         graph_backward(&self.node)
 
     def zero_grad(self):
@@ -589,7 +589,7 @@ cdef class Value:
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
         cdef Node *n = &self.node
         cdef double[2] d
-        refuse_traced(n, "reading ._local_grads")
+        refuse_traced(n, "reading ._local_grads of")
         node_spell_out(n)
         if n.form == BLOCK and n.op:
             return tuple([RULES[n.op].d_left(v.data, 0.0, n.data, 1.0) for v in node_children(n)])
@@ -632,7 +632,7 @@ cdef class Value:
         attributes(self).pop(Hook, None)
 
     def _propagate(self):
-        refuse_traced(&self.node, "calling ._backward")
+        refuse_traced(&self.node, "calling ._backward of")
         if not node_propagate(&self.node):
             own(NULL)
 
@@ -716,7 +716,7 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
 # elsewhere, though, and what a comparison of numbers would say is not known in a trace.
 
 cdef int value_bool(PyObject *o) except -1:
-    refuse_traced(node_of(o), "truth")
+    refuse_traced(node_of(o), "the truth of")
     return 1
 
 

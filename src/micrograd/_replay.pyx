@@ -52,6 +52,24 @@ cdef enum:
 cdef const Lanes *best = lanes_variants()[0]
 
 
+def variants():
+    """The names of the loops that this machine can run, the one in use by default first."""
+    cdef list names = []
+    cdef const Lanes *const *found = lanes_variants()
+    while found[len(names)] != NULL:
+        names.append(found[len(names)].name.decode())
+    return names
+
+
+def use_variant(str name):
+    """Use other loops, for tests. Raises ValueError where there are none of that name."""
+    global best
+    names = variants()
+    if name not in names:
+        raise ValueError(f"no variant {name!r} here, only {', '.join(names)}")
+    best = lanes_variants()[<Py_ssize_t>names.index(name)]
+
+
 cdef struct Work:         # what a thread works on
     double *base          # slots
     Py_ssize_t stride

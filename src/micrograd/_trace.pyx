@@ -42,12 +42,15 @@ class TraceError(RuntimeError):
 def refuse(str what):
     """Raise TraceError for the line of the user's that is being run."""
     frame = sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("micrograd."):
+    while frame.f_back is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
+            break
         frame = frame.f_back
     raise TraceError(
-        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} of a Value that depends on the arguments of a "
-        "compiled function: the trace would keep for good what is true of one call. Express it in ops, such as "
-        "relu(), abs() and those of micrograd.functional, or decide it outside and hand it in as a keyword argument"
+        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} a Value that depends on the arguments of a compiled "
+        "function: the trace would keep for good what is true of one call. Express it in ops, such as relu(), abs() and "
+        "those of micrograd.functional, or decide it outside and hand it in as a static keyword argument"
     )
 
 
@@ -148,10 +151,10 @@ cdef class Trace:
         if n.form == LEAF:
             return 0
         if n.flags & CUSTOM or n.op == 0:
-            name = (<object>object_of(n))._op or type(<object>object_of(n)).__name__
+            name = (<object>object_of(n))._op
             raise TraceError(
-                f"the op {name!r} cannot be compiled: its data, and its gradients, are computed in Python. Write it with "
-                "the operators and methods of Value"
+                f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its gradients "
+                "are computed in Python. Write it with the operators and methods of Value"
             )
         # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
         bias_last = n.form == FUSED and sum_bias(node_sum(n)) != NULL
