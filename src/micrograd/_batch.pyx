@@ -50,7 +50,10 @@ def rebuild(form, leaves):
     if form is None:
         return next(leaves)
     kind, items = form
-    return kind([rebuild(item, leaves) for item in ([None] * items if isinstance(items, int) else items)])
+    rebuilt = []
+    for item in [None] * items if isinstance(items, int) else items:
+        rebuilt.append(rebuild(item, leaves))
+    return rebuilt if kind is list else tuple(rebuilt)
 
 
 def form_of_shape(tuple shape):
@@ -68,11 +71,22 @@ cdef object converted(object array, str name):
 
     array = numpy.asarray(array)
     if array.dtype.kind == "O":
-        doubles = numpy.array([to_double(x, f"an element of {name}") for x in array.ravel()], dtype=float)
-        return doubles.reshape(array.shape)
+        doubles = numpy.empty(array.shape)
+        flat = doubles.reshape(-1)
+        for i, x in enumerate(array.ravel()):
+            flat[i] = to_double(x, f"an element of {name}")
+        return doubles
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
     return numpy.array(array, dtype=float, order="C")
+
+
+cdef tuple row_shape(Py_buffer *view):
+    cdef list shape = []
+    cdef Py_ssize_t i
+    for i in range(1, view.ndim):
+        shape.append(view.shape[i])
+    return tuple(shape)
 
 
 cdef class Batch:
@@ -94,7 +108,7 @@ cdef class Batch:
             view = &self.buffers[i]
             if not self.take(arrays[i]):
                 self.take(converted(arrays[i], array_name(i, count, names)))
-            shapes.append(tuple([view.shape[j] for j in range(1, view.ndim)]))
+            shapes.append(row_shape(view))
             if view.ndim and self.rows == -1:
                 self.rows = view.shape[0]
             sound &= view.ndim > 0 and view.shape[0] == self.rows
@@ -136,10 +150,10 @@ cdef class Batch:
         return 0
 
     cdef int refuse(self, tuple names) except -1:
-        cdef Py_ssize_t i, j
-        found = []
+        cdef Py_ssize_t i
+        cdef list found = []
         for i in range(self.held):
-            shape = tuple([self.buffers[i].shape[j] for j in range(self.buffers[i].ndim)])
+            shape = (self.buffers[i].shape[0], *row_shape(&self.buffers[i])) if self.buffers[i].ndim else ()
             found.append(f"{array_name(i, self.held, names)} of shape {shape}")
         raise ValueError(f"the arrays of a batch need a leading axis of one length: {', '.join(found)}")
 

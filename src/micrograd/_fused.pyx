@@ -459,6 +459,10 @@ def logsumexp_values(list values):
 def highest_value(list values):
     """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
     passes none on."""
-    if any([(<Value?>x).node.flags & TRACED for x in values]):
-        return many(HIGHEST, values)
-    return max([(<Value>x).node.data for x in values])
+    cdef double highest = (<Value?>values[0]).node.data
+    for x in values:
+        if (<Value?>x).node.flags & TRACED:
+            return many(HIGHEST, values)
+        if (<Value>x).node.data > highest:
+            highest = (<Value>x).node.data
+    return highest

@@ -25,6 +25,15 @@ cdef Code code_new(list words) except *:
     return code
 
 
+cdef list pick(source, keys):
+    """[source[key] for key in keys]. As a loop, here and wherever else the items are fetched or made: a comprehension of
+    Cython 3.3 gives a reference too many back when it runs out of memory."""
+    cdef list picked = []
+    for key in keys:
+        picked.append(source[key])
+    return picked
+
+
 # ---- Rows ----------------------------------------------------------------------------------------
 
 cdef list count_uses(list rows, list outputs):
@@ -45,7 +54,7 @@ cdef list find_uniform(list rows):
     cdef list uniform = []
     for op, args in rows:
         if op < OP_COUNT or op == DOT:
-            uniform.append(all([uniform[arg] for arg in args]))
+            uniform.append(all(uniform[arg] for arg in args))
         else:
             uniform.append(op != ARGUMENT)
     return uniform
@@ -140,12 +149,12 @@ cdef class Program:
             if op < OP_COUNT or op == DOT:
                 if MINUS_ZERO in args and MINUS_ZERO not in new:
                     new[MINUS_ZERO] = self.put(NUMBER, (-0.0,), True)
-                args = [new[arg] for arg in args]
+                args = pick(new, args)
             if op == DOT and not uniform[i]:
                 new[i] = self.lower_sum(args)
             else:
                 new[i] = self.put(op, args, uniform[i])
-        self.outputs = [new[i] for i in self.trace.outputs]
+        self.outputs = pick(new, self.trace.outputs)
         return 0
 
     cdef int lower_sum(self, list args) except -1:
@@ -237,9 +246,13 @@ cdef class Program:
         self.pitch = max(self.pitch, layer.pitch)
         self.starts += layer.outputs
         self.layer_count += 1
-        layer.weights = code_new([self.place[w] for i in group for w in self.rows[i][1][1::2]]).words
+        weights, starts = [], []
+        for i in group:
+            starts.append(self.rows[i][1][0])
+            weights += self.rows[i][1][1::2]
+        layer.weights = code_new(pick(self.place, weights)).words
         if self.uniform[first[0]]:
-            layer.starts = code_new([self.place[self.rows[i][1][0]] for i in group]).words
+            layer.starts = code_new(pick(self.place, starts)).words
         return 0
 
     def counts(self, bint gradients):
@@ -362,25 +375,26 @@ cdef class Steps:
         cdef list args = self.program.rows[group[0]][1]
         cdef list starts = []
         cdef bint varying = self.program.layers[index].starts == NULL
-        if varying:
-            starts = [self.program.rows[row][1][0] for row in group]
+        for row in group if varying else ():
+            starts.append(self.program.rows[row][1][0])
         self.forward.append((LAYER, [index, len(group), len(args) // 2, varying], [*group, *args[2::2], *starts]))
         return 0
 
     cdef int send_layer(self, int index, list group) except -1:
-        cdef list args = self.program.rows[group[0]][1], inputs = args[2::2], grads, gains = [], starts = []
+        cdef list args = self.program.rows[group[0]][1], inputs = args[2::2], grads = [], gains = [], starts = []
         cdef int what = 0, row
-        if not any([row in self.begun for row in group]):
+        cdef bint weighed = False
+        if not any(row in self.begun for row in group):
             return 0
-        grads = [self.count + row if row in self.begun else self.zero() for row in group]
         for row in group:
             start = self.program.rows[row][1][0]
+            grads.append(self.count + row if row in self.begun else self.zero())
+            weighed |= any(self.program.uniform[arg] and self.needs[arg] for arg in self.program.rows[row][1])
             if row in self.begun and self.needs[start] and not self.program.uniform[start]:
                 self.back_apply(ADD, 0, start, self.count + row, [start, start, row])
-        uniform_args = [arg for row in group for arg in self.program.rows[row][1] if self.program.uniform[arg]]
-        if any([self.needs[arg] for arg in uniform_args]):
+        if weighed:
             what = WEIGHTS
-        if any([self.needs[arg] for arg in inputs]):
+        if any(self.needs[arg] for arg in inputs):
             what |= INPUTS
             self.turned.append(index)
             met = set()
@@ -407,16 +421,20 @@ cdef list place_steps(list steps, dict slot):
     cdef list words = []
     for kind, header, ids in steps:
         words += [kind, len(header), len(ids), *header]
-        words += [-1 if i == -1 else slot[i] for i in ids]
+        for i in ids:
+            words.append(-1 if i == -1 else slot[i])
     return words
 
 
 cdef Plan plan_once(Program program):
     """What does not vary. Each value has its place, and `uniforms` further on its grad."""
-    cdef list needs = [program.uniform[i] and op != NUMBER for i, (op, _) in enumerate(program.rows)]
-    cdef Steps steps = Steps(program, needs, True)
+    cdef list needs = []
+    cdef Steps steps
     cdef Plan plan = Plan()
     cdef dict slot = {}
+    for row in range(len(program.rows)):
+        needs.append(program.uniform[row] and program.rows[row][0] != NUMBER)
+    steps = Steps(program, needs, True)
     for row, place in program.place.items():
         slot[row] = place
         slot[steps.count + row] = program.uniforms + place
@@ -441,7 +459,7 @@ cdef list find_needs(Program program, int mode):
         elif op == CAPTURED or op == ARGUMENT:
             needs.append(op == CAPTURED or mode == ALL)
         else:
-            needs.append((op == DOT or not sends_nothing(op)) and any([needs[arg] for arg in args]))
+            needs.append((op == DOT or not sends_nothing(op)) and any(needs[arg] for arg in args))
     return needs
 
 
@@ -500,7 +518,8 @@ cdef Plan plan_slots(Steps steps):
         slot[steps.zero()] = slots
         splats += [-1, slots]
         slots += 1
-    for i in [*kept, steps.zero()]:
+    kept.append(steps.zero())
+    for i in kept:
         last[i] = len(all_steps)
     for at, (kind, header, ids) in enumerate(all_steps):
         for i in ids:
@@ -519,7 +538,7 @@ cdef Plan plan_slots(Steps steps):
     plan.backward = code_new(place_steps(steps.backward, slot))
     plan.loads = code_new(loads)
     plan.splats = code_new(splats)
-    plan.outputs = code_new([slot[row] for row in program.outputs])
+    plan.outputs = code_new(pick(slot, program.outputs))
     plan.grads = code_new(grads)
     plan.turned = code_new(steps.turned)
     plan.slots = slots

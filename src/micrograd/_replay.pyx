@@ -300,7 +300,8 @@ cdef enum Outcome:
     INTERRUPTED
 
 cdef enum:
-    SIGNAL_CHECK = 1 << 25  # multiplications, at most: some 10 ms
+    SIGNAL_CHECK = 1 << 24  # multiplications, or
+    STEP_COST = 16          # as many for a step on a lane: some 10 ms
 
 
 # In the following what loops read stands in local variables: for all that C knows, the arrays they fill might be it.
@@ -359,6 +360,7 @@ cdef class Call:
     cdef double *seeds
     cdef double *scratch
     cdef double *out             # rows x outputs, where these are asked for
+    cdef object out_owner        # whose memory that is: a thread may write to it after its caller was interrupted
     cdef double *partials        # of each chunk its sum and the grads of uniform values
     cdef bint backward
     cdef Py_ssize_t block_rows
@@ -507,7 +509,7 @@ cdef class Call:
                 failed[0] = self.find_row(work, first, live, outcome)
                 return outcome
             first += live
-            work_done += live * (self.program.weights + self.plan.steps)
+            work_done += live * (self.program.weights + STEP_COST * self.plan.steps)
             if work_done > SIGNAL_CHECK:
                 work_done = 0
                 if interrupted():
@@ -551,6 +553,8 @@ cdef class Call:
                 self.next += 1
                 with nogil:
                     outcome = self.run_chunk(work, chunk, &row)
+                if outcome == DONE and PyErr_CheckSignals():
+                    outcome = INTERRUPTED
                 if outcome != DONE:
                     own(NULL)
         except BaseException as error:
@@ -792,6 +796,7 @@ cdef class Traced:
         cdef Call call = Call(self.program, FORWARD, batch)
         if out.shape[0]:
             call.out = &out[0]
+            call.out_owner = out
             call.run(threads)
 
     def sample(self, list leaves):

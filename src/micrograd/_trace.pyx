@@ -100,7 +100,9 @@ cdef class Trace:
 
     def __reduce__(self):
         """The ops by name: a row's number in the table is none of another version's business."""
-        cdef list rows = [(RULES[op].name.decode() if op < OP_COUNT else op, args) for op, args in self.rows]
+        cdef list rows = []
+        for op, args in self.rows:
+            rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
         return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
 
     cdef int row(self, int op, tuple args) except -1:
@@ -128,8 +130,10 @@ cdef class Trace:
         cdef int count = len(self.rows), row
         cdef double x, y
         self.read += len(args) - 2 if op == DOT else 1
-        if all([self.rows[i][0] == NUMBER for i in args]):
-            numbers = [self.rows[i][1][0] for i in args]
+        if all(self.rows[i][0] == NUMBER for i in args):
+            numbers = []
+            for i in args:
+                numbers.append(self.rows[i][1][0])
             try:
                 x = rule_value(op, numbers)
             except (ArithmeticError, ValueError):
@@ -162,7 +166,9 @@ cdef class Trace:
             self.take_leaf(node_parent(n, i), row_of)
         if bias_last:
             self.take_leaf(node_parent(n, 0), row_of)
-        args = [row_of[PyLong_FromVoidPtr(node_parent(n, i))] for i in range(count)]
+        args = []
+        for i in range(count):
+            args.append(row_of[PyLong_FromVoidPtr(node_parent(n, i))])
         if n.form == NUMBER_RIGHT:
             args.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
@@ -200,7 +206,8 @@ cdef class Trace:
 def _unpickle(list rows, *state):
     cdef Trace trace = Trace([], [])
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT)}
-    trace.rows = [(numbers[op] if isinstance(op, str) else op, args) for op, args in rows]
+    for op, args in rows:
+        trace.rows.append((numbers[op] if isinstance(op, str) else op, args))
     trace.outputs, trace.captured, trace.arguments, trace.read, trace.folded, trace.shared = state
     return trace
 
