@@ -179,6 +179,18 @@ class Compiled:
         >>> f.sum([1.0, 2.0], [1.0, 1.0]).data
         10.0
         >>> print(f.program)
+        <lambda>(number, number)
+          read: 3 ops, of 2 arguments and 1 captured leaves
+          folded: 0 ops of numbers
+          dropped: 0 ops met before, 0 arguments unused
+          fused: 0 sums of products, 0 layers of them
+          forward: 3 instructions on 5 slots
+          with gradients: 8 instructions on 7 slots
+          each row:
+            r3 = mul(w0, x0)
+            r4 = sub(r3, x1)
+            r6 = pow(r4, 2.0)
+          returns: r6
         """
         name = getattr(self, "__name__", "function")
         return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())
