@@ -20,8 +20,19 @@ else:
 headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]
 extensions = [
     Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags, depends=headers)
-    for name in ("_batch", "_core", "_fused", "_graph", "_hook", "_layers", "_optim", "_program", "_replay", "_slab",
-                 "_trace")
+    for name in (
+        "_batch",
+        "_core",
+        "_fused",
+        "_graph",
+        "_hook",
+        "_layers",
+        "_optim",
+        "_program",
+        "_replay",
+        "_slab",
+        "_trace",
+    )
 ]
 directives = {
     "language_level": 3,

@@ -67,7 +67,10 @@ def main():
 
     here = train(in_this_process)
     on_workers = train(on_joblib)
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
         on_cluster = train(on_dask(client))
     for step, losses in enumerate(zip(here, on_workers, on_cluster)):
         print(f"step {step:2d}  here {losses[0]:.12f}  joblib {losses[1]:.12f}  Dask {losses[2]:.12f}")

@@ -1,4 +1,4 @@
-"""The two moons of moons.py through `micrograd.compile`: one sample's loss in scalar code, trained on whole NumPy batches.
+"""The two moons of moons.py through `micrograd.compile`: the loss of one sample, trained on whole batches.
 
 Prints loss and accuracy as it trains, and how long a step takes. Needs the extra `viz` for scikit-learn.
 """

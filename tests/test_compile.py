@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import array
-import copy
 import itertools
 import math
 import operator
-import pickle
 import random
 import struct
-import threading
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -19,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import micrograd
-from micrograd import TraceError, Value, functional, nn
+from micrograd import Value, functional, nn
 from micrograd._core import OPS
 from micrograd._replay import use_variant, variants
 from micrograd.optim import SGD
@@ -131,7 +126,24 @@ def test_every_function(name, rows):
     assert_agrees(lambda x: MANY[name]([a * b for a, b in zip(w, x)]), w, X)
 
 
-SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -1.0, 1.0, 0.5, 2.0, -3.0, 709.0, 710.0, -746.0, 1e200, -1e308]
+SPECIAL = [
+    0.0,
+    -0.0,
+    math.inf,
+    -math.inf,
+    math.nan,
+    5e-324,
+    -1.0,
+    1.0,
+    0.5,
+    2.0,
+    -3.0,
+    709.0,
+    710.0,
+    -746.0,
+    1e200,
+    -1e308,
+]
 
 
 def outcome(function, *args):
@@ -241,8 +253,15 @@ UNARY = [name for name, (_, arity) in OPS.items() if arity == 1]
 BINARY = [name for name, (_, arity) in OPS.items() if arity == 2]
 STEP = st.one_of(
     st.tuples(st.sampled_from(UNARY), st.integers(0, 99)),
-    st.tuples(st.sampled_from([*BINARY, "__add__", "__mul__", "__add__", "__mul__"]), st.integers(0, 99), st.integers(0, 99)),
-    st.tuples(st.sampled_from(["sum", "logsumexp", "dot", "softmax"]), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)),
+    st.tuples(
+        st.sampled_from([*BINARY, "__add__", "__mul__", "__add__", "__mul__"]), st.integers(0, 99), st.integers(0, 99)
+    ),
+    st.tuples(
+        st.sampled_from(["sum", "logsumexp", "dot", "softmax"]),
+        st.integers(0, 99),
+        st.integers(0, 99),
+        st.integers(0, 99),
+    ),
     st.tuples(st.just("number"), st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 3.0])),
     st.tuples(st.just("constant"), st.sampled_from([0.0, -0.0, 1.0, 2.0])),
 )

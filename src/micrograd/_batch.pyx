@@ -1,6 +1,7 @@
-# Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it is
-# of doubles in C order, and converted by NumPy otherwise, which is imported only then.
+# Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it
+# is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
 
+cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_IsContiguous, PyBuffer_Release
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
@@ -89,6 +90,7 @@ cdef tuple row_shape(Py_buffer *view):
     return tuple(shape)
 
 
+@cython.final
 cdef class Batch:
     """Arrays whose leading axis is the rows of a batch; `names` are those of the last ones.
 
@@ -185,7 +187,10 @@ cdef class Batch:
             raise MemoryError
         for i in range(batch.count):
             leaf = leaves[i]
-            batch.numbers[i] = (<Value>leaf).node.data if isinstance(leaf, Value) else PyFloat_AS_DOUBLE(<PyObject *>leaf)
+            if isinstance(leaf, Value):
+                batch.numbers[i] = (<Value>leaf).node.data
+            else:
+                batch.numbers[i] = PyFloat_AS_DOUBLE(<PyObject *>leaf)
             batch.columns[i] = &batch.numbers[i]
         return batch
 

@@ -3,6 +3,7 @@
 # computed once a call; the rest is put into steps on slots, each a row of lanes, that are used again when what they
 # hold has had its last reader. Who runs the steps is _replay.pyx.
 
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from micrograd._graph cimport RULES
 from micrograd._ops cimport ADD, LINEAR, MUL, OP_COUNT, PRODUCT, RELU, op_reduce
@@ -26,7 +27,7 @@ cdef Code code_new(list words) except *:
 
 
 cdef list pick(source, keys):
-    """[source[key] for key in keys]. As a loop, here and wherever else the items are fetched or made: a comprehension of
+    """[source[key] for key in keys]. As a loop, here and wherever else items are fetched or made: a comprehension of
     Cython 3.3 gives a reference too many back when it runs out of memory."""
     cdef list picked = []
     for key in keys:
@@ -103,6 +104,7 @@ cdef bint absorbs_sum(list uses, list uniform, Py_ssize_t i, Py_ssize_t p):
     return uses[p] == 1 and uniform[p] == uniform[i]
 
 
+@cython.final
 cdef class Program:
     """A trace ready to be replayed."""
 
@@ -268,6 +270,7 @@ cdef class Program:
 
 # ---- Plans ---------------------------------------------------------------------------------------
 
+@cython.final
 cdef class Plan:
     """Steps on slots: forward, and backward if there is one."""
 
@@ -285,6 +288,7 @@ cdef bint sends_nothing(int op):
     return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
 
 
+@cython.final
 cdef class Steps:
     """Collects the steps of a plan. Slots are named by ids: a row's number for its data, `count` more for its grad."""
 

@@ -1,6 +1,9 @@
 # Replaying a program: its steps run over blocks of rows, a lane a row, without the GIL. Blocks belong to chunks, whose
 # sums and gradients are added up in the order of the rows, whoever computed them.
 
+import functools
+
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, memset
@@ -10,9 +13,10 @@ from micrograd._cpython cimport Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyEr
 from micrograd._graph cimport RULES
 from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, NO_OP, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
-from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, CAPTURED_ONLY, COLLECT,
-                                 DOTS, FORWARD, INPUTS, LAYER, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
+from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, CAPTURED_ONLY,
+                                 DOTS, FORWARD, INPUTS, LAYER, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
 from micrograd._slab cimport result_new
+
 
 cdef extern from "Python.h":
     PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
@@ -33,7 +37,7 @@ cdef extern from "_lanes.h" nogil:
                           Py_ssize_t width) noexcept nogil
         void (*sum)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*layer)(double *base, Py_ssize_t stride, const int *out, int outputs, const int *into, int inputs,
-                   const double *w, const double *numbers, const int *starts, Py_ssize_t width) noexcept nogil
+                      const double *w, const double *numbers, const int *starts, Py_ssize_t width) noexcept nogil
         void (*pack)(const double *base, Py_ssize_t stride, const int *slots, int count, double *packed,
                      Py_ssize_t pitch, Py_ssize_t live) noexcept nogil
         void (*outer)(const double *base, Py_ssize_t stride, const int *slots, int count, const double *packed,
@@ -349,6 +353,7 @@ cdef void layer_spread(Layer *layer, Work *work) noexcept nogil:
             grads[places[i]] += found[i]
 
 
+@cython.final
 cdef class Call:
     """One call of a program: what its threads share, and what comes of it."""
 
@@ -519,7 +524,7 @@ cdef class Call:
         return DONE
 
     cdef Py_ssize_t find_row(self, Work *work, Py_ssize_t first, Py_ssize_t live, Outcome outcome) noexcept nogil:
-        """The first row of a block to raise: it runs again row by row, since eager code would have met that row first."""
+        """The first row of a block to raise, which runs again row by row: eager code would have met that row first."""
         cdef Py_ssize_t row
         cdef double total = 0.0
         if live > 1:
@@ -605,15 +610,15 @@ cdef class Call:
         return at_row(error, row)
 
     cdef int add_partials(self) except -1:
-        """Add up the grads of uniform values that chunks have found, in the order of the chunks, and send them on to the
-        captured leaves."""
+        """Add up the grads of uniform values that chunks have found, in the order of the chunks, and send them on to
+        the captured leaves."""
         cdef Program program = self.program
         cdef double *grads = self.shared.uniform + program.uniforms
         cdef double *partial = self.partials + 1
-        cdef Py_ssize_t i, chunk
+        cdef Py_ssize_t i
         cdef Work work
         memset(grads, 0, program.uniforms * sizeof(double))
-        for chunk in range(self.chunks):
+        for _ in range(self.chunks):
             for i in range(program.uniforms):
                 grads[i] += partial[i]
             partial += 1 + program.uniforms
@@ -708,7 +713,7 @@ def _by_row(raised):
     return raised[0] != INTERRUPTED, raised[1]
 
 
-def at_row(error, row):
+cdef object at_row(error, row):
     """The error of a rule, with the number of the row in its text."""
     if row < 0 or not isinstance(error, (ArithmeticError, ValueError)):
         return error
@@ -743,16 +748,18 @@ cdef object node_with_grads(double data, list parents, const double *local):
     return own(object_of(n))
 
 
-def node_that_raises(double data, list parents, error):
-    """A node whose backward raises."""
-    def _backward():
-        raise error
+def _raise(error):
+    raise error
 
+
+cdef object node_that_raises(double data, list parents, error):
+    """A node whose backward raises."""
     value = Value(data, parents)
-    value._backward = _backward
+    value._backward = functools.partial(_raise, error)
     return value
 
 
+@cython.final
 cdef class Traced:
     """What a function was traced to: a program, the form of what it computes, and the places of its captured leaves
     among those of the function."""

@@ -6,9 +6,10 @@
 import struct
 import sys
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.math cimport NAN
-from micrograd._cpython cimport PyErr_Occurred, Py_REFCNT, own
+from micrograd._cpython cimport Py_REFCNT, own
 from micrograd._core cimport Value
 from micrograd._graph cimport RULES
 from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_parent,
@@ -48,9 +49,9 @@ def refuse(str what):
             break
         frame = frame.f_back
     raise TraceError(
-        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} a Value that depends on the arguments of a compiled "
-        "function: the trace would keep for good what is true of one call. Express it in ops, such as relu(), abs() and "
-        "those of micrograd.functional, or decide it outside and hand it in as a static keyword argument"
+        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} a Value that depends on the arguments of a "
+        "compiled function: the trace would keep for good what is true of one call. Express it in ops, such as relu(), "
+        "abs() and those of micrograd.functional, or decide it outside and hand it in as a static keyword argument"
     )
 
 
@@ -75,6 +76,7 @@ def op_name(int op):
 
 # ---- Rows ----------------------------------------------------------------------------------------
 
+@cython.final
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
 
@@ -96,7 +98,9 @@ cdef class Trace:
         for x in outputs:
             if isinstance(x, Value):
                 self.take_leaf(&(<Value>x).node, row_of)
-            self.outputs.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)] if isinstance(x, Value) else self.number(x))
+                self.outputs.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)])
+            else:
+                self.outputs.append(self.number(x))
 
     def __reduce__(self):
         """The ops by name: a row's number in the table is none of another version's business."""
@@ -128,7 +132,7 @@ cdef class Trace:
         """The row of an op: a number where all arguments are, unless the op raises: it will when it is called."""
         cdef list numbers
         cdef int count = len(self.rows), row
-        cdef double x, y
+        cdef double x
         self.read += len(args) - 2 if op == DOT else 1
         if all(self.rows[i][0] == NUMBER for i in args):
             numbers = []
@@ -157,8 +161,8 @@ cdef class Trace:
         if n.flags & CUSTOM or n.op == 0:
             name = (<object>object_of(n))._op
             raise TraceError(
-                f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its gradients "
-                "are computed in Python. Write it with the operators and methods of Value"
+                f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
+                "gradients are computed in Python. Write it with the operators and methods of Value"
             )
         # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
         bias_last = n.form == FUSED and sum_bias(node_sum(n)) != NULL

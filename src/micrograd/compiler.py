@@ -98,7 +98,7 @@ class Compiled:
         return rebuild(traced.form, iter(table.T)) if shape is None else table.reshape(batch.rows, *shape)
 
     def sum(self, *args: Any, **kwargs: Any) -> Value:
-        """The sum of what the function returns over the rows of a batch: one Value, whose parents are the captured leaves.
+        """The sum over the rows of a batch of what the function returns: a Value whose parents are the captured leaves.
 
         >>> import micrograd
         >>> w = Value(2.0)
@@ -304,7 +304,7 @@ def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[s
 def _is_numbers(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return bool(x) and all(map(_is_numbers, x))
-    return isinstance(x, (Value, Number)) and not isinstance(x, bool) or hasattr(x, "tolist")
+    return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
 
 
 def _title(name: str, forms: Any, named: Any, static: Any) -> str:
@@ -349,9 +349,9 @@ def compile(
 ) -> Compiled | Callable[[Callable[..., Any]], Compiled]:
     """Compile a function of one sample, written over Values: it is traced once and replayed over batches.
 
-    Its arguments are numbers, or nested lists and tuples of them; what it returns is a Value or a nested list of Values.
-    Values from outside, such as a model's parameters, are read at every call and get the gradients. Keyword arguments
-    that are no numbers are static: they are handed to the function as they are, and it is traced for each.
+    Its arguments are numbers, or nested lists and tuples of them; it returns a Value or a nested list of Values. Values
+    from outside, such as a model's parameters, are read at every call and get the gradients. Keyword arguments that are
+    no numbers are static: they are handed to the function as they are, and it is traced for each.
 
     >>> import micrograd
     >>> w, b = Value(0.5), Value(0.0)
