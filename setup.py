@@ -1,6 +1,7 @@
 """Builds the extension modules; everything else is in pyproject.toml.
 
-MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions.
+MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions; MICROGRAD_PLAIN=1 without vectors of gcc and
+clang and without a choice among processors.
 """
 
 import os
@@ -17,9 +18,17 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
     flags += ["-ffp-contract=off"]
 
+plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
+macros = [("MICROGRAD_PLAIN", None)] if plain else []
 headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]
 extensions = [
-    Extension(f"micrograd.{name}", [f"src/micrograd/{name}.pyx"], extra_compile_args=flags, depends=headers)
+    Extension(
+        f"micrograd.{name}",
+        [f"src/micrograd/{name}.pyx"],
+        define_macros=macros,
+        extra_compile_args=flags,
+        depends=headers if name == "_replay" else [],
+    )
     for name in (
         "_batch",
         "_core",
