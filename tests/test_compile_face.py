@@ -462,6 +462,7 @@ def test_signals_are_heard(isolated):
         import os, signal, threading, time
         import numpy as np
         import micrograd
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
         f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin().exp(), threads=2)
         x = np.ones(20_000_000)
         f.map(x[:10])
