@@ -14,6 +14,8 @@ import sys
 import mpmath
 import oracle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from micrograd._core import OPS, Value
 
@@ -347,3 +349,26 @@ def test_the_gradient_of_the_exponent_is_0_at_base_0(zero, number):
     w = Value(3.0)
     ((zero if number else Value(zero)) ** w).backward()
     assert w.grad == 0.0
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_square_is_pythons_to_the_bit(x):
+    try:
+        expected = x**2.0
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            Value(x) ** 2
+    else:
+        assert (Value(x) ** 2).data == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(bool))
+def test_an_inverse_is_pythons_to_the_bit(x):
+    try:
+        expected = x**-1.0
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            Value(x) ** -1
+    else:
+        assert (Value(x) ** -1).data == expected
+        assert (Value(3.0) / Value(x)).data == 3.0 * expected

@@ -131,12 +131,7 @@ cdef inline void node_release(Node *n) noexcept:
         attributes_release(n)
     if n.flags & LATE:
         late_nodes -= 1
-    if n.form == BLOCK or n.form == FUSED:
-        node_orphan(n)
-    elif n.form != LEAF:
-        Py_DECREF(object_of(n.a))
-        if n.form == BINARY:
-            Py_DECREF(object_of(n.b.node))
+    parents_release(n.form, n.a, n.b, n.place)
     if kind == VALUE:
         slot_give_back(n)
     else:

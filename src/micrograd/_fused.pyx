@@ -1,5 +1,6 @@
 # Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
 
+from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
@@ -38,7 +39,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
     cdef Node *bias
     cdef Sum *sum_
     cdef double g
-    cdef Py_ssize_t i, start, size
+    cdef Py_ssize_t i, size, start = 0
     cdef bint sound = True
     while n >= oldest:
         sum_ = node_sum(n)
@@ -52,7 +53,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
         if bias != NULL:
             bias.grad += g
         n = slot_before(n)
-    for start in range(0, fused.count, STRIP):
+    while start < fused.count:
         size = min(fused.count - start, <Py_ssize_t>STRIP)
         if fused.nodes == NULL:
             x = fused.numbers + start
@@ -76,6 +77,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
         if fused.nodes != NULL:
             for i in range(size):
                 fused.nodes[start + i].grad += grad[i]
+        start += size
     return sound
 
 
@@ -174,7 +176,8 @@ cdef int fused_split(Node *n) except -1:
                                   flags | w.flags & INHERITED, grad)
             else:
                 x = fused.nodes[i]
-                last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data, flags | (w.flags | x.flags) & INHERITED, grad)
+                last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data,
+                                  flags | (w.flags | x.flags) & INHERITED, grad)
             if i == fused.count - 1 and op == ADD:
                 break  # the last addition is the node itself
             grad = stale[fused.count + (i + 1) % fused.count] if stale != NULL else sent
@@ -245,9 +248,9 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
 
 
 cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
-    """A sample, and room for as many sums over it; their rows and activations are the caller's to fill in, and its hold
-    is to be given up by fused_settle(). `flags` gets those of the x. NULL where there is nothing to fuse: no input, or Values and
-    numbers among each other; or an exception is set."""
+    """A sample, and room for as many sums over it. Their rows, flags and ops are the caller's to fill in, and
+    fused_outputs() makes the nodes; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
+    Values and numbers among each other; or with an exception set."""
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef Fused *fused
     if count == 0 or sums == 0:
@@ -271,40 +274,75 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
     return fused
 
 
-cdef void fused_settle(Fused *fused, Py_ssize_t made, Py_ssize_t sums) noexcept:
-    """The first so many sums have their nodes; give up the rows of the others, and the maker's hold."""
-    cdef Py_ssize_t i
-    for i in range(made, sums):
-        Py_XDECREF(fused.sums[i].row)
-        fused.sums[i].row = NULL
-    fused_release(fused)
+cdef void fused_add_up(Fused *fused, Py_ssize_t sums) noexcept:
+    """Compute the totals of the sums, each in order. The data of the x are fetched once for all of them."""
+    cdef double[STRIP] data
+    cdef double *x = data
+    cdef PyObject **w
+    cdef Node *bias
+    cdef double total
+    cdef Py_ssize_t i, k, size, start = 0
+    for k in range(sums):
+        bias = sum_bias(&fused.sums[k])
+        fused.sums[k].total = bias.data if bias != NULL else 0.0
+    while start < fused.count:
+        size = min(fused.count - start, <Py_ssize_t>STRIP)
+        if fused.nodes == NULL:
+            x = fused.numbers + start
+        else:
+            for i in range(size):
+                data[i] = fused.nodes[start + i].data
+        for k in range(sums):
+            w = sum_weights(&fused.sums[k]) + start
+            total = fused.sums[k].total
+            for i in range(size):
+                total += node_of(w[i]).data * x[i]
+            fused.sums[k].total = total
+        start += size
+
+
+cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept:
+    """The row of a sum, and what flags its node has of it; NULL where one of them is no Value, or the bias neither a
+    Value nor None, or with an exception."""
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>weights)
+    cdef PyObject **items
+    cdef PyObject *row
+    cdef int common = END
+    flags[0] = 0
+    if bias != Py_None:
+        if not is_value(bias):
+            return NULL
+        flags[0] |= node_of(bias).flags & INHERITED
+        common &= node_of(bias).flags
+    row = PyTuple_New(count + 1)
+    if row == NULL:
+        return NULL
+    items = tuple_items(row)
+    items[0] = bias
+    Py_INCREF(bias)
+    for i in range(count):
+        if i >= PyList_GET_SIZE(<PyObject *>weights) or not is_value(PyList_GET_ITEM(<PyObject *>weights, i)):
+            Py_DECREF(row)
+            return NULL
+        items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
+        Py_INCREF(items[i + 1])
+        flags[0] |= node_of(items[i + 1]).flags & INHERITED
+        common &= node_of(items[i + 1]).flags
+    if not common & END:
+        flags[0] |= GROWN
+    return row
 
 
 cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
-    """The node of a sum whose row has been filled in; with the flags of the x."""
+    """The node of a sum that has been added up; `flags` are those of the x."""
     cdef Sum *sum_ = &fused.sums[place]
-    cdef PyObject **w = sum_weights(sum_)
-    cdef Node *bias = sum_bias(sum_)
-    # What the loop reads stands in local variables: for all that C knows, a node's data might be one of them.
-    cdef Node **nodes = fused.nodes
-    cdef double *numbers = fused.numbers
-    cdef double total = bias.data if bias != NULL else 0.0
-    cdef int common = bias.flags if bias != NULL else END
-    cdef Py_ssize_t i, count = fused.count
+    cdef double r = sum_.total
     cdef Node *n
-    if bias != NULL:
-        flags |= bias.flags
-    for i in range(count):
-        n = node_of(w[i])
-        flags |= n.flags
-        common &= n.flags
-        total += n.data * (numbers[i] if nodes == NULL else nodes[i].data)
-    sum_.total = total
     if sum_.op != ADD:
-        total = RULES[sum_.op].forward(total, 0.0)
-        if rule_failed(total):
+        r = RULES[sum_.op].forward(r, 0.0)
+        if rule_failed(r):
             return NULL
-    n = result_or_null(sum_.op, FUSED, flags & INHERITED | (0 if common & END else GROWN), total)
+    n = result_or_null(sum_.op, FUSED, (flags | sum_.flags) & (INHERITED | GROWN), r)
     if n == NULL:
         return NULL
     n.a = NULL
@@ -314,29 +352,23 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     return object_of(n)
 
 
-cdef PyObject *row_new(list weights, PyObject *bias) noexcept:
-    """The row of a sum; NULL where one of them is no Value, or the bias neither a Value nor None, or with an exception."""
-    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>weights)
-    cdef PyObject **items
-    cdef PyObject *row
-    if bias != Py_None and not is_value(bias):
-        return NULL
-    for i in range(count):
-        if not is_value(PyList_GET_ITEM(<PyObject *>weights, i)):
-            return NULL
-    row = PyTuple_New(count + 1)
-    if row == NULL:
-        return NULL
-    items = tuple_items(row)
-    items[0] = bias
-    Py_INCREF(bias)
-    if PyList_GET_SIZE(<PyObject *>weights) != count:  # the collector ran, and Python code with it
-        Py_DECREF(row)
-        return NULL
-    for i in range(count):
-        items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
-        Py_INCREF(items[i + 1])
-    return row
+cdef bint fused_outputs(Fused *fused, bint filled, int flags, PyObject *outputs) noexcept:
+    """Fill a list with the nodes of the sums, and give up the maker's hold on what has none. False where the rows are
+    not `filled` in, or with an exception set."""
+    cdef Py_ssize_t i, made = 0, sums = PyList_GET_SIZE(outputs)
+    cdef PyObject *o
+    if filled:
+        fused_add_up(fused, sums)
+        while made < sums:
+            o = sum_new(fused, made, flags)
+            if o == NULL:
+                break
+            PyList_SET_ITEM(outputs, made, o)
+            made += 1
+    for i in range(made, sums):
+        Py_XDECREF(fused.sums[i].row)
+    fused_release(fused)
+    return made == sums
 
 
 # ---- Sums of products ----------------------------------------------------------------------------
@@ -360,47 +392,38 @@ cdef object sum_written_out(row, list x, bias):
     return total
 
 
-cdef object sum_fused(Fused *fused, Py_ssize_t place, int flags, weights, bias):
-    """bias + weights[0] x[0] + ... as one node, None where it has no fused form."""
+cdef bint rows_fill(Fused *fused, list rows, list biases) noexcept:
+    cdef Py_ssize_t i, count = fused.count
     cdef PyObject *row
-    if type(weights) is not list:
-        return None
-    row = row_new(<list>weights, <PyObject *>bias)
-    if row == NULL:
-        return own(NULL) if PyErr_Occurred() != NULL else None
-    fused.sums[place].row = row
-    return own(sum_new(fused, place, flags))
+    for i in range(PyList_GET_SIZE(<PyObject *>rows)):
+        row = PyList_GET_ITEM(<PyObject *>rows, i)
+        if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
+            return False
+        row = row_new(<list>row, PyList_GET_ITEM(<PyObject *>biases, i), &fused.sums[i].flags)
+        if row == NULL:
+            return False
+        fused.sums[i].row = row
+    return True
 
 
 def weighted_sums(list rows, list x, list biases):
-    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each.
+    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each where the rows are
+    lists of Values and the x all Values or all numbers.
 
-    `biases` holds Values, numbers or None. Raises ValueError where a row is not as long as `x`.
+    As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
     """
-    cdef Py_ssize_t made = 0, sums = len(rows)
     cdef int flags
-    cdef list outputs = []
     cdef Fused *fused
     for weights in rows:
         if len(weights) != len(x):
             raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    fused = fused_new(x, sums, &flags)
-    if fused == NULL and PyErr_Occurred() != NULL:
+    outputs = PyList_New(len(rows))
+    fused = fused_new(x, len(rows), &flags)
+    if fused != NULL and fused_outputs(fused, rows_fill(fused, rows, biases), flags, <PyObject *>outputs):
+        return outputs
+    if PyErr_Occurred() != NULL:
         own(NULL)
-    try:
-        for weights, bias in zip(rows, biases):
-            total = None
-            if fused != NULL and len(weights) == fused.count and made < sums:
-                total = sum_fused(fused, made, flags, weights, bias)
-            if total is None:
-                total = sum_written_out(weights, x, bias)
-            else:
-                made += 1
-            outputs.append(total)
-    finally:
-        if fused != NULL:
-            fused_settle(fused, made, sums)
-    return outputs
+    return [sum_written_out(weights, x, bias) for weights, bias in zip(rows, biases)]
 
 
 # ---- Ops of many arguments -----------------------------------------------------------------------

@@ -1,14 +1,14 @@
 # What neurons, layers and networks compute, one call into the core each; and their lists of parameters.
 #
 # The Python classes in nn.py say what a neuron is. Where they and their subclasses leave `__call__` and `parameters` as
-# they are, the loops here do the same without a Python call a neuron. Nothing is kept between calls that is not checked.
+# they are, the loops here do the same without a Python call a neuron. What is kept between calls is checked at each.
 
 from cpython.object cimport PyObject
 from cpython.list cimport PyList_New
 from libc.string cimport memcmp
 from micrograd._cpython cimport *
 from micrograd._core cimport Value
-from micrograd._fused cimport fused_new, fused_settle, row_new, sum_new
+from micrograd._fused cimport fused_new, fused_outputs, row_new
 from micrograd._node cimport Fused
 from micrograd._ops cimport OP_COUNT, op_rule
 
@@ -72,10 +72,10 @@ cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
     cdef PyObject *row = <PyObject *>neuron.row
     if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
         return False
-    if row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b and not memcmp(
-            tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *)):
+    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b
+            and not memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
         return True
-    row = row_new(<list>w, <PyObject *>neuron.b)
+    row = row_new(<list>w, <PyObject *>neuron.b, &neuron.row_flags)
     if row == NULL:
         return False
     neuron.row = <tuple>row
@@ -83,44 +83,33 @@ cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
     return PyTuple_GET_SIZE(row) == count + 1
 
 
-cdef bint layer_sums(Fused *fused, PyObject *neurons, PyTypeObject *kind, int op, int flags,
-                     PyObject *outputs) noexcept:
-    """Fill a list with the sums and activations of neurons of one class. False where some compute something else, or
-    with an exception set."""
-    cdef Py_ssize_t i, made = 0, sums = PyList_GET_SIZE(outputs)
+cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
+    """The rows of neurons of one class. False where some compute something else, or with an exception set."""
+    cdef Py_ssize_t i
+    cdef NeuronState neuron
     cdef int nonlin
-    cdef PyObject *neuron
-    cdef PyObject *total
     for i in range(sums):
-        if PyList_GET_SIZE(neurons) != sums:
-            break
-        neuron = PyList_GET_ITEM(neurons, i)
-        if Py_TYPE(neuron) != kind or not neuron_ready(<NeuronState>neuron, fused.count):
-            break
-        fused.sums[i].row = <PyObject *>(<NeuronState>neuron).row
+        if PyList_GET_SIZE(neurons) != sums or Py_TYPE(PyList_GET_ITEM(neurons, i)) != kind:
+            return False
+        neuron = <NeuronState>PyList_GET_ITEM(neurons, i)
+        nonlin = PyObject_IsTrue(<PyObject *>neuron.nonlin)
+        if nonlin < 0 or not neuron_ready(neuron, fused.count):
+            return False
+        fused.sums[i].row = <PyObject *>neuron.row
         Py_INCREF(fused.sums[i].row)
-        nonlin = PyObject_IsTrue(<PyObject *>(<NeuronState>neuron).nonlin)
-        if nonlin < 0:
-            break
+        fused.sums[i].flags = neuron.row_flags
         if nonlin:
             fused.sums[i].op = op
-    else:
-        while made < sums:
-            total = sum_new(fused, made, flags)
-            if total == NULL:
-                break
-            PyList_SET_ITEM(outputs, made, total)
-            made += 1
-    fused_settle(fused, made, sums)
-    return made == sums
+    return True
 
 
 cdef list plain_outputs(list neurons, list x):
     """[neuron(x) for neuron in neurons]; None where they are not all of one class that is plain."""
-    cdef Py_ssize_t i, sums = PyList_GET_SIZE(<PyObject *>neurons)
+    cdef Py_ssize_t sums = PyList_GET_SIZE(<PyObject *>neurons)
     cdef Kind *known
     cdef Fused *fused
     cdef int flags
+    cdef bint filled
     if sums == 0:
         return None
     known = kind_of(&neuron_kind, PyList_GET_ITEM(<PyObject *>neurons, 0), plain_neuron)
@@ -128,9 +117,11 @@ cdef list plain_outputs(list neurons, list x):
         return None
     outputs = PyList_New(sums)
     fused = fused_new(x, sums, &flags)
-    if fused == NULL or not layer_sums(fused, <PyObject *>neurons, known.type, known.op, flags, <PyObject *>outputs):
-        return own(NULL) if PyErr_Occurred() != NULL else None
-    return outputs
+    if fused != NULL:
+        filled = rows_fill(fused, <PyObject *>neurons, sums, known.type, known.op)
+        if fused_outputs(fused, filled, flags, <PyObject *>outputs):
+            return outputs
+    return own(NULL) if PyErr_Occurred() != NULL else None
 
 
 cpdef object layer_outputs(object neurons, object x):

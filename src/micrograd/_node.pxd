@@ -37,12 +37,13 @@ cdef struct Block:
     Node *parents[1]   # `count` of them, a reference to each
 
 cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and what the node's op makes of it
-    PyObject *row        # a tuple: the bias or None, then the w; NULL when the node is gone
+    PyObject *row        # a tuple: the bias or None, then the w
     double total         # the sum: the node's data where its op is ADD, else what the activation was given
-    double sent          # the grad of the sum after the first backward pass since grads were cleared
+    double sent          # the grad of the sum after the first backward pass since grads were last cleared
     double *stale        # after a second pass: the grads of the small nodes, as fused_again() says
-    int passes           # how many there were, 2 standing for more
     int op               # ADD, or the activation
+    int flags            # what the node has of the row's
+    int passes           # backward passes since then, 2 standing for more
 
 cdef struct Fused:       # the sums over one sample, as of the neurons of a layer
     Py_ssize_t count     # products in each
@@ -139,29 +140,33 @@ cdef inline void fused_release(Fused *fused) noexcept:
     PyMem_Free(fused)
 
 
-cdef inline void node_orphan(Node *n) noexcept:
-    """Give up the parents: the node becomes a leaf."""
+cdef inline void parents_release(int form, Node *a, Operand b, unsigned int place) noexcept:
+    """Give up the parents of a node that has, or had, these fields."""
     cdef Py_ssize_t i
-    cdef int form = n.form
-    cdef Node *a = n.a
-    cdef Operand b = n.b
     cdef Sum *sum_
     cdef PyObject *row
-    n.form = LEAF
-    n.op = 0
-    n.flags |= END
-    if form == BLOCK:
+    if form < BLOCK:  # first: nearly all are
+        if form != LEAF:
+            Py_DECREF(object_of(a))
+        if form == BINARY:
+            Py_DECREF(object_of(b.node))
+    elif form == BLOCK:
         for i in range(b.block.count):
             Py_DECREF(object_of(b.block.parents[i]))
         PyMem_Free(b.block)
-    elif form == FUSED:
-        sum_ = &b.fused.sums[n.place]
+    else:
+        sum_ = &b.fused.sums[place]
         row = sum_.row
-        sum_.row = NULL
-        PyMem_Free(sum_.stale)
+        if sum_.stale != NULL:
+            PyMem_Free(sum_.stale)
         fused_release(b.fused)
         Py_DECREF(row)
-    elif form != LEAF:
-        Py_DECREF(object_of(a))
-        if form == BINARY:
-            Py_DECREF(object_of(b.node))
+
+
+cdef inline void node_orphan(Node *n) noexcept:
+    """Make a leaf of the node."""
+    cdef int form = n.form
+    n.form = LEAF
+    n.op = 0
+    n.flags |= END
+    parents_release(form, n.a, n.b, n.place)

@@ -123,6 +123,10 @@ def sgd(State state not None, group):
         n.data -= lr * g
 
 
+cdef enum:
+    LANES = 128  # parameters handled at a time
+
+
 def adam(State state not None, group):
     """One step of Adam or AdamW. A row is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
 
@@ -143,34 +147,46 @@ def adam(State state not None, group):
     cdef double *average = steps + state.count
     cdef double *square = average + state.count
     cdef double *highest = square + state.count
+    cdef double *second = highest if amsgrad else square
+    cdef double[LANES] g
+    cdef double[LANES] change
     cdef double step = 0.0, correction, lr_now = 0.0, eps_now = 0.0
-    cdef double g, second
     cdef Node *n
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, start = 0, end
+    cdef bint together
     state.expect(4)
     if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):  # 1.0 would divide by zero
         raise ValueError(f"Invalid betas: {group['betas']}")
     if decoupled:
         decay = 0.0
-    for i in range(state.count):
-        n = node_of(params[i])
-        g = sign * n.grad
-        if decay != 0.0:
-            g += decay * n.data
-        steps[i] += 1.0
-        if steps[i] != step:  # parameters that joined later are some steps behind
-            step = steps[i]
+    # Grads are fetched from their slots before the loops over them, and data written after: compilers vectorise those.
+    while start < state.count:
+        end = start + 1
+        steps[start] += 1.0
+        while end < state.count and end - start < LANES and steps[end] + 1.0 == steps[start]:
+            steps[end] += 1.0
+            end += 1
+        if steps[start] != step:  # parameters that joined later are some steps behind
+            step = steps[start]
             correction = sqrt(1.0 - pow(beta2, step))
             lr_now = lr * correction / (1.0 - pow(beta1, step))
             eps_now = eps * correction
-        average[i] = beta1 * average[i] + (1.0 - beta1) * g
-        square[i] = beta2 * square[i] + (1.0 - beta2) * g * g
-        second = square[i]
+        for i in range(start, end):
+            n = node_of(params[i])
+            g[i - start] = sign * n.grad + (decay * n.data if decay != 0.0 else 0.0)
+        for i in range(start, end):
+            average[i] = beta1 * average[i] + (1.0 - beta1) * g[i - start]
+            square[i] = beta2 * square[i] + (1.0 - beta2) * g[i - start] * g[i - start]
         if amsgrad:
-            if not second <= highest[i]:  # a NaN too
-                highest[i] = second
-            second = highest[i]
-        n.data = kept * n.data - lr_now * average[i] / (sqrt(second) + eps_now)
+            for i in range(start, end):
+                if not square[i] <= highest[i]:  # a NaN too
+                    highest[i] = square[i]
+        for i in range(start, end):
+            change[i - start] = lr_now * average[i] / (sqrt(second[i]) + eps_now)
+        for i in range(start, end):
+            n = node_of(params[i])
+            n.data = kept * n.data - change[i - start]
+        start = end
 
 
 # ---- Grads ---------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Union
 
 from micrograd._core import Value
 from micrograd._fused import sample, weighted_sums
@@ -22,16 +20,14 @@ from micrograd._layers import (
     set_plain_classes,
 )
 
-__all__ = ["MLP", "IncompatibleKeys", "Layer", "Module", "Neuron"]
+__all__ = ["MLP", "Layer", "Module", "Neuron"]
 
-Scalar = Union[Value, float]
+TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, ClassVar
 
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` passed over."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
+    from micrograd._state import IncompatibleKeys
 
 
 class Module:
@@ -73,6 +69,10 @@ class Module:
             ...
         RuntimeError: cannot load the state of ReLUNeuron(1): missing keys: 'b'
         """
+        from collections.abc import Mapping
+
+        from micrograd._state import IncompatibleKeys
+
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict must be a mapping of names to numbers, not {type(state_dict).__name__!r}")
         parameters = dict(self.named_parameters())
@@ -150,7 +150,7 @@ class Neuron(NeuronState, Module):
     def _first_bias() -> float:
         return 0.0
 
-    def __call__(self, x: Iterable[Scalar] | Scalar) -> Value:
+    def __call__(self, x: Iterable[Value | float] | Value | float) -> Value:
         row = sample(x)
         if len(row) != len(self.w):
             raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(row)}")
@@ -189,7 +189,7 @@ class Layer(Module):
         _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
-    def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
+    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
         return layer_outputs(self.neurons, x)
 
     def parameters(self) -> list[Value]:
@@ -231,7 +231,7 @@ class MLP(Module):
             self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last)) for i in range(last + 1)
         ]
 
-    def __call__(self, x: Iterable[Scalar] | Scalar) -> Any:
+    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
         return network_outputs(self.layers, x)
 
     def parameters(self) -> list[Value]:

@@ -1,0 +1,273 @@
+"""Fused sums, invisible in a graph: of `functional.dot`, and of the neurons of a network, which share their sample."""
+
+import gc
+import math
+import random
+
+import pytest
+
+from micrograd import Value, functional, mlp, nn
+
+KINDS = {
+    "values": lambda rng: [Value(rng.uniform(-1, 1)) for _ in range(5)],
+    "numbers": lambda rng: [rng.uniform(-1, 1) for _ in range(5)],
+    "mixed": lambda rng: [Value(0.5), 2, Value(-1.0), 0.25, True],
+}
+BIASES = {"bias": lambda: Value(0.3), "number": lambda: 0.3, "none": lambda: None}
+
+
+def pair(kind, bias):
+    """A fused sum over parameters, and the same written out, each over Values of its own."""
+    made = []
+    for fused in (True, False):
+        rng = random.Random(7)
+        ws = [Value(rng.uniform(-1, 1)) for _ in range(5)]
+        xs, b = KINDS[kind](rng), BIASES[bias]()
+        written_out = sum((w * x for w, x in zip(ws, xs)), 0.0 if b is None else b)
+        total = functional.dot(ws, xs, b) if fused else written_out
+        leaves = [v for v in (*ws, *xs, b) if isinstance(v, Value)]
+        made.append((total, leaves))
+    return made
+
+
+def walk(value):
+    """The graph as nested tuples, as `_prev` and its kin show it."""
+    return (value.data, value.grad, value._op, tuple(map(walk, value._children)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("passes", [0, 1, 2, 3])
+def test_a_fused_sum_cannot_be_told_from_one_written_out(kind, bias, passes):
+    (fused, fused_leaves), (plain, plain_leaves) = pair(kind, bias)
+    roots = [(total * total).tanh() for total in (fused, plain)]
+    for _ in range(passes):
+        for root in roots:
+            root.backward()
+    assert fused.data == plain.data
+    assert [v.grad for v in fused_leaves] == pytest.approx([v.grad for v in plain_leaves], rel=1e-14)
+    seen, expected = walk(fused), walk(plain)
+    assert flat(seen)[2::3] == flat(expected)[2::3]
+    if passes < 2:  # a number's grad is known of the last pass only
+        assert flat(seen) == pytest.approx(flat(expected), rel=1e-14)
+
+
+def flat(tree):
+    data, grad, op, children = tree
+    return [data, grad, len(op), *(x for child in children for x in flat(child))]
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_backward_goes_on_the_same_after_somebody_looked_into_a_fused_sum(looks):
+    totals = pair("values", "bias")
+    for total, _ in totals:
+        root = total.tanh() * total
+        for i in range(3):
+            if i == looks:
+                assert len(total._prev) == 2
+            root.backward()
+    (_, fused), (_, plain) = totals
+    assert [v.grad for v in fused] == pytest.approx([v.grad for v in plain], rel=1e-14)
+
+
+def test_clearing_a_graph_clears_what_is_inside_a_fused_sum():
+    (fused, leaves), (_, plain_leaves) = pair("values", "bias")
+    for _ in range(3):
+        fused.backward()
+        fused.zero_grad()
+    assert {v.grad for v in leaves} == {0.0}
+    assert {v.grad for v in fused._children} == {0.0}
+    fused.backward()
+    plain_leaves[0].grad = 0.0
+    assert leaves[-1].grad == 1.0
+
+
+def test_data_are_read_when_backward_runs():
+    w, x = Value(2.0), Value(3.0)
+    total = functional.dot([w], [x])
+    x.data = 10.0
+    total.backward()
+    assert w.grad == 10.0
+
+
+def test_fused_sums_over_irregular_nodes_take_the_general_path():
+    x = Value(3.0)
+    own = Value(9.0, (x,), "square")
+    own._backward = lambda: setattr(x, "grad", x.grad + 2 * x.data * own.grad)
+    functional.dot([Value(2.0)], [own]).backward()
+    assert x.grad == 12.0
+
+
+# -- networks: a node a neuron, rows and samples shared
+
+
+def written_out(model, x):
+    """What the network computes, op by op."""
+    for layer in model.layers:
+        outs = []
+        for n in layer.neurons:
+            total = sum((w * xi for w, xi in zip(n.w, x)), n.b)
+            outs.append(getattr(total, n.activation)() if n.nonlin else total)
+        x = outs
+    return x[0] if len(x) == 1 else x
+
+
+def networks(dialect, nin, nouts, values):
+    """Two equal networks and samples."""
+    made = []
+    for _ in range(2):
+        random.seed(3)
+        model = dialect.MLP(nin, nouts)
+        x = [random.uniform(-1, 1) for _ in range(nin)]
+        made.append((model, list(map(Value, x)) if values else x))
+    return made
+
+
+@pytest.mark.parametrize("dialect", [nn, mlp], ids=["relu", "tanh"])
+@pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
+@pytest.mark.parametrize("passes", [0, 1, 2, 3])
+def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
+    (fused_model, fused_x), (plain_model, plain_x) = networks(dialect, 3, [4, 2, 1], values)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    assert fused.data == plain.data
+    for _ in range(passes):
+        fused.backward()
+        plain.backward()
+    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    assert grads == pytest.approx(expected, rel=1e-13)
+    if values:
+        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-13)
+    seen, shown = walk(fused), walk(plain)
+    assert flat(seen)[2::3] == flat(shown)[2::3]
+    if values or passes < 2:  # a number's grad is known of the last pass only
+        assert flat(seen) == pytest.approx(flat(shown), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [127, 128, 129, 300])
+@pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
+def test_sums_longer_than_what_is_read_at_a_time(width, values):
+    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, width, [3, 1], values)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    assert fused.data == plain.data
+    fused.backward()
+    plain.backward()
+    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    assert grads == pytest.approx(expected, rel=1e-12)
+    if values:
+        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-12)
+
+
+def test_a_layer_wider_than_a_slab_of_nodes():
+    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, 2, [1500, 1], True)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    for root in (fused, plain):
+        root.backward()
+    assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
+
+
+def test_outputs_that_take_no_part_send_nothing():
+    random.seed(1)
+    layer = nn.Layer(2, 4, nonlin=False)
+    x = [Value(2.0), Value(3.0)]
+    outs = layer(x)
+    (outs[0] + outs[2]).backward()
+    assert [n.w[0].grad for n in layer.neurons] == [2.0, 0.0, 2.0, 0.0]
+    assert x[0].grad == layer.neurons[0].w[0].data + layer.neurons[2].w[0].data
+
+
+def test_a_neuron_of_a_layer_outlives_the_others():
+    random.seed(1)
+    layer = mlp.Layer(2, 3)
+    x = [Value(2.0), Value(3.0)]
+    kept = layer(x)[1]
+    del layer.neurons[0]
+    gc.collect()
+    kept.backward()
+    assert layer.neurons[0].w[1].grad == pytest.approx(3.0 * (1 - kept.data**2))
+    assert kept._op == "tanh"
+    (total,) = kept._children
+    assert total._op == "+"
+
+
+@pytest.mark.parametrize("where", ["weight", "bias"])
+def test_weights_that_are_results_pass_their_grads_on(where):
+    neuron, source = nn.Neuron(2, nonlin=False), Value(0.5)
+    if where == "weight":
+        neuron.w[1] = source * 3
+    else:
+        neuron.b = source * 3
+    layer = nn.Layer(2, 1, nonlin=False)
+    layer.neurons[0] = neuron
+    for call in (neuron, layer, layer):  # the last finds the row of the one before
+        out = call([1.0, 4.0])
+        out.zero_grad()
+        out.backward()
+        assert source.grad == (12.0 if where == "weight" else 3.0)
+
+
+def test_what_is_replaced_is_seen_by_the_next_call():
+    random.seed(5)
+    model = nn.MLP(2, [2, 1])
+    x = [1.0, 2.0]
+    before = model(x).data
+    neuron = model.layers[1].neurons[0]
+    neuron.b = Value(10.0)
+    assert model(x).data == before + 10.0
+    neuron.w[0], neuron.w[1] = Value(0.0), Value(0.0)
+    assert model(x).data == 10.0
+    neuron.w = [Value(1.0), Value(1.0)]
+    neuron.nonlin = True
+    neuron.b.data = -1e9
+    assert model(x).data == 0.0
+    assert neuron.b in model.parameters()
+
+
+def test_methods_replaced_in_a_class_are_seen_by_the_next_call():
+    class Sine(nn.Neuron):
+        activation = "sin"
+
+    random.seed(5)
+    layer = nn.Layer(1, 1)
+    layer.neurons[0] = neuron = Sine(1)
+    total = neuron.w[0].data * 2.0
+    assert layer([2.0]).data == math.sin(total)
+    Sine.activation = "cos"
+    assert layer([2.0]).data == math.cos(total)
+    Sine.__call__ = lambda self, x: Value(7.0)
+    assert layer([2.0]).data == 7.0
+    Sine.parameters = lambda self: []
+    assert layer.parameters() == []
+    del Sine.__call__, Sine.parameters
+    assert layer([2.0]).data == math.cos(total)
+    assert len(layer.parameters()) == 2
+
+
+def test_an_activation_that_raises_leaves_nothing_behind():
+    class Log(nn.Neuron):
+        activation = "log"
+
+    layer = nn.Layer(1, 3)
+    layer.neurons = [Log(1) for _ in range(3)]
+    for n, b in zip(layer.neurons, (1.0, 1.0, -1.0)):
+        n.w[0].data, n.b.data = 0.0, b
+    with pytest.raises(ValueError, match="math domain error"):
+        layer([1.0])
+    layer.neurons[2].b.data = 2.0
+    assert layer([1.0])[2].data == math.log(2.0)
+
+
+def test_a_derivative_that_raises_keeps_the_grads_so_far():
+    class Root(nn.Neuron):
+        activation = "sqrt"
+
+    layer = nn.Layer(1, 2)
+    layer.neurons = [Root(1), Root(1)]
+    for n, b in zip(layer.neurons, (0.0, 4.0)):
+        n.w[0].data, n.b.data = 0.0, b
+    first, second = layer([Value(1.0)])
+    with pytest.raises(ZeroDivisionError):
+        (first + second).backward()
+    assert (layer.neurons[0].b.grad, layer.neurons[1].b.grad) == (0.0, 0.25)
+    second.zero_grad()
+    second.backward()
+    assert layer.neurons[1].b.grad == 0.25
