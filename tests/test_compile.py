@@ -183,6 +183,26 @@ def test_networks(variant):
         assert compiled.captured == model.parameters()
 
 
+def test_a_network_that_is_called_twice():
+    """Its neurons keep their rows of weights between calls: that these are shared says nothing of who else holds them."""
+    model = nn.MLP(2, [4, 1])
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    compiled = assert_agrees(lambda x: model(x[:2]) * model(x[2:]), model.parameters(), X)
+    assert compiled.captured == model.parameters()
+
+
+def test_weights_that_depend_on_the_arguments():
+    model, w = nn.MLP(1, [3]), Value(0.5)
+    kept = [neuron.w[0] for neuron in model.layers[0].neurons]
+
+    def hyper(x):
+        for neuron, value in zip(model.layers[0].neurons, kept):
+            neuron.w[0] = value * x
+        return functional.sum(model([w * x]))
+
+    assert_agrees(hyper, [*kept, w], np.linspace(-1, 1, 11))
+
+
 def test_gradients_are_pytorchs():
     torch = pytest.importorskip("torch")
     random.seed(1)
