@@ -20,6 +20,7 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
+headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]
 extensions = [
     Extension(
         f"micrograd.{name}",
@@ -27,8 +28,21 @@ extensions = [
         extra_compile_args=flags,
         define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
         libraries=[] if windows else ["m"],
+        depends=headers if name == "_replay" else [],
     )
-    for name in ("_core", "_fused", "_graph", "_hook", "_layers", "_optim", "_slab")
+    for name in (
+        "_batch",
+        "_core",
+        "_fused",
+        "_graph",
+        "_hook",
+        "_layers",
+        "_optim",
+        "_program",
+        "_replay",
+        "_slab",
+        "_trace",
+    )
 ]
 directives = {
     "language_level": 3,

@@ -41,6 +41,14 @@ def ours_module(name: str) -> ModuleType | None:
         return None
 
 
+def ours_package() -> ModuleType:
+    """The package itself, with the modules that are reached as its attributes."""
+    package = importlib.import_module("micrograd")
+    for name in ("functional", "nn", "optim"):
+        importlib.import_module(f"micrograd.{name}")
+    return package
+
+
 @functools.cache
 def reference() -> SimpleNamespace | None:
     """micrograd 0.1.0, with the ops it lacks."""

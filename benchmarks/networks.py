@@ -143,11 +143,12 @@ def numpy_by_hand(problem: Problem) -> Callable[[], float]:
     return step
 
 
-def c_by_hand(problem: Problem) -> Callable[[], float]:
-    function = contestants.c_library().train_step
+def c_by_hand(problem: Problem, steps_a_call: int = 1) -> Callable[[], float]:
+    """mlp.c, one step a call, or several at the rate of the first."""
+    function = contestants.c_library().train_steps
     doubles, ints = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int)
     function.restype = ctypes.c_double
-    function.argtypes = [doubles, doubles, doubles, ctypes.c_int, ints, ctypes.c_int, ctypes.c_int, ctypes.c_double]
+    function.argtypes = [doubles] * 3 + [ctypes.c_int, ints, ctypes.c_int, ctypes.c_int, ctypes.c_double, ctypes.c_int]
     arrays = [np.ascontiguousarray(a, dtype=float) for a in (problem.weights, problem.X, problem.y)]
     sizes, steps = np.array(problem.sizes, dtype=np.intc), itertools.count()
     pointers = [a.ctypes.data_as(doubles) for a in arrays]
@@ -157,7 +158,24 @@ def c_by_hand(problem: Problem) -> Callable[[], float]:
         # `arrays` and `sizes` are named so that they outlive their pointers.
         assert len(arrays) == 3
         assert len(sizes)
-        return function(*fixed, problem.rate(next(steps)))
+        return function(*fixed, problem.rate(next(steps)), steps_a_call)
+
+    return step
+
+
+def c_of_known_sizes(problem: Problem) -> Callable[[], float]:
+    """The moons' network in C whose sizes are constants."""
+    function = contestants.c_library().moons_step
+    doubles = ctypes.POINTER(ctypes.c_double)
+    function.restype = ctypes.c_double
+    function.argtypes = [doubles, doubles, doubles, ctypes.c_int, ctypes.c_double]
+    assert problem.sizes == [2, 16, 16, 1]
+    arrays = [np.ascontiguousarray(a, dtype=float) for a in (problem.weights, problem.X, problem.y)]
+    pointers, steps = [a.ctypes.data_as(doubles) for a in arrays], itertools.count()
+
+    def step():
+        assert len(arrays) == 3  # named, so that they outlive their pointers
+        return function(*pointers, len(problem.y), problem.rate(next(steps)))
 
     return step
 

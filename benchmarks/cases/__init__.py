@@ -10,6 +10,11 @@ ALL = (
     "one_op",
     "backward",
     "adam",
+    "moons_compiled",
+    "readme_compiled",
+    "wide_compiled",
+    "threads",
+    "tracing",
     "importing",
     "memory",
 )

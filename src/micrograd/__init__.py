@@ -14,6 +14,7 @@ from micrograd._core import Value
 
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from micrograd import compiler as compiler
     from micrograd import engine as engine
     from micrograd import functional as functional
     from micrograd import mlp as mlp
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
     from micrograd import optim as optim
     from micrograd import utils as utils
     from micrograd import viz as viz
+    from micrograd.compiler import TraceError, compile
     from micrograd.mlp import MLP, Layer, Neuron
 
     __version__: str
 
-__all__ = ["MLP", "Layer", "Neuron", "Value"]
+__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
-_HOMES = {"MLP": "micrograd.mlp", "Layer": "micrograd.mlp", "Neuron": "micrograd.mlp"}
-_MODULES = ("engine", "functional", "mlp", "nn", "optim", "utils", "viz")
+_HOMES = {
+    **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.mlp"),
+    **dict.fromkeys(("TraceError", "compile"), "micrograd.compiler"),
+}
+_MODULES = ("compiler", "engine", "functional", "mlp", "nn", "optim", "utils", "viz")
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 

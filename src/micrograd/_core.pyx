@@ -48,7 +48,7 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     n.b.block = block
     n.a = NULL
     n.form = BLOCK
-    n.flags &= ~END
+    n.flags = n.flags & ~END | flags & TRACED
     return flags & IRREGULAR != 0
 
 
@@ -83,6 +83,14 @@ cdef int node_spell_out(Node *n) except -1:
     else:
         n.b.node = leaf
     n.form = BINARY
+    return 0
+
+
+cdef int refuse_traced(Node *n, str what) except -1:
+    """Raise TraceError for what would put a number that is not known while tracing into the trace for good."""
+    if n.flags & TRACED:
+        from micrograd._trace import refuse
+        refuse(what)
     return 0
 
 
@@ -273,7 +281,7 @@ cdef inline object value_unary(int op, Value value):
     cdef double r = op_rule(op).forward(a.data, 0.0)
     if rule_failed(r):
         return own(NULL)
-    n = result_new(op, UNARY, a.flags & IRREGULAR, r)
+    n = result_new(op, UNARY, a.flags & INHERITED, r)
     n.a = a
     n.b.number = 0.0
     Py_INCREF(<PyObject *>value)
@@ -308,17 +316,17 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
         y = x
         left = right
     if a == NULL:
-        n = result_new(op, NUMBER_LEFT, b.flags & IRREGULAR, r)
+        n = result_new(op, NUMBER_LEFT, b.flags & INHERITED, r)
         n.a = b
         n.b.number = x
         Py_INCREF(right)
     elif b == NULL:
-        n = result_new(op, NUMBER_RIGHT, a.flags & IRREGULAR | (INTEGER if kind_right == INT else 0), r)
+        n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED | (INTEGER if kind_right == INT else 0), r)
         n.a = a
         n.b.number = y
         Py_INCREF(left)
     else:
-        n = result_new(op, BINARY, (a.flags | b.flags) & IRREGULAR, r)
+        n = result_new(op, BINARY, (a.flags | b.flags) & INHERITED, r)
         n.a = a
         n.b.node = b
         Py_INCREF(left)
@@ -339,7 +347,7 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
             r = op_rule(op).forward(a.data, b.data)
             if rule_failed(r):
                 return own(NULL)
-            n = result_new(op, BINARY, (a.flags | b.flags) & IRREGULAR, r)
+            n = result_new(op, BINARY, (a.flags | b.flags) & INHERITED, r)
             n.a = a
             n.b.node = b
             Py_INCREF(left)
@@ -349,7 +357,7 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
             r = op_rule(op).forward(a.data, PyFloat_AS_DOUBLE(right))
             if rule_failed(r):
                 return own(NULL)
-            n = result_new(op, NUMBER_RIGHT, a.flags & IRREGULAR, r)
+            n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED, r)
             n.a = a
             n.b.number = PyFloat_AS_DOUBLE(right)
             Py_INCREF(left)
@@ -418,10 +426,13 @@ cdef class Value:
     @property
     def data(self):
         """The value, a float. Assigning takes whatever the constructor takes; backward() reads it when it runs."""
+        if self.node.flags & TRACED:
+            refuse_traced(&self.node, "reading .data of")
         return self.node.data
 
     @data.setter
     def data(self, value):
+        refuse_traced(&self.node, "assigning .data of")
         self.node.data = to_double(value, "Value.data")
 
     @data.deleter
@@ -454,6 +465,7 @@ cdef class Value:
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
         grads so far stay.
         """
+        refuse_traced(&self.node, "backward() of")
         graph_backward(&self.node)
 
     def zero_grad(self):
@@ -573,6 +585,7 @@ cdef class Value:
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
         cdef Node *n = &self.node
         cdef double[2] d
+        refuse_traced(n, "reading ._local_grads of")
         node_spell_out(n)
         if n.form == BLOCK and n.op:
             return tuple([RULES[n.op].d_left(v.data, 0.0, n.data, 1.0) for v in node_children(n)])
@@ -615,6 +628,7 @@ cdef class Value:
         attributes(self).pop(Hook, None)
 
     def _propagate(self):
+        refuse_traced(&self.node, "calling ._backward of")
         if not node_propagate(&self.node):
             own(NULL)
 
@@ -623,6 +637,7 @@ cdef class Value:
 
     def __reduce__(self):
         # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
+        refuse_traced(&self.node, "copying or pickling")
         kind = Value if type(self) is _UserOp else type(self)
         kept = {k: v for k, v in attributes(self).items() if k not in ("_op", Hook)}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
@@ -684,7 +699,7 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
     interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
     if Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value):
-        if name == DATA:
+        if name == DATA and not node_of(o).flags & TRACED:
             node_of(o).data = PyFloat_AS_DOUBLE(value)
             return 0
         if name == GRAD:
@@ -693,12 +708,32 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     return PyObject_GenericSetAttr(o, name, value)
 
 
+# Truth and equality of Values are those of any object. The arguments of a function that is compiled may be numbers
+# elsewhere, though, and what a comparison of numbers would say is not known in a trace.
+
+cdef int value_bool(PyObject *o) except -1:
+    refuse_traced(node_of(o), "the truth of")
+    return 1
+
+
+cdef PyObject *value_richcompare(PyObject *left, PyObject *right, int comparison) except NULL:
+    cdef bint both = PyType_IsSubtype(Py_TYPE(right), VALUE)
+    if both:
+        refuse_traced(node_of(right), "comparing")
+    if both or PyNumber_Check(right):
+        refuse_traced(node_of(left), "comparing")
+    Py_INCREF(Py_NotImplemented)
+    return Py_NotImplemented
+
+
 if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
 VALUE.tp_new = value_new
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
 VALUE.tp_setattro = value_setattro
+VALUE.tp_richcompare = value_richcompare
+VALUE.tp_as_number.nb_bool = value_bool
 VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
 

@@ -29,6 +29,7 @@ cdef extern from "Python.h":
     ctypedef struct PyNumberMethods:
         void *nb_float
         void *nb_index
+        int (*nb_bool)(PyObject *) except -1
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
@@ -40,6 +41,7 @@ cdef extern from "Python.h":
         void (*tp_free)(void *)
         int (*tp_traverse)(PyObject *, visitproc, void *)
         int (*tp_clear)(PyObject *)
+        PyObject *(*tp_richcompare)(PyObject *, PyObject *, int) except NULL
         PySequenceMethods *tp_as_sequence
         PyNumberMethods *tp_as_number
     PyTypeObject PyType_Type
@@ -69,9 +71,11 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(PyObject *o)
     double PyLong_AsDouble(PyObject *o)
     PyObject *PyFloat_FromDouble(double x)
+    bint PyNumber_Check(PyObject *o)
     PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
     PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
     PyObject *Py_None
+    PyObject *Py_NotImplemented
 
     int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)
     PyObject *PyObject_GetAttrString(PyObject *o, const char *name)

@@ -3,12 +3,11 @@
 from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY, exp, isfinite, log1p
 from micrograd._cpython cimport *
 from micrograd._core cimport Value, double_read, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._node cimport *
-from micrograd._ops cimport ADD, LOGSUMEXP, MUL, SUM, rule_failed
+from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, SUM, op_reduce, rule_failed
 from micrograd._slab cimport heap, result_new, result_or_null, slot_after, slot_before
 
 
@@ -174,21 +173,21 @@ cdef int fused_split(Node *n) except -1:
             grad = stale[i] if stale != NULL else sent
             if fused.nodes == NULL:
                 last = small_node(MUL, NUMBER_RIGHT, w, NULL, fused.numbers[i], w.data * fused.numbers[i],
-                                  flags | w.flags & IRREGULAR, grad)
+                                  flags | w.flags & INHERITED, grad)
             else:
                 x = fused.nodes[i]
                 last = small_node(MUL, BINARY, w, x, 0.0, w.data * x.data,
-                                  flags | (w.flags | x.flags) & IRREGULAR, grad)
+                                  flags | (w.flags | x.flags) & INHERITED, grad)
             if i == fused.count - 1 and op == ADD:
                 break  # the last addition is the node itself
             grad = stale[fused.count + (i + 1) % fused.count] if stale != NULL else sent
             try:
                 if total == NULL:
                     x = small_node(ADD, NUMBER_RIGHT, last, NULL, 0.0, 0.0 + last.data,
-                                   last.flags & (WALKED | IRREGULAR), grad)
+                                   last.flags & (WALKED | INHERITED), grad)
                 else:
                     x = small_node(ADD, BINARY, total, last, 0.0, total.data + last.data,
-                                   flags | (total.flags | last.flags) & IRREGULAR, grad)
+                                   flags | (total.flags | last.flags) & INHERITED, grad)
                     Py_DECREF(object_of(total))
                 total = x
             finally:
@@ -313,7 +312,7 @@ cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept:
     if bias != Py_None:
         if not is_value(bias):
             return NULL
-        flags[0] |= node_of(bias).flags & IRREGULAR
+        flags[0] |= node_of(bias).flags & INHERITED
         common &= node_of(bias).flags
     row = PyTuple_New(count + 1)
     if row == NULL:
@@ -327,7 +326,7 @@ cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept:
             return NULL
         items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
         Py_INCREF(items[i + 1])
-        flags[0] |= node_of(items[i + 1]).flags & IRREGULAR
+        flags[0] |= node_of(items[i + 1]).flags & INHERITED
         common &= node_of(items[i + 1]).flags
     if not common & END:
         flags[0] |= GROWN
@@ -343,7 +342,7 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
         r = RULES[sum_.op].forward(r, 0.0)
         if rule_failed(r):
             return NULL
-    n = result_or_null(sum_.op, FUSED, (flags | sum_.flags) & (IRREGULAR | GROWN), r)
+    n = result_or_null(sum_.op, FUSED, (flags | sum_.flags) & (INHERITED | GROWN), r)
     if n == NULL:
         return NULL
     n.a = NULL
@@ -429,25 +428,36 @@ def weighted_sums(list rows, list x, list biases):
 
 # ---- Ops of many arguments -----------------------------------------------------------------------
 
-cdef object many(int op, double data, list values):
+cdef object many(int op, list values):
     """A node for the result of an op of many Values."""
     cdef Py_ssize_t i, count = len(values)
-    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
+    cdef Block *block
     cdef Node *n
+    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
+    cdef double r
     cdef int flags = 0
+    if data == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            n = &(<Value?>values[i]).node
+            data[i] = n.data
+            flags |= n.flags
+        r = op_reduce(op)(data, count)
+    finally:
+        PyMem_Free(data)
+    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
     if block == NULL:
         raise MemoryError
+    try:
+        n = result_new(op, BLOCK, flags & INHERITED, r)
+    except MemoryError:
+        PyMem_Free(block)
+        raise
     block.count = count
     block.local = NULL
     for i in range(count):
         block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
-        flags |= block.parents[i].flags
-    try:
-        n = result_new(op, BLOCK, flags & IRREGULAR, data)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    for i in range(count):
         Py_INCREF(object_of(block.parents[i]))
     n.a = NULL
     n.b.block = block
@@ -461,27 +471,21 @@ def as_values(items, str what):
 
 def sum_values(list values):
     """The sum of Values, added one by one from 0.0, as one node."""
-    cdef double total = 0.0
-    for value in values:
-        total += (<Value?>value).node.data
-    return many(SUM, total, values)
+    return many(SUM, values)
 
 
 def logsumexp_values(list values):
-    """log(sum(exp(x) for x in values)) as one node, with the highest taken out first: nothing overflows, and where that
-    one outweighs the rest, log1p keeps what they add."""
-    cdef double x, highest = -INFINITY, rest = 0.0
-    cdef Py_ssize_t i, top = 0
-    for i in range(len(values)):
-        x = (<Value?>values[i]).node.data
-        if x > highest or x != x:
-            highest = x
-            top = i
-        if x != x:
-            break
-    if isfinite(highest):
-        for i in range(len(values)):
-            if i != top:
-                rest += exp((<Value>values[i]).node.data - highest)
-        highest += log1p(rest)
-    return many(LOGSUMEXP, highest, values)
+    """log(sum(exp(x) for x in values)) as one node."""
+    return many(LOGSUMEXP, values)
+
+
+def highest_value(list values):
+    """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
+    passes none on."""
+    cdef double highest = (<Value?>values[0]).node.data
+    for x in values:
+        if (<Value?>x).node.flags & TRACED:
+            return many(HIGHEST, values)
+        if (<Value>x).node.data > highest:
+            highest = (<Value>x).node.data
+    return highest

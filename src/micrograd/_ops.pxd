@@ -6,14 +6,15 @@
 #   forward  (a, b) -> r           the op on plain doubles; an op of one argument ignores b
 #   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g
 #   d_right  (a, b, r, g) -> double   likewise for the right argument; NULL for an op of one argument
+#   reduce   (x, count) -> r           in place of forward, for an op of any number of arguments
 #
 # Numbers follow Python's `float` and `math` to the bit, and so do the errors: a rule that meets an edge asks Python for
 # the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule tests one
 # thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
 
 from cpython.object cimport PyObject
-from libc.math cimport (NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p, sin as c_sin,
-                        sqrt as c_sqrt, tanh as c_tanh)
+from libc.math cimport (INFINITY, NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p,
+                        sin as c_sin, sqrt as c_sqrt, tanh as c_tanh)
 from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
                                  PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
                                  PyNumber_TrueDivide, PyObject_CallMethod)
@@ -73,10 +74,10 @@ cdef extern from *:
 
 cdef enum Op:
     NO_OP, ADD, SUB, MUL, DIV, POW, NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS, SUM, LOGSUMEXP,
-    OP_COUNT
+    HIGHEST, OP_COUNT
 
 cdef enum:
-    MANY = 0  # arity of an op of any number of arguments: d_left is for each of them, forward is where they are read
+    MANY = 0  # arity of an op of any number of arguments: d_left is for each of them
 
 
 cdef enum Shape:  # what is known of the partials; the backward walk calls only those of CURVED ops
@@ -87,6 +88,7 @@ cdef enum Shape:  # what is known of the partials; the backward walk calls only 
 
 ctypedef double (*Forward)(double a, double b) noexcept nogil
 ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogil
+ctypedef double (*Reduce)(const double *x, Py_ssize_t count) noexcept nogil
 
 cdef struct Rule:
     const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`
@@ -284,9 +286,47 @@ cdef inline double softplus_left(double a, double b, double r, double g) noexcep
     return sigmoid(a, b) * g
 
 
+cdef inline double sum_of(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(count):
+        total += x[i]
+    return total
+
+
+# log(sum of e^x) with the highest taken out first: nothing overflows, and where that one outweighs the rest, log1p
+# keeps what they add.
+cdef inline double logsumexp(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double highest = -INFINITY, rest = 0.0
+    cdef Py_ssize_t i, top = 0
+    for i in range(count):
+        if x[i] > highest or x[i] != x[i]:
+            highest = x[i]
+            top = i
+        if x[i] != x[i]:
+            break
+    if isfinite(highest):
+        for i in range(count):
+            if i != top:
+                rest += c_exp(x[i] - highest)
+        highest += log1p(rest)
+    return highest
+
 # softmax: the share of an argument in the sum, r being its logarithm.
 cdef inline double logsumexp_left(double a, double b, double r, double g) noexcept nogil:
     return c_exp(a - r) * g
+
+
+# The number that is taken out of logits before anything is exponentiated: it cancels, and so has no gradient.
+cdef inline double highest(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double r = x[0]
+    cdef Py_ssize_t i
+    for i in range(1, count):
+        r = x[i] if x[i] > r else r
+    return r
+
+cdef inline double pass_nothing_on(double a, double b, double r, double g) noexcept nogil:
+    return 0.0
 
 
 # ---- The table -----------------------------------------------------------------------------------
@@ -312,4 +352,13 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == SOFTPLUS: return Rule("softplus",    "softplus", 1, CURVED,  softplus, softplus_left,   NULL)
     if op == SUM:      return Rule("sum",         "sum",   MANY, LINEAR,  NULL,     pass_on,         NULL)
     if op == LOGSUMEXP: return Rule("logsumexp",  "logsumexp", MANY, CURVED, NULL,  logsumexp_left,  NULL)
+    if op == HIGHEST:  return Rule("highest",     "max",   MANY, LINEAR,  NULL,     pass_nothing_on, NULL)
     return Rule("", "", 0, CURVED, NULL, NULL, NULL)
+
+
+# What an op of any number of arguments has in place of forward.
+cdef inline Reduce op_reduce(int op) noexcept nogil:
+    if op == SUM:       return sum_of
+    if op == LOGSUMEXP: return logsumexp
+    if op == HIGHEST:   return highest
+    return NULL

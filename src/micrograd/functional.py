@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
 from micrograd._core import Value
-from micrograd._fused import as_values, logsumexp_values, sample, sum_values, weighted_sums
+from micrograd._fused import as_values, highest_value, logsumexp_values, sample, sum_values, weighted_sums
 
 __all__ = [
     "cross_entropy",
@@ -135,7 +135,7 @@ def softmax(logits: Iterable[Scalar]) -> list[Value]:
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "softmax")
-    highest = max(x.data for x in values)
+    highest = highest_value(values)
     exps = [(x - highest).exp() for x in values]
     scale = sum_values(exps) ** -1.0
     return [e * scale for e in exps]
@@ -151,7 +151,7 @@ def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "log_softmax")
-    highest = max(x.data for x in values)
+    highest = highest_value(values)
     shifted = [x - highest for x in values]
     total = logsumexp_values(shifted)
     return [x - total for x in shifted]

@@ -1,0 +1,82 @@
+"""One training step, three ways: in this process, on joblib's loky workers, and on a Dask cluster of two processes.
+
+Each worker gets the compiled function with its parameters, and a part of the rows; it sends back the part's loss and
+gradient, which are added up here. The losses are the same, step by step. Needs joblib, dask and distributed.
+"""
+
+import random
+
+import numpy as np
+from joblib import Parallel, delayed
+
+import micrograd
+from micrograd.nn import MLP
+from micrograd.optim import SGD
+
+STEPS, ROWS, WORKERS = 20, 4000, 2
+
+
+def work(function, X, y):
+    """What a worker does: the sum over its rows, and the gradient."""
+    return function.value_and_grad(X, y)
+
+
+def in_this_process(function, parts):
+    return [work(function, *part) for part in parts]
+
+
+def on_joblib(function, parts):
+    return Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
+
+
+def on_dask(client):
+    def run(function, parts):
+        futures = [client.submit(work, function, *part, pure=False) for part in parts]
+        return client.gather(futures)
+
+    return run
+
+
+def train(run):
+    """The losses of training on two rings, where `run` maps a function and parts of a batch to what workers send."""
+    random.seed(1)
+    draw = np.random.default_rng(1)
+    X = draw.normal(size=(ROWS, 2))
+    y = np.where((X**2).sum(axis=1) > 1.4, 1.0, -1.0)
+    model = MLP(2, [16, 16, 1])
+    optimizer = SGD(model.parameters(), lr=0.1)
+
+    @micrograd.compile
+    def loss(x, y):
+        return (1 - y * model(x)).relu()
+
+    loss(X[0], y[0])  # traced here: the workers get the program
+    parts = list(zip(np.array_split(X, WORKERS), np.array_split(y, WORKERS)))
+    losses = []
+    for _ in range(STEPS):
+        found = run(loss, parts)
+        losses.append(sum(total for total, _ in found) / ROWS)
+        for parameter, grad in zip(loss.captured, sum(grads for _, grads in found) / ROWS):
+            parameter.grad = float(grad)
+        optimizer.step()
+    return losses
+
+
+def main():
+    from dask.distributed import Client, LocalCluster
+
+    here = train(in_this_process)
+    on_workers = train(on_joblib)
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        on_cluster = train(on_dask(client))
+    for step, losses in enumerate(zip(here, on_workers, on_cluster)):
+        print(f"step {step:2d}  here {losses[0]:.12f}  joblib {losses[1]:.12f}  Dask {losses[2]:.12f}")
+    assert here == on_workers == on_cluster
+    print("the same losses, to the bit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+# Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it
+# is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_IsContiguous, PyBuffer_Release
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from libc.string cimport strcmp
+from micrograd._core cimport Value, to_double
+from micrograd._cpython cimport PyErr_Clear, PyFloat_AS_DOUBLE, PyFloat_CheckExact
+
+cdef extern from "Python.h":
+    int PyObject_CheckBuffer(PyObject *o)
+    int PyObject_GetBuffer(PyObject *o, Py_buffer *view, int flags)
+
+
+# ---- A sample ------------------------------------------------------------------------------------
+
+cpdef object form_of(argument, list leaves, name):
+    """The form of an argument, hashable; its numbers and Values are appended to `leaves`.
+
+    None for a number or Value, otherwise list or tuple, and either how many numbers or the forms of its items. An array
+    counts as nested lists. `name` is the argument's name or place, None for what a function returns.
+    """
+    cdef bint flat = True
+    cdef list items
+    if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
+        leaves.append(argument)
+        return None
+    if not isinstance(argument, (list, tuple)):
+        if not hasattr(argument, "tolist"):
+            what = f"argument {name!r}" if name is not None else "what a compiled function returns"
+            leaves.append(to_double(argument, what))
+            return None
+        argument = argument.tolist()
+        if not isinstance(argument, list):
+            return form_of(argument, leaves, name)
+    items = []
+    for item in argument:
+        if PyFloat_CheckExact(<PyObject *>item):
+            leaves.append(item)
+            items.append(None)
+        else:
+            items.append(form_of(item, leaves, name))
+            flat &= items[len(items) - 1] is None
+    return tuple if isinstance(argument, tuple) else list, len(items) if flat else tuple(items)
+
+
+def rebuild(form, leaves):
+    """What is of this form, with the next of the iterator `leaves` for each number."""
+    if form is None:
+        return next(leaves)
+    kind, items = form
+    rebuilt = []
+    for item in [None] * items if isinstance(items, int) else items:
+        rebuilt.append(rebuild(item, leaves))
+    return rebuilt if kind is list else tuple(rebuilt)
+
+
+def form_of_shape(tuple shape):
+    """The form of an array of this shape."""
+    if not shape:
+        return None
+    return list, shape[0] if len(shape) == 1 else (form_of_shape(shape[1:]),) * shape[0]
+
+
+# ---- A batch -------------------------------------------------------------------------------------
+
+cdef object converted(object array, str name):
+    """As an array of doubles in C order."""
+    import numpy
+
+    array = numpy.asarray(array)
+    if array.dtype.kind == "O":
+        doubles = numpy.empty(array.shape)
+        flat = doubles.reshape(-1)
+        for i, x in enumerate(array.ravel()):
+            flat[i] = to_double(x, f"an element of {name}")
+        return doubles
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
+    return numpy.array(array, dtype=float, order="C")
+
+
+cdef tuple row_shape(Py_buffer *view):
+    cdef list shape = []
+    cdef Py_ssize_t i
+    for i in range(1, view.ndim):
+        shape.append(view.shape[i])
+    return tuple(shape)
+
+
+@cython.final
+cdef class Batch:
+    """Arrays whose leading axis is the rows of a batch; `names` are those of the last ones.
+
+    Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
+    """
+
+    def __cinit__(self, tuple arrays, tuple names=()):
+        cdef Py_ssize_t i, j, size, first, count = len(arrays)
+        cdef Py_buffer *view
+        cdef list shapes = []
+        cdef bint sound = True
+        self.rows = -1
+        self.buffers = <Py_buffer *>PyMem_Calloc(count + 1, sizeof(Py_buffer))
+        if self.buffers == NULL:
+            raise MemoryError
+        for i in range(count):
+            view = &self.buffers[i]
+            if not self.take(arrays[i]):
+                self.take(converted(arrays[i], array_name(i, count, names)))
+            shapes.append(row_shape(view))
+            if view.ndim and self.rows == -1:
+                self.rows = view.shape[0]
+            sound &= view.ndim > 0 and view.shape[0] == self.rows
+            size = 1
+            for j in range(1, view.ndim):
+                size *= view.shape[j]
+            self.count += size
+        if not sound:
+            self.refuse(names)
+        self.shapes = tuple(shapes)
+        self.make_columns()
+        if not count:
+            self.rows = 1
+            return
+        first = 0
+        for i in range(count):
+            view = &self.buffers[i]
+            size = 1
+            for j in range(1, view.ndim):
+                size *= view.shape[j]
+            for j in range(size):
+                self.columns[first + j] = <const double *>view.buf + j
+                self.steps[first + j] = size
+            first += size
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.held):
+            PyBuffer_Release(&self.buffers[i])
+        PyMem_Free(self.buffers)
+        PyMem_Free(self.columns)
+        PyMem_Free(self.numbers)
+
+    cdef int make_columns(self) except -1:
+        self.columns = <const double **>PyMem_Calloc(self.count + 1, sizeof(double *) + sizeof(Py_ssize_t))
+        if self.columns == NULL:
+            raise MemoryError
+        self.steps = <Py_ssize_t *>(self.columns + self.count)
+        return 0
+
+    cdef int refuse(self, tuple names) except -1:
+        cdef Py_ssize_t i
+        cdef list found = []
+        for i in range(self.held):
+            shape = (self.buffers[i].shape[0], *row_shape(&self.buffers[i])) if self.buffers[i].ndim else ()
+            found.append(f"{array_name(i, self.held, names)} of shape {shape}")
+        raise ValueError(f"the arrays of a batch need a leading axis of one length: {', '.join(found)}")
+
+    cdef bint take(self, array) except -1:
+        """Hold the buffer of an array of doubles in C order; False for anything else."""
+        cdef Py_buffer *view = &self.buffers[self.held]
+        if not PyObject_CheckBuffer(<PyObject *>array):
+            return False
+        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_STRIDES):
+            PyErr_Clear()
+            return False
+        if view.format == NULL or strcmp(view.format, b"d") or not PyBuffer_IsContiguous(view, b"C"):
+            PyBuffer_Release(view)
+            return False
+        self.held += 1
+        return True
+
+    @staticmethod
+    cdef Batch of_sample(list leaves):
+        """A batch of one row, of these numbers and Values."""
+        cdef Batch batch = Batch(())
+        cdef Py_ssize_t i
+        PyMem_Free(batch.columns)
+        batch.columns = NULL
+        batch.count = len(leaves)
+        batch.make_columns()
+        batch.numbers = <double *>PyMem_Calloc(batch.count + 1, sizeof(double))
+        if batch.numbers == NULL:
+            raise MemoryError
+        for i in range(batch.count):
+            leaf = leaves[i]
+            if isinstance(leaf, Value):
+                batch.numbers[i] = (<Value>leaf).node.data
+            else:
+                batch.numbers[i] = PyFloat_AS_DOUBLE(<PyObject *>leaf)
+            batch.columns[i] = &batch.numbers[i]
+        return batch
+
+
+cdef str array_name(Py_ssize_t i, Py_ssize_t count, tuple names):
+    """What to call the array at i."""
+    cdef Py_ssize_t named = i - (count - len(names))
+    return f"argument {i}" if named < 0 else f"argument {names[named]!r}"

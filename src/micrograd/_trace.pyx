@@ -1,0 +1,302 @@
+# cython: boundscheck=True, wraparound=True
+# Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
+# down; what it returns is the end of an ordinary graph. The graph is read into rows here. What is made of the rows is
+# in _program.pyx.
+
+import struct
+import sys
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.math cimport NAN
+from micrograd._cpython cimport Py_REFCNT, own
+from micrograd._core cimport Value
+from micrograd._graph cimport RULES
+from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_parent,
+                              node_parent_count, node_sum, object_of, sum_bias)
+from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
+from micrograd._slab cimport leaf_new
+
+cdef extern from "Python.h":
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
+    object PyLong_FromVoidPtr(void *p)
+    void *PyLong_AsVoidPtr(object o)
+
+
+class TraceError(RuntimeError):
+    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
+
+    >>> import micrograd
+    >>> @micrograd.compile
+    ... def f(x):
+    ...     return x if x.data > 0 else -x
+    >>> f(1.0)
+    Traceback (most recent call last):
+        ...
+    micrograd.TraceError: <doctest ...>, line 3: reading .data of a Value that depends on the arguments of a compiled
+    function: ...
+    """
+
+    __module__ = "micrograd"
+
+
+def refuse(str what):
+    """Raise TraceError for the line of the user's that is being run."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
+            break
+        frame = frame.f_back
+    raise TraceError(
+        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} a Value that depends on the arguments of a "
+        "compiled function: the trace would keep for good what is true of one call. Express it in ops, such as relu(), "
+        "abs() and those of micrograd.functional, or decide it outside and hand it in as a static keyword argument"
+    )
+
+
+def placeholder():
+    """A Value in place of a number that is not known yet."""
+    cdef Node *n = leaf_new(NAN)
+    n.flags |= TRACED
+    return own(object_of(n))
+
+
+def is_traced(Value value not None):
+    """Was it computed from a placeholder?"""
+    return value.node.flags & TRACED != 0
+
+
+def op_name(int op):
+    """What the op of a row is called in a listing."""
+    if op < OP_COUNT:
+        return RULES[op].name.decode()
+    return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
+
+
+# ---- Rows ----------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Trace:
+    """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
+
+    def __init__(self, list outputs, list placeholders):
+        cdef list order
+        cdef dict row_of = {}
+        self.rows, self.known, self.captured = [], {}, []
+        self.arguments = len(placeholders)
+        self.read = self.folded = self.shared = 0
+        for i in range(self.arguments):
+            row_of[PyLong_FromVoidPtr(node_of(PyList_GET_ITEM(<PyObject *>placeholders, i)))] = \
+                self.row(ARGUMENT, (i,))
+        order = graph_order(outputs)
+        for key in private_leaves(order, outputs):
+            row_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
+        for i in range(len(order)):
+            self.take(node_of(PyList_GET_ITEM(<PyObject *>order, i)), row_of)
+        self.outputs = []
+        for x in outputs:
+            if isinstance(x, Value):
+                self.take_leaf(&(<Value>x).node, row_of)
+                self.outputs.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)])
+            else:
+                self.outputs.append(self.number(x))
+
+    def __reduce__(self):
+        """The ops by name: a row's number in the table is none of another version's business."""
+        cdef list rows = []
+        for op, args in self.rows:
+            rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
+        return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
+
+    cdef int row(self, int op, tuple args) except -1:
+        """The row of an op on rows: an old one if there is one."""
+        key = op, args
+        found = self.known.get(key)
+        if found is not None:
+            return found
+        self.known[key] = len(self.rows)
+        self.rows.append(key)
+        return len(self.rows) - 1
+
+    cdef int number(self, double x) except -1:
+        """The row of a number. By its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
+        cdef bytes bits = struct.pack("d", x)
+        found = self.known.get(bits)
+        if found is None:
+            found = self.known[bits] = len(self.rows)
+            self.rows.append((NUMBER, (x,)))
+        return found
+
+    cdef int apply(self, int op, tuple args) except -1:
+        """The row of an op: a number where all arguments are, unless the op raises: it will when it is called."""
+        cdef list numbers
+        cdef int count = len(self.rows), row
+        cdef double x
+        self.read += len(args) - 2 if op == DOT else 1
+        if all(self.rows[i][0] == NUMBER for i in args):
+            numbers = []
+            for i in args:
+                numbers.append(self.rows[i][1][0])
+            try:
+                x = rule_value(op, numbers)
+            except (ArithmeticError, ValueError):
+                pass
+            else:
+                self.folded += 1
+                return self.number(x)
+        row = self.row(op, args)
+        if row < count:
+            self.shared += 1
+        return row
+
+    cdef int take(self, Node *n, dict row_of) except -1:
+        """The row of a node whose parents have theirs."""
+        cdef Py_ssize_t i, count = node_parent_count(n)
+        cdef bint bias_last
+        cdef int row
+        cdef list args
+        if n.form == LEAF:
+            return 0
+        if n.flags & CUSTOM or n.op == 0:
+            name = (<object>object_of(n))._op
+            raise TraceError(
+                f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
+                "gradients are computed in Python. Write it with the operators and methods of Value"
+            )
+        # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
+        bias_last = n.form == FUSED and sum_bias(node_sum(n)) != NULL
+        for i in range(bias_last, count):
+            self.take_leaf(node_parent(n, i), row_of)
+        if bias_last:
+            self.take_leaf(node_parent(n, 0), row_of)
+        args = []
+        for i in range(count):
+            args.append(row_of[PyLong_FromVoidPtr(node_parent(n, i))])
+        if n.form == NUMBER_RIGHT:
+            args.append(self.number(n.b.number))
+        elif n.form == NUMBER_LEFT:
+            args.insert(0, self.number(n.b.number))
+        if n.form == FUSED:
+            row = self.apply(DOT, self.products(n, args))
+            if n.op != ADD:
+                row = self.apply(n.op, (row,))
+        else:
+            row = self.apply(n.op, tuple(args))
+        row_of[PyLong_FromVoidPtr(n)] = row
+        return 0
+
+    cdef int take_leaf(self, Node *n, dict row_of) except -1:
+        """The row of a node if it is a leaf; it may have one already."""
+        key = PyLong_FromVoidPtr(n)
+        if n.form != LEAF or key in row_of:
+            return 0
+        if n.flags & TRACED:
+            raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
+        row_of[key] = self.row(CAPTURED, (len(self.captured),))
+        self.captured.append(<object>object_of(n))
+        return 0
+
+    cdef tuple products(self, Node *n, list parents):
+        """The arguments of a fused sum as those of a DOT."""
+        cdef Fused *fused = n.b.fused
+        cdef Py_ssize_t i, count = fused.count
+        cdef list args = [parents.pop(0) if sum_bias(node_sum(n)) != NULL else self.number(0.0)]
+        for i in range(count):
+            args += [parents[i], parents[count + i] if fused.nodes != NULL else self.number(fused.numbers[i])]
+        return tuple(args)
+
+
+def _unpickle(list rows, *state):
+    cdef Trace trace = Trace([], [])
+    cdef dict numbers = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT)}
+    for op, args in rows:
+        trace.rows.append((numbers[op] if isinstance(op, str) else op, args))
+    trace.outputs, trace.captured, trace.arguments, trace.read, trace.folded, trace.shared = state
+    return trace
+
+
+cdef double rule_value(int op, list numbers) except? -1.0:
+    """The op on numbers, by its rule."""
+    cdef double r, x, y
+    cdef Py_ssize_t i
+    if op == DOT:
+        r = numbers[0]
+        for i in range(1, len(numbers), 2):
+            x, y = numbers[i], numbers[i + 1]
+            r += x * y
+    elif op_reduce(op) != NULL:
+        packed = struct.pack(f"{len(numbers)}d", *numbers)
+        r = op_reduce(op)(<double *><char *>packed, len(numbers))
+    else:
+        r = RULES[op].forward(numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
+        if rule_failed(r):
+            own(NULL)
+    return r
+
+
+cdef list graph_order(list outputs):
+    """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
+    cdef Py_ssize_t i
+    cdef Node *n
+    cdef list order = []
+    cdef list todo = [x for x in reversed(outputs) if isinstance(x, Value)]
+    cdef set seen = set(), done = set()
+    while todo:
+        n = node_of(PyList_GET_ITEM(<PyObject *>todo, len(todo) - 1))
+        key = PyLong_FromVoidPtr(n)
+        if key in seen:
+            if key not in done:
+                done.add(key)
+                order.append(todo[-1])
+            del todo[-1]
+            continue
+        seen.add(key)
+        for i in range(node_parent_count(n) - 1, -1, -1):
+            if PyLong_FromVoidPtr(node_parent(n, i)) not in seen:
+                todo.append(<object>object_of(node_parent(n, i)))
+    return order
+
+
+cdef list private_leaves(list order, list outputs):
+    """Leaves that nobody can reach any more, so that their data are numbers for good: `Value(2.0)`, written in the
+    function, and what functional makes of a number. All references to such a leaf come from nodes of the graph that
+    are as private as it is."""
+    cdef Node *n
+    cdef Py_ssize_t i
+    cdef dict counted = {}  # references to nodes, and to rows and samples of fused sums, that are accounted for
+    cdef list private = []
+    for i in range(len(outputs)):
+        count_reference(counted, node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
+    for i in range(len(order) - 1, -1, -1):
+        n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
+        key = PyLong_FromVoidPtr(n)
+        if Py_REFCNT(object_of(n)) > counted.get(key, 0) + 1:  # `order` holds it too
+            continue
+        if n.form == LEAF and not n.flags & (TRACED | CUSTOM):
+            private.append(key)
+        count_parents(counted, n)
+    return private
+
+
+cdef int count_reference(dict counted, void *p) except -1:
+    key = PyLong_FromVoidPtr(p)
+    counted[key] = counted.get(key, 0) + 1
+    return counted[key]
+
+
+cdef int count_parents(dict counted, Node *n) except -1:
+    """Count what a private node holds. What sums share holds its own once, and is private with the last of the sums."""
+    cdef Py_ssize_t i, weights, count = node_parent_count(n)
+    if n.form != FUSED:
+        for i in range(count):
+            count_reference(counted, node_parent(n, i))
+        return 0
+    weights = count - (n.b.fused.count if n.b.fused.nodes != NULL else 0)
+    if count_reference(counted, node_sum(n).row) == Py_REFCNT(node_sum(n).row):
+        for i in range(weights):
+            count_reference(counted, node_parent(n, i))
+    if count_reference(counted, n.b.fused) == n.b.fused.held:
+        for i in range(weights, count):
+            count_reference(counted, node_parent(n, i))
+    return 0
