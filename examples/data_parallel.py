@@ -5,39 +5,51 @@ gradient, which are added up here. The losses are the same, step by step. Needs 
 """
 
 import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 import micrograd
+from micrograd import Value
+from micrograd.compiler import Compiled
 from micrograd.nn import MLP
 from micrograd.optim import SGD
 
 STEPS, ROWS, WORKERS = 20, 4000, 2
 
+Array = NDArray[np.float64]
+Part = tuple[Array, Array]
+Found = tuple[float, Array]
+Run = Callable[[Compiled, list[Part]], list[Found]]
 
-def work(function, X, y):
+
+def work(function: Compiled, X: Array, y: Array) -> Found:
     """What a worker does: the sum over its rows, and the gradient."""
     return function.value_and_grad(X, y)
 
 
-def in_this_process(function, parts):
+def in_this_process(function: Compiled, parts: list[Part]) -> list[Found]:
     return [work(function, *part) for part in parts]
 
 
-def on_joblib(function, parts):
-    return Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
+def on_joblib(function: Compiled, parts: list[Part]) -> list[Found]:
+    found: list[Found] = Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
+    return found
 
 
-def on_dask(client):
-    def run(function, parts):
+def on_dask(client: Any) -> Run:
+    def run(function: Compiled, parts: list[Part]) -> list[Found]:
         futures = [client.submit(work, function, *part, pure=False) for part in parts]
-        return client.gather(futures)
+        found: list[Found] = client.gather(futures)
+        return found
 
     return run
 
 
-def train(run):
+def train(run: Run) -> list[float]:
     """The losses of training on two rings, where `run` maps a function and parts of a batch to what workers send."""
     random.seed(1)
     draw = np.random.default_rng(1)
@@ -47,12 +59,12 @@ def train(run):
     optimizer = SGD(model.parameters(), lr=0.1)
 
     @micrograd.compile
-    def loss(x, y):
+    def loss(x: Sequence[Value], y: Value) -> Value:
         return (1 - y * model(x)).relu()
 
     loss(X[0], y[0])  # traced here: the workers get the program
     parts = list(zip(np.array_split(X, WORKERS), np.array_split(y, WORKERS)))
-    losses = []
+    losses: list[float] = []
     for _ in range(STEPS):
         found = run(loss, parts)
         losses.append(sum(total for total, _ in found) / ROWS)
@@ -62,7 +74,7 @@ def train(run):
     return losses
 
 
-def main():
+def main() -> None:
     from dask.distributed import Client, LocalCluster
 
     here = train(in_this_process)

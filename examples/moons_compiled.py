@@ -5,18 +5,20 @@ Prints loss and accuracy as it trains, and how long a step takes. Needs the extr
 
 import random
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.datasets import make_moons
 
 import micrograd
+from micrograd import Value
 from micrograd.nn import MLP
 from micrograd.optim import SGD
 
 STEPS = 100
 
 
-def main():
+def main() -> None:
     np.random.seed(1337)
     random.seed(1337)
     X, y = make_moons(n_samples=100, noise=0.1)
@@ -25,11 +27,11 @@ def main():
     optimizer = SGD(model.parameters(), lr=1.0)
 
     @micrograd.compile
-    def score(x):
+    def score(x: Sequence[Value]) -> Value:
         return model(x)
 
     @micrograd.compile
-    def loss(x, y):
+    def loss(x: Sequence[Value], y: Value) -> Value:
         # The SVM's max-margin loss, plus an L2 penalty on every parameter, which is computed once a call.
         return (1 + -y * model(x)).relu() + 1e-4 * sum(p * p for p in model.parameters())
 

@@ -75,8 +75,7 @@ def networks() -> None:
         parameters: list[Value] = module.parameters()
         named: Iterator[tuple[str, Value]] = module.named_parameters()
         state: dict[str, float] = module.state_dict()
-        keys: nn.IncompatibleKeys = module.load_state_dict(state, strict=False)
-        missing: list[str] = keys.missing_keys
+        missing: list[str] = module.load_state_dict(state, strict=False).missing_keys
         assert len(list(named)) == len(parameters)
         assert not missing
         module.zero_grad()

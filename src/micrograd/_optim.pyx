@@ -153,7 +153,6 @@ def adam(State state not None, group):
     cdef double step = 0.0, correction, lr_now = 0.0, eps_now = 0.0
     cdef Node *n
     cdef Py_ssize_t i, start = 0, end
-    cdef bint together
     state.expect(4)
     if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):  # 1.0 would divide by zero
         raise ValueError(f"Invalid betas: {group['betas']}")

@@ -341,11 +341,11 @@ def _shape(form: Any) -> tuple[int, ...] | None:
 
 
 @overload
-def compile(function: Callable[..., Any], *, threads: int = 1) -> Compiled: ...
+def compile(fn: Callable[..., Any], *, threads: int = 1) -> Compiled: ...
 @overload
-def compile(function: None = None, *, threads: int = 1) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(fn: None = None, *, threads: int = 1) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
-    function: Callable[..., Any] | None = None, *, threads: int = 1
+    fn: Callable[..., Any] | None = None, *, threads: int = 1
 ) -> Compiled | Callable[[Callable[..., Any]], Compiled]:
     """Compile a function of one sample, written over Values: it is traced once and replayed over batches.
 
@@ -368,6 +368,6 @@ def compile(
     A trace is what the function computes, not how it came to: what it reads, draws or decides in Python is decided for
     good. Reading `.data` of what depends on the arguments raises TraceError.
     """
-    if function is None:
+    if fn is None:
         return functools.partial(Compiled, threads=threads)
-    return Compiled(function, threads)
+    return Compiled(fn, threads)
