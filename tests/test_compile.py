@@ -184,7 +184,7 @@ def test_networks(variant):
 
 
 def test_a_network_that_is_called_twice():
-    """Its neurons keep their rows of weights between calls: that these are shared says nothing of who else holds them."""
+    """Its neurons keep their rows of weights between calls: sharing them says nothing of who else holds them."""
     model = nn.MLP(2, [4, 1])
     X = np.random.default_rng(0).normal(size=(20, 4))
     compiled = assert_agrees(lambda x: model(x[:2]) * model(x[2:]), model.parameters(), X)
@@ -316,8 +316,9 @@ def test_random_programs(steps, rows, draw):
     rows_of = [[*map(values, x)] for x in X.tolist()], [*map(Value, y.tolist())]
     try:
         expected = [function(*row) for row in zip(*rows_of)]
-    except (ArithmeticError, ValueError) as error:
-        with pytest.raises(type(error)):
+    except (ArithmeticError, ValueError):
+        # Of several errors another one may come first: what does not depend on the arguments is computed once a call.
+        with pytest.raises((ArithmeticError, ValueError)):
             micrograd.compile(function).map(X, y)
         return
     found = micrograd.compile(function).map(X, y)
