@@ -285,8 +285,9 @@ class Compiled:
         del result, args, kwargs
         trace = Trace(outputs, placeholders)
         for leaf in trace.captured:
-            self._captured.setdefault(id(leaf), leaf)
-        place = {key: i for i, key in enumerate(self._captured)}
+            if id(leaf) not in self._captured:
+                self._captured[id(leaf)] = leaf
+        place = dict(zip(self._captured, range(len(self._captured))))
         return Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
 
 
