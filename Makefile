@@ -56,7 +56,7 @@ wheels: $(REFERENCE)
 	touch $@
 
 .venv/installed-test: $(SOURCES) | .venv/bin/python
-	$(PIP) install --quiet --editable '.[test,viz]'
+	$(PIP) install --quiet --editable '.[test,viz,parallel]'
 	touch .venv/installed $@
 
 .venv/installed-lint: requirements-lint.txt | .venv/bin/python

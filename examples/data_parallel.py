@@ -6,7 +6,7 @@ gradient, which are added up here. The losses are the same, step by step. Needs 
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -36,8 +36,8 @@ def in_this_process(function: Compiled, parts: list[Part]) -> list[Found]:
 
 
 def on_joblib(function: Compiled, parts: list[Part]) -> list[Found]:
-    found: list[Found] = Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
-    return found
+    found = Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
+    return cast("list[Found]", found)
 
 
 def on_dask(client: Any) -> Run:
@@ -60,7 +60,8 @@ def train(run: Run) -> list[float]:
 
     @micrograd.compile
     def loss(x: Sequence[Value], y: Value) -> Value:
-        return (1 - y * model(x)).relu()
+        margin: Value = (1 - y * model(x)).relu()
+        return margin
 
     loss(X[0], y[0])  # traced here: the workers get the program
     parts = list(zip(np.array_split(X, WORKERS), np.array_split(y, WORKERS)))
@@ -68,8 +69,9 @@ def train(run: Run) -> list[float]:
     for _ in range(STEPS):
         found = run(loss, parts)
         losses.append(sum(total for total, _ in found) / ROWS)
-        for parameter, grad in zip(loss.captured, sum(grads for _, grads in found) / ROWS):
-            parameter.grad = float(grad)
+        gradient = np.sum([grads for _, grads in found], axis=0) / ROWS
+        for parameter, grad in zip(loss.captured, gradient.tolist()):
+            parameter.grad = grad
         optimizer.step()
     return losses
 
@@ -80,8 +82,8 @@ def main() -> None:
     here = train(in_this_process)
     on_workers = train(on_joblib)
     with (
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         on_cluster = train(on_dask(client))
     for step, losses in enumerate(zip(here, on_workers, on_cluster)):

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.datasets import make_moons
 
 import micrograd
-from micrograd import Value
+from micrograd import Value, functional
 from micrograd.nn import MLP
 from micrograd.optim import SGD
 
@@ -21,19 +21,21 @@ STEPS = 100
 def main() -> None:
     np.random.seed(1337)
     random.seed(1337)
-    X, y = make_moons(n_samples=100, noise=0.1)
-    y = y * 2.0 - 1.0
+    X, moon = make_moons(n_samples=100, noise=0.1)
+    y = np.where(moon == 1, 1.0, -1.0)
     model = MLP(2, [16, 16, 1])
     optimizer = SGD(model.parameters(), lr=1.0)
 
     @micrograd.compile
     def score(x: Sequence[Value]) -> Value:
-        return model(x)
+        out: Value = model(x)
+        return out
 
     @micrograd.compile
     def loss(x: Sequence[Value], y: Value) -> Value:
         # The SVM's max-margin loss, plus an L2 penalty on every parameter, which is computed once a call.
-        return (1 + -y * model(x)).relu() + 1e-4 * sum(p * p for p in model.parameters())
+        margin: Value = (1 + -y * model(x)).relu()
+        return margin + 1e-4 * functional.sum(p * p for p in model.parameters())
 
     print(f"{len(model.parameters())} parameters")
     started = time.perf_counter()

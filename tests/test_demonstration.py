@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import runpy
 import subprocess
@@ -77,3 +78,21 @@ def test_the_example_learns_its_targets(capsys):
     printed = capsys.readouterr().out
     assert losses(printed)[-1] < 0.01
     assert max(errors(printed)) < 0.1
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are not part of an installed package")
+@pytest.mark.parametrize(
+    ("name", "needs", "printed"),
+    [
+        ("moons_compiled.py", ["sklearn"], "accuracy after it 100%"),
+        ("data_parallel.py", ["joblib", "distributed"], "the same losses, to the bit"),
+    ],
+)
+def test_the_examples_of_compile(name, needs, printed, tmp_path):
+    for module in needs:
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    command = [sys.executable, str(EXAMPLE.parent / name)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert printed in done.stdout

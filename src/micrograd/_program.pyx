@@ -61,25 +61,28 @@ cdef list find_uniform(list rows):
     return uniform
 
 
+cdef bint absorbs(int op, list rows, list uses, list uniform, Py_ssize_t i, Py_ssize_t arg) except -1:
+    """Can the addition at i take in this argument, if it is of the op?"""
+    return rows[arg][0] == op and uses[arg] == 1 and uniform[arg] == uniform[i]
+
+
+cdef int last_sort(list uniform, args) except -1:
+    """How many factors of the last product are uniform."""
+    return uniform[args[-2]] + uniform[args[-1]]
+
+
 cdef find_sums(list rows, list uses, list uniform):
     """Make DOTs of chains of additions of products nobody else reads, in place; what they absorb becomes None.
 
     The order of the additions stays: of `p + q`, p is what comes before in the sum, or q, since a sum of two is the
     same in either order. A varying sum takes factors of one sort: weight times input, or input times input."""
     cdef Py_ssize_t i, p, q
-
-    def absorbs(i, q):
-        return rows[q][0] == MUL and uses[q] == 1 and uniform[q] == uniform[i]
-
-    def sort(args):
-        return uniform[args[-2]] + uniform[args[-1]]
-
     for i in range(len(rows)):
         if not uses[i] or rows[i][0] != ADD:
             continue
         for p, q in (rows[i][1], rows[i][1][::-1]):
-            if absorbs(i, q) and rows[p][0] == DOT and absorbs_sum(uses, uniform, i, p) and \
-                    sort(rows[p][1]) == sort(rows[q][1]):
+            if (absorbs(MUL, rows, uses, uniform, i, q) and absorbs(DOT, rows, uses, uniform, i, p)
+                    and last_sort(uniform, rows[p][1]) == last_sort(uniform, rows[q][1])):
                 args = rows[p][1]
                 if not isinstance(args, list):
                     args = list(args)
@@ -89,19 +92,16 @@ cdef find_sums(list rows, list uses, list uniform):
                 break
         else:
             for p, q in (rows[i][1], rows[i][1][::-1]):
-                if not absorbs(i, q):
+                if not absorbs(MUL, rows, uses, uniform, i, q):
                     continue
-                if absorbs(i, p) and sort(rows[p][1]) == sort(rows[q][1]):
+                if (absorbs(MUL, rows, uses, uniform, i, p)
+                        and last_sort(uniform, rows[p][1]) == last_sort(uniform, rows[q][1])):
                     rows[i] = DOT, [MINUS_ZERO, *rows[p][1], *rows[q][1]]
                     rows[p] = None
                 else:
                     rows[i] = DOT, [p, *rows[q][1]]
                 rows[q] = None
                 break
-
-
-cdef bint absorbs_sum(list uses, list uniform, Py_ssize_t i, Py_ssize_t p):
-    return uses[p] == 1 and uniform[p] == uniform[i]
 
 
 @cython.final

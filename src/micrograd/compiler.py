@@ -271,16 +271,11 @@ class Compiled:
     def _trace(self, forms: Any, named: Any, static: Any) -> Traced:
         global _tracing
         placeholders: list[Value] = []
-
-        def fill(form: Any) -> Any:
-            fresh = [placeholder() for _ in range(_count(form))]
-            placeholders.extend(fresh)
-            return rebuild(form, iter(fresh))
-
         outputs: list[Any] = []
+        args = [_filled(form, placeholders) for form in forms]
+        kwargs = {name: _filled(form, placeholders) for name, form in named}
         _tracing += 1
         try:
-            args, kwargs = [fill(form) for form in forms], {name: fill(form) for name, form in named}
             result = self._original()(*args, **kwargs, **dict(static))
         finally:
             _tracing -= 1
@@ -290,8 +285,9 @@ class Compiled:
         del result, args, kwargs
         trace = Trace(outputs, placeholders)
         for leaf in trace.captured:
-            self._captured.setdefault(id(leaf), leaf)
-        place = {key: i for i, key in enumerate(self._captured)}
+            if id(leaf) not in self._captured:
+                self._captured[id(leaf)] = leaf
+        place = dict(zip(self._captured, range(len(self._captured))))
         return Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
 
 
@@ -305,6 +301,13 @@ def _is_numbers(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return bool(x) and all(map(_is_numbers, x))
     return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
+
+
+def _filled(form: Any, placeholders: list[Value]) -> Any:
+    """What is of this form, of new placeholders, which are appended."""
+    fresh = [placeholder() for _ in range(_count(form))]
+    placeholders.extend(fresh)
+    return rebuild(form, iter(fresh))
 
 
 def _title(name: str, forms: Any, named: Any, static: Any) -> str:
