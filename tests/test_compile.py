@@ -305,7 +305,7 @@ def program(steps, leaves, intermediate):
     return function
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(STEP, max_size=25), st.integers(1, 20), st.randoms(use_true_random=False))
 def test_random_programs(steps, rows, draw):
     leaves = [Value(draw.choice([0.5, -1.5, 2.0, 0.0])) for _ in range(3)]
