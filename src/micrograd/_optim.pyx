@@ -72,8 +72,7 @@ cdef class State:
             raise ValueError(f"state of {self.width} numbers a parameter, where {width} are needed")
         return 0
 
-    def is_of(self, params):
-        """Are these its parameters? False for anything but a list."""
+    cdef bint is_of(self, params) noexcept:
         return (isinstance(params, list) and len(<list>params) == self.count
                 and memcmp(PySequence_Fast_ITEMS(<PyObject *>params), PySequence_Fast_ITEMS(<PyObject *>self.params),
                            self.count * sizeof(PyObject *)) == 0)
@@ -92,6 +91,17 @@ cdef class State:
 
     def __reduce__(self):
         return State, (self.params, self.rows(), self.width)
+
+
+def in_step(list states not None, groups):
+    """Is there a state for each group, of just its list of parameters?"""
+    cdef State state
+    if len(states) != len(groups):
+        return False
+    for state, group in zip(states, groups):
+        if not state.is_of(group["params"]):
+            return False
+    return True
 
 
 # ---- Updates -------------------------------------------------------------------------------------

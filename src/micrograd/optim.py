@@ -241,12 +241,8 @@ class Optimizer:
     def _synced(self) -> list[_optim.State]:
         """The states, one a group: as they are, or made anew where a group's parameters are no longer those it had."""
         groups, states = self.param_groups, self._states
-        if len(groups) == len(states):
-            for state, group in zip(states, groups):  # no generator: it would take a third of a small step
-                if not state.is_of(group["params"]):
-                    break
-            else:
-                return states
+        if _optim.in_step(states, groups):
+            return states
         _check_params(groups)
         rows = {id(p): row for state in states for p, row in zip(state.params, state.rows())}
         none = (0.0,) * self._width
