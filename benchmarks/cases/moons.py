@@ -1,17 +1,23 @@
-"""Two moons as in karpathy's notebook, unchanged: MLP(2, [16, 16, 1]) in ReLU, 100 points, hinge loss + L2, SGD."""
+"""Two moons as in karpathy's notebook, unchanged: MLP(2, [16, 16, 1]) in ReLU, 100 points, hinge loss + L2, SGD.
+
+The floor is the notebook's own Python and NumPy: the same cell over a network and Values that cost next to nothing.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
+from types import SimpleNamespace
 
 import numpy as np
 
 from benchmarks import contestants
-from benchmarks.harness import Result, compare, entry
+from benchmarks.cases.readme_loop import Idle, IdleModel
+from benchmarks.harness import Contestant, Result, compare, entry
 from benchmarks.networks import Problem, array_entries
 
 NAME = "moons"
+FLOOR = "the notebook's own Python and NumPy"
 
 
 def points() -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +67,26 @@ def notebook(engine):
     return step
 
 
+class IdleValue(Idle):
+    """A Value that does nothing, for this cell."""
+
+    __slots__ = ()
+    __array_priority__ = 1.0  # NumPy's numbers leave `number * value` to it
+
+    def __init__(self, data=0.0):
+        self.data = self.grad = 0.0
+
+    __mul__ = __rmul__ = relu = Idle.give_self
+
+
+class IdleNetwork(IdleModel):
+    """A network that computes nothing and has 337 parameters."""
+
+    def __init__(self, nin, nouts):
+        self.values = [IdleValue() for _ in range(337)]
+        self.out = IdleValue()
+
+
 def measure(rounds: int, quick: bool) -> Result:
     ours, reference = contestants.ours(), contestants.reference()
     X, y = points()
@@ -70,5 +96,9 @@ def measure(rounds: int, quick: bool) -> Result:
         entry("reference", reference, lambda: notebook(reference)),
         entry("reference, collector off", reference, lambda: notebook(reference), collector=False),
         *array_entries(problem, entry),
+        (
+            FLOOR,
+            Contestant(FLOOR, notebook(SimpleNamespace(Value=IdleValue, nn=SimpleNamespace(MLP=IdleNetwork))), list),
+        ),
     ]
     return compare(NAME, "two moons, the notebook unchanged", entries, rounds)
