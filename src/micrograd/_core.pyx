@@ -334,12 +334,28 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     return own(object_of(n))
 
 
+cdef inline bint number_exact(PyObject *o, double *x, int *integer) noexcept:
+    """Read a float or an int, of no subclass. False for all else, and for an int that is too large."""
+    if PyFloat_CheckExact(o):
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return True
+    if not PyLong_CheckExact(o):
+        return False
+    x[0] = PyLong_AsDouble(o)
+    integer[0] = INTEGER
+    if x[0] == -1.0 and PyErr_Occurred() != NULL:
+        PyErr_Clear()
+        return False
+    return True
+
+
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     """left op right. The cases that make up nearly all of a program are compiled for each op; the rest are shared."""
     cdef Node *a
     cdef Node *b
     cdef Node *n
-    cdef double r
+    cdef double x, r
+    cdef int integer = 0
     if Py_TYPE(left) == VALUE:
         a = node_of(left)
         if Py_TYPE(right) == VALUE:
@@ -353,15 +369,25 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
             Py_INCREF(left)
             Py_INCREF(right)
             return own(object_of(n))
-        if PyFloat_CheckExact(right):
-            r = op_rule(op).forward(a.data, PyFloat_AS_DOUBLE(right))
+        if number_exact(right, &x, &integer):
+            r = op_rule(op).forward(a.data, x)
             if rule_failed(r):
                 return own(NULL)
-            n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED, r)
+            n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED | integer, r)
             n.a = a
-            n.b.number = PyFloat_AS_DOUBLE(right)
+            n.b.number = x
             Py_INCREF(left)
             return own(object_of(n))
+    elif Py_TYPE(right) == VALUE and number_exact(left, &x, &integer):
+        b = node_of(right)
+        r = op_rule(op).forward(x, b.data)
+        if rule_failed(r):
+            return own(NULL)
+        n = result_new(op, NUMBER_RIGHT if op == ADD or op == MUL else NUMBER_LEFT, b.flags & INHERITED, r)
+        n.a = b  # the reference computes 2 + v and 2 * v as v + 2 and v * 2
+        n.b.number = x
+        Py_INCREF(right)
+        return own(object_of(n))
     return value_binary_slow(op, left, right)
 
 

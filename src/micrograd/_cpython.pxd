@@ -64,6 +64,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
 
     bint PyLong_Check(PyObject *o)
+    bint PyLong_CheckExact(PyObject *o)
     bint PyComplex_Check(PyObject *o)
     bint PyFloat_Check(PyObject *o)
     bint PyFloat_CheckExact(PyObject *o)
