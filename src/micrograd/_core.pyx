@@ -30,7 +30,9 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
         if not isinstance(parent, Value):
             raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
     if local is not None:
-        local = [to_double(x, "a local gradient") for x in local]
+        given, local = local, []
+        for x in given:
+            local.append(to_double(x, "a local gradient"))
         if len(local) != count:
             raise ValueError(f"{count} parents, but {len(local)} local gradients")
     block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
@@ -613,10 +615,14 @@ cdef class Value:
         cdef double[2] d
         refuse_traced(n, "reading ._local_grads of")
         node_spell_out(n)
-        if n.form == BLOCK and n.op:
-            return tuple([RULES[n.op].d_left(v.data, 0.0, n.data, 1.0) for v in node_children(n)])
         if n.form == BLOCK:
-            return () if n.b.block.local == NULL else tuple([n.b.block.local[i] for i in range(n.b.block.count)])
+            grads = []
+            for i in range(n.b.block.count if n.op or n.b.block.local != NULL else 0):
+                if n.op:
+                    grads.append(RULES[n.op].d_left(n.b.block.parents[i].data, 0.0, n.data, 1.0))
+                else:
+                    grads.append(n.b.block.local[i])
+            return tuple(grads)
         if n.form == LEAF:
             return ()
         d[0] = RULES[n.op].d_left(n.a.data, n.b.node.data if n.form == BINARY else n.b.number, n.data, 1.0)

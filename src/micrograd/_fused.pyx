@@ -423,7 +423,10 @@ def weighted_sums(list rows, list x, list biases):
         return outputs
     if PyErr_Occurred() != NULL:
         own(NULL)
-    return [sum_written_out(weights, x, bias) for weights, bias in zip(rows, biases)]
+    outputs = []
+    for weights, bias in zip(rows, biases):
+        outputs.append(sum_written_out(weights, x, bias))
+    return outputs
 
 
 # ---- Ops of many arguments -----------------------------------------------------------------------
@@ -466,7 +469,10 @@ cdef object many(int op, list values):
 
 def as_values(items, str what):
     """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
-    return [item if isinstance(item, Value) else Value(to_double(item, what)) for item in sample(items)]
+    cdef list values = []
+    for item in sample(items):
+        values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
+    return values
 
 
 def sum_values(list values):

@@ -129,7 +129,9 @@ cpdef object layer_outputs(object neurons, object x):
     cdef list inputs = x if type(x) is list else sample(x)
     cdef list outputs = plain_outputs(<list>neurons, inputs) if type(neurons) is list else None
     if outputs is None:
-        outputs = [neuron(inputs) for neuron in neurons]
+        outputs = []
+        for neuron in neurons:
+            outputs.append(neuron(inputs))
     return outputs[0] if len(outputs) == 1 else outputs
 
 

@@ -80,7 +80,13 @@ cdef class State:
     def rows(self):
         """The numbers, a tuple for each parameter."""
         cdef Py_ssize_t i, column
-        return [tuple([self.cells[column * self.count + i] for column in range(self.width)]) for i in range(self.count)]
+        cdef list row, rows = []
+        for i in range(self.count):
+            row = []
+            for column in range(self.width):
+                row.append(self.cells[column * self.count + i])
+            rows.append(tuple(row))
+        return rows
 
     def zero_grad(self):
         """Set every grad to 0.0."""
