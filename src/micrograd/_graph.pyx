@@ -112,16 +112,37 @@ cdef bint nan_is_refusal(Node *receiver) noexcept:
     return False
 
 
+cdef bint block_step(Node *n, Walk *walk) noexcept:
+    """node_step() at a node with a block of parents. Apart, so that the rest is small enough to be compiled into the
+    walk, which takes a third off that."""
+    cdef Block *block = n.b.block
+    cdef Node *oldest
+    cdef Py_ssize_t i
+    if n.form == FUSED:
+        oldest = walk_side_by_side(walk, n)
+        if not (fused_again(n) if node_sum(n).passes else fused_first(n, oldest)):
+            return False
+        if walk != NULL:
+            walk_mark_fused(walk, n, oldest)
+        return True
+    for i in range(block.count):
+        if block.local != NULL:
+            block.parents[i].grad += block.local[i] * n.grad
+        elif n.op:
+            block.parents[i].grad += RULES[n.op].d_left(block.parents[i].data, 0.0, n.data, n.grad)
+        if walk != NULL:
+            walk_mark(walk, block.parents[i])
+    return True
+
+
 cdef inline bint node_step(Node *n, Walk *walk) noexcept:
     """Add to the parents' grads what the node's grad sends them, and mark the parents if there is a walk. False with an
     exception set where a rule has nothing to send: what was added before stays."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef Node *b
-    cdef Block *block
     cdef double x, y, sent
     cdef double g = n.grad
-    cdef Py_ssize_t i
     if n.form == BINARY:
         b = n.b.node
         x = a.data
@@ -144,21 +165,8 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
         if walk != NULL:
             walk_mark(walk, a)
             walk_mark(walk, b)
-    elif n.form == BLOCK:
-        block = n.b.block
-        for i in range(block.count):
-            if block.local != NULL:
-                block.parents[i].grad += block.local[i] * g
-            elif n.op:
-                block.parents[i].grad += rule.d_left(block.parents[i].data, 0.0, n.data, g)
-            if walk != NULL:
-                walk_mark(walk, block.parents[i])
-    elif n.form == FUSED:
-        b = walk_side_by_side(walk, n)
-        if not (fused_again(n) if node_sum(n).passes else fused_first(n, b)):
-            return False
-        if walk != NULL:
-            walk_mark_fused(walk, n, b)
+    elif n.form >= BLOCK:
+        return block_step(n, walk)
     elif n.form != LEAF:  # one parent
         if n.form == NUMBER_LEFT:
             sent = rule.d_right(n.b.number, a.data, n.data, g)
