@@ -144,3 +144,16 @@ def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], *
     made = make()
     step, check = made if isinstance(made, tuple) else (made, None)
     return name, Contestant(name, step, check, **options)
+
+
+def training(optimizer, loss_of):
+    """A step of training with an optimizer object, which gives the loss."""
+
+    def step():
+        loss = loss_of()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step

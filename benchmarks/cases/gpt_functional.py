@@ -9,7 +9,7 @@ import importlib.util
 
 from benchmarks import contestants, scalar_gpt
 from benchmarks.cases.gpt import _mask, matrix_loss
-from benchmarks.harness import Result, compare, entry
+from benchmarks.harness import Result, compare, entry, training
 
 NAME = "gpt_functional"
 RATE, BETA1, BETA2, EPSILON = 0.01, 0.9, 0.999, 1e-8
@@ -35,17 +35,6 @@ class PlainAdam:
             m[i] = BETA1 * m[i] + (1 - BETA1) * g
             v[i] = BETA2 * v[i] + (1 - BETA2) * g * g
             p.data -= RATE * (m[i] / first) / ((v[i] / second) ** 0.5 + EPSILON)
-
-
-def training(optimizer, loss_of):
-    def step():
-        loss = loss_of()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
 
 
 def plain(engine):

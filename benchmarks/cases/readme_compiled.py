@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import contestants
 from benchmarks.cases.readme_loop import loop, model_of, problem
-from benchmarks.harness import Contestant, Result, compare, entry, row, take_turns
+from benchmarks.harness import Contestant, Result, compare, entry, row, take_turns, training
 from benchmarks.networks import array_entries, c_by_hand
 
 NAME = "readme_compiled"
@@ -22,14 +22,7 @@ def compiled(engine, micrograd):
     def loss(x, y):
         return (model(x) - y) ** 2
 
-    def step():
-        total = loss.sum(X, y)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        return total
-
-    return step
+    return training(optimizer, lambda: loss.sum(X, y))
 
 
 def measure(rounds: int, quick: bool) -> Result:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from benchmarks import contestants
 from benchmarks.cases.readme_loop import SAMPLES, TARGETS, loop, model_of
-from benchmarks.harness import Result, compare, entry
+from benchmarks.harness import Result, compare, entry, training
 
 NAME = "readme_sgd"
 
 
-def with_optimizer(model, optimizer):
-    def step():
-        predictions = [model(sample) for sample in SAMPLES]
-        loss = sum((p - t) ** 2 for p, t in zip(predictions, TARGETS))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
-
-
 def ours_step(optim):
     model = model_of(contestants.ours())
-    return with_optimizer(model, optim.SGD(model.parameters(), lr=0.1))
+
+    def loss():
+        predictions = [model(sample) for sample in SAMPLES]
+        return sum((p - t) ** 2 for p, t in zip(predictions, TARGETS))
+
+    return training(optim.SGD(model.parameters(), lr=0.1), loss)
 
 
 def torch_step():
@@ -42,14 +35,7 @@ def torch_step():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     X, y = torch.tensor(SAMPLES), torch.tensor(TARGETS)
 
-    def step():
-        loss = ((model(X)[:, 0] - y) ** 2).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training(optimizer, lambda: ((model(X)[:, 0] - y) ** 2).sum())
 
 
 def measure(rounds: int, quick: bool) -> Result:
