@@ -6,11 +6,9 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
+from micrograd._cpython cimport PySequence_Fast_ITEMS
 from micrograd._core cimport Value, to_double
 from micrograd._node cimport LEAF, Node, node_of
-
-cdef extern from "Python.h":
-    PyObject **PySequence_Fast_ITEMS(PyObject *o)
 
 
 def number(x, str what):

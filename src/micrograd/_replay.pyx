@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memcpy, memset
 from micrograd._batch cimport Batch, form_of
 from micrograd._core cimport Value
-from micrograd._cpython cimport Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
+from micrograd._cpython cimport Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, PyList_GET_ITEM, own
 from micrograd._graph cimport RULES
 from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, NO_OP, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
@@ -17,9 +17,6 @@ from micrograd._program cimport (ALL, APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, 
                                  DOTS, FORWARD, INPUTS, LAYER, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
 from micrograd._slab cimport result_new
 
-
-cdef extern from "Python.h":
-    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
 
 cdef extern from "_lanes.h" nogil:
     ctypedef struct Lanes:

@@ -9,7 +9,7 @@ import sys
 cimport cython
 from cpython.object cimport PyObject
 from libc.math cimport NAN
-from micrograd._cpython cimport Py_REFCNT, own
+from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
 from micrograd._core cimport Value
 from micrograd._graph cimport RULES
 from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_parent,
@@ -18,7 +18,6 @@ from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
 from micrograd._slab cimport leaf_new
 
 cdef extern from "Python.h":
-    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)
     object PyLong_FromVoidPtr(void *p)
     void *PyLong_AsVoidPtr(object o)
 
