@@ -632,6 +632,18 @@ def test_numpy_functions_call_the_method_of_their_name(name):
         assert v.grad == pytest.approx(partials(name, 0.5)[0])
 
 
+def test_no_array_ufunc():
+    # It sits in the class for NumPy to find fast that there is none; a subclass may have one.
+    assert not hasattr(Value, "__array_ufunc__")
+    assert not hasattr(Value(1.0), "__array_ufunc__")
+    with pytest.raises(AttributeError, match="__array_ufunc__"):
+        _ = Value.__array_ufunc__
+    stubborn = type("Stubborn", (Value,), {"__array_ufunc__": None})
+    with pytest.raises(TypeError, match="does not support ufuncs"):
+        np.exp(stubborn(1.0))
+    assert (np.float64(2.0) * stubborn(3.0)).data == 6.0
+
+
 # -- pickle, copy, deepcopy
 
 

@@ -125,7 +125,17 @@ cdef void attributes_release(Node *n) noexcept:
     Py_DECREF(held)
 
 
-cdef inline void node_release(Node *n) noexcept:
+cdef inline void parent_release(Node *n) noexcept:
+    """Give up a reference; with the last one, list the node as its dealloc would."""
+    global dying
+    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == VALUE:
+        node_link(n, dying)
+        dying = n
+    else:
+        Py_DECREF(object_of(n))
+
+
+cdef void node_release(Node *n) noexcept:
     """Give up all that a dead node holds, and its memory."""
     global late_nodes
     cdef PyTypeObject *kind = Py_TYPE(object_of(n))
@@ -133,7 +143,12 @@ cdef inline void node_release(Node *n) noexcept:
         attributes_release(n)
     if n.flags & LATE:
         late_nodes -= 1
-    parents_release(n.form, n.a, n.b, n.place)
+    if n.form >= BLOCK:
+        parents_release(n.form, n.a, n.b, n.place)
+    elif n.form != LEAF:
+        parent_release(n.a)
+        if n.form == BINARY:
+            parent_release(n.b.node)
     if kind == VALUE:
         slot_give_back(n)
     else:
@@ -141,23 +156,26 @@ cdef inline void node_release(Node *n) noexcept:
         Py_DECREF(<PyObject *>kind)
 
 
-cdef void value_dealloc(PyObject *o) noexcept:
+cdef void dying_release() noexcept:
+    """Release the dead, and those that die with them."""
     global dying, releasing
-    cdef Node *n = node_of(o)
+    cdef Node *n
+    releasing = True
+    while dying != NULL:
+        n = dying
+        dying = node_next(n)
+        node_release(n)
+    releasing = False
+
+
+cdef void value_dealloc(PyObject *o) noexcept:
+    global dying
     if Py_TYPE(o) != VALUE:
         Py_INCREF(<PyObject *>Py_TYPE(o))  # the subclass may go with its last instance, whose memory it is to free
-    if releasing:
-        node_link(n, dying)
-        dying = n
-        return
-    releasing = True
-    while True:
-        node_release(n)
-        n = dying
-        if n == NULL:
-            break
-        dying = node_next(n)
-    releasing = False
+    node_link(node_of(o), dying)
+    dying = node_of(o)
+    if not releasing:
+        dying_release()
 
 
 # Subclasses are tracked by the cyclic collector, and these are what it calls; plain Values are not.
@@ -221,12 +239,12 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
         x[0] = PyLong_AsDouble(o)
         integer = True
     else:
-        if kind.tp_as_number == NULL or PyComplex_Check(o):
+        if kind.tp_as_number == NULL:
             return OTHER
         if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
             return OTHER
         integer = kind.tp_as_number.nb_index != NULL
-        if kind.tp_as_number.nb_float == NULL and not integer:
+        if not integer and (kind.tp_as_number.nb_float == NULL or PyComplex_Check(o)):
             return OTHER
         x[0] = PyFloat_AsDouble(o)
     if x[0] == -1.0 and PyErr_Occurred() != NULL:
@@ -351,46 +369,59 @@ cdef inline bint number_exact(PyObject *o, double *x, int *integer) noexcept:
     return True
 
 
-cdef inline object value_binary(int op, PyObject *left, PyObject *right):
-    """left op right. The cases that make up nearly all of a program are compiled for each op; the rest are shared."""
-    cdef Node *a
-    cdef Node *b
+cdef object value_and_number(int op, PyObject *left, PyObject *right):
+    """A Value and most likely an int on the right, or a number on the left."""
+    cdef bint first = Py_TYPE(left) == VALUE
+    cdef PyObject *value = left if first else right
+    cdef Node *a = node_of(value)
     cdef Node *n
     cdef double x, r
-    cdef int integer = 0
-    if Py_TYPE(left) == VALUE:
-        a = node_of(left)
-        if Py_TYPE(right) == VALUE:
-            b = node_of(right)
-            r = op_rule(op).forward(a.data, b.data)
-            if rule_failed(r):
-                return own(NULL)
-            n = result_new(op, BINARY, (a.flags | b.flags) & INHERITED, r)
-            n.a = a
-            n.b.node = b
-            Py_INCREF(left)
-            Py_INCREF(right)
-            return own(object_of(n))
-        if number_exact(right, &x, &integer):
-            r = op_rule(op).forward(a.data, x)
-            if rule_failed(r):
-                return own(NULL)
-            n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED | integer, r)
-            n.a = a
-            n.b.number = x
-            Py_INCREF(left)
-            return own(object_of(n))
-    elif Py_TYPE(right) == VALUE and number_exact(left, &x, &integer):
-        b = node_of(right)
-        r = op_rule(op).forward(x, b.data)
-        if rule_failed(r):
-            return own(NULL)
-        n = result_new(op, NUMBER_RIGHT if op == ADD or op == MUL else NUMBER_LEFT, b.flags & INHERITED, r)
-        n.a = b  # the reference computes 2 + v and 2 * v as v + 2 and v * 2
-        n.b.number = x
+    cdef int form = NUMBER_RIGHT, integer = 0
+    if not number_exact(right if first else left, &x, &integer):
+        return value_binary_slow(op, left, right)
+    r = RULES[op].forward(a.data, x) if first else RULES[op].forward(x, a.data)
+    if rule_failed(r):
+        return own(NULL)
+    if not first and op != ADD and op != MUL:  # the reference computes 2 + v and 2 * v as v + 2 and v * 2
+        form = NUMBER_LEFT
+    n = result_new(op, form, a.flags & INHERITED | integer, r)
+    n.a = a
+    n.b.number = x
+    Py_INCREF(value)
+    return own(object_of(n))
+
+
+cdef inline object value_binary(int op, PyObject *left, PyObject *right):
+    """left op right. Two Values, and a Value and a float, are compiled into each operator: they are most of a program.
+    What else there is, is shared."""
+    cdef Node *a = node_of(left)
+    cdef Node *n
+    cdef Operand b
+    cdef double y, r
+    cdef int form, flags
+    if Py_TYPE(left) != VALUE:
+        return value_and_number(op, left, right) if Py_TYPE(right) == VALUE else value_binary_slow(op, left, right)
+    flags = a.flags
+    if Py_TYPE(right) == VALUE:
+        form = BINARY
+        b.node = node_of(right)
+        y = b.node.data
+        flags |= b.node.flags
+    elif PyFloat_CheckExact(right):
+        form = NUMBER_RIGHT
+        b.number = y = PyFloat_AS_DOUBLE(right)
+    else:
+        return value_and_number(op, left, right)
+    r = op_rule(op).forward(a.data, y)
+    if rule_failed(r):
+        return own(NULL)
+    n = result_new(op, form, flags & INHERITED, r)
+    n.a = a
+    n.b = b
+    Py_INCREF(left)
+    if form == BINARY:
         Py_INCREF(right)
-        return own(object_of(n))
-    return value_binary_slow(op, left, right)
+    return own(object_of(n))
 
 
 # ---- Value ---------------------------------------------------------------------------------------
@@ -399,6 +430,21 @@ cdef tuple node_children(Node *n):
     cdef Py_ssize_t i
     node_spell_out(n)
     return tuple([<object>object_of(node_parent(n, i)) for i in range(node_parent_count(n))])
+
+
+@cython.auto_pickle(False)
+cdef class _Absent:
+    """An attribute that is not there, and says so fast: what NumPy's numbers look up before they leave `number * value`
+    to us. Without it Python 3.11 spends half of such a product on the text of an AttributeError that nobody reads."""
+
+
+cdef PyObject *absent_get(PyObject *absent, PyObject *owner, PyObject *kind) noexcept:
+    PyErr_SetObject(PyExc_AttributeError, ARRAY_UFUNC)
+    return NULL
+
+
+cdef PyObject *ARRAY_UFUNC = PyUnicode_InternFromString("__array_ufunc__")
+(<PyTypeObject *>_Absent).tp_descr_get = absent_get
 
 
 @cython.no_gc
@@ -425,6 +471,7 @@ cdef class Value:
     """
 
     __array_priority__ = -1.0  # above NumPy's scalars, which leave `scalar * value` to us; below its arrays
+    __array_ufunc__ = _Absent()
     label = ""
 
     def __init__(self, data, _children=(), _op="", label=None, *, children=(), _prev=(), local_grads=None):

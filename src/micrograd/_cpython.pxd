@@ -41,6 +41,7 @@ cdef extern from "Python.h":
         void (*tp_free)(void *)
         int (*tp_traverse)(PyObject *, visitproc, void *)
         int (*tp_clear)(PyObject *)
+        PyObject *(*tp_descr_get)(PyObject *, PyObject *, PyObject *)
         PyObject *(*tp_richcompare)(PyObject *, PyObject *, int) except NULL
         PySequenceMethods *tp_as_sequence
         PyNumberMethods *tp_as_number
@@ -86,8 +87,10 @@ cdef extern from "Python.h":
     PyObject *PyObject_CallMethod(PyObject *owner, const char *method, const char *form, ...)
 
     PyObject *PyErr_Occurred() nogil
+    PyObject *PyExc_AttributeError
     PyObject *PyExc_TypeError
     PyObject *PyExc_ValueError
+    void PyErr_SetObject(PyObject *kind, PyObject *value)
     PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
     PyObject *PyErr_NoMemory()
     void PyErr_Clear()

@@ -36,7 +36,7 @@ cdef Heap heap
 
 
 cdef Slab *slab_open(bint leaves) noexcept nogil
-cdef void slot_give_back(Node *n) noexcept nogil
+cdef void slot_settle(Node *n, Slab *slab) noexcept nogil
 cdef Node *slot_take_leaf() noexcept nogil
 
 
@@ -54,6 +54,13 @@ cdef inline Node *slot_before(Node *n) noexcept nogil:
 
 cdef inline Node *slot_after(Node *n) noexcept nogil:
     return <Node *>(<char *>n + SLOT_SIZE)
+
+
+cdef inline void slot_give_back(Node *n) noexcept nogil:
+    cdef Slab *slab = slab_of(n)
+    slab.freed += 1
+    if slab.leaves or slab.freed == slab.used:
+        slot_settle(n, slab)
 
 
 cdef inline bint slot_is_newest(Node *n) noexcept nogil:

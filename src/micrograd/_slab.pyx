@@ -154,9 +154,8 @@ cdef Node *slot_take_leaf() noexcept nogil:
     return n
 
 
-cdef void slot_give_back(Node *n) noexcept nogil:
-    cdef Slab *slab = slab_of(n)
-    slab.freed += 1
+cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
+    """What is left to do for a slot given back: a leaf's is to be used again, and a slab may be empty now."""
     if slab.leaves:
         if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, and in no list
             slab_link(slab, &heap.roomy)
