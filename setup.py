@@ -17,7 +17,7 @@ plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 if windows:
     flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
 else:
-    flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
+    flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-DNDEBUG"]  # CFLAGS replaces what Python has of these
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
 headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]

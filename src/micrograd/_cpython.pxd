@@ -77,6 +77,7 @@ cdef extern from "Python.h":
     PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
     PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
     PyObject *Py_None
+    PyObject *Py_True
     PyObject *Py_NotImplemented
 
     int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)

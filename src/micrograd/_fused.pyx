@@ -249,7 +249,7 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
 
 cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
     """A sample, and room for as many sums over it. Their rows, flags and ops are the caller's to fill in, and
-    fused_outputs() makes the nodes; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
+    fused_outputs() does the rest; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
     Values and numbers among each other; or with an exception set."""
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef Fused *fused
@@ -265,9 +265,6 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
     fused.numbers = <double *>(fused.sums + sums)
     for i in range(sums):
         fused.sums[i].row = NULL
-        fused.sums[i].op = ADD
-        fused.sums[i].passes = 0
-        fused.sums[i].stale = NULL
     if not fused_read(fused, x, flags):
         fused_release(fused)
         return NULL
@@ -282,9 +279,6 @@ cdef void fused_add_up(Fused *fused, Py_ssize_t sums) noexcept:
     cdef Node *bias
     cdef double total
     cdef Py_ssize_t i, k, size, start = 0
-    for k in range(sums):
-        bias = sum_bias(&fused.sums[k])
-        fused.sums[k].total = bias.data if bias != NULL else 0.0
     while start < fused.count:
         size = min(fused.count - start, <Py_ssize_t>STRIP)
         if fused.nodes == NULL:
@@ -293,8 +287,12 @@ cdef void fused_add_up(Fused *fused, Py_ssize_t sums) noexcept:
             for i in range(size):
                 data[i] = fused.nodes[start + i].data
         for k in range(sums):
+            if start:
+                total = fused.sums[k].total
+            else:
+                bias = sum_bias(&fused.sums[k])
+                total = bias.data if bias != NULL else 0.0
             w = sum_weights(&fused.sums[k]) + start
-            total = fused.sums[k].total
             for i in range(size):
                 total += node_of(w[i]).data * x[i]
             fused.sums[k].total = total
@@ -348,6 +346,8 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     n.a = NULL
     n.b.fused = fused
     n.place = place
+    sum_.passes = 0
+    sum_.stale = NULL
     fused.held += 1
     return object_of(n)
 
@@ -403,6 +403,7 @@ cdef bint rows_fill(Fused *fused, list rows, list biases) noexcept:
         if row == NULL:
             return False
         fused.sums[i].row = row
+        fused.sums[i].op = ADD
     return True
 
 

@@ -10,7 +10,7 @@ from micrograd._cpython cimport *
 from micrograd._core cimport Value
 from micrograd._fused cimport fused_new, fused_outputs, row_new
 from micrograd._node cimport Fused
-from micrograd._ops cimport OP_COUNT, op_rule
+from micrograd._ops cimport ADD, OP_COUNT, op_rule
 
 from micrograd._fused import sample
 
@@ -65,20 +65,21 @@ cdef class NeuronState:
     core reads without a search. That is a fifth of the time of a small network."""
 
 
-cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
+cdef bint neuron_ready(PyObject *neuron, Py_ssize_t count) noexcept:
     """Bring the neuron's row up to date. False where it computes no sum of so many products of Values, or with an
     exception set."""
-    cdef PyObject *w = <PyObject *>neuron.w
-    cdef PyObject *row = <PyObject *>neuron.row
+    cdef PyObject *w = <PyObject *>(<NeuronState>neuron).w
+    cdef PyObject *b = <PyObject *>(<NeuronState>neuron).b
+    cdef PyObject *row = <PyObject *>(<NeuronState>neuron).row
     if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
         return False
-    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b
+    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == b
             and not memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
         return True
-    row = row_new(<list>w, <PyObject *>neuron.b, &neuron.row_flags)
+    row = row_new(<list>w, b, &(<NeuronState>neuron).row_flags)
     if row == NULL:
         return False
-    neuron.row = <tuple>row
+    (<NeuronState>neuron).row = <tuple>row
     Py_DECREF(row)
     return PyTuple_GET_SIZE(row) == count + 1
 
@@ -86,20 +87,21 @@ cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
 cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
     """The rows of neurons of one class. False where some compute something else, or with an exception set."""
     cdef Py_ssize_t i
-    cdef NeuronState neuron
-    cdef int nonlin
+    cdef PyObject *neuron
+    cdef PyObject *nonlin
+    cdef int curved
     for i in range(sums):
         if PyList_GET_SIZE(neurons) != sums or Py_TYPE(PyList_GET_ITEM(neurons, i)) != kind:
             return False
-        neuron = <NeuronState>PyList_GET_ITEM(neurons, i)
-        nonlin = PyObject_IsTrue(<PyObject *>neuron.nonlin)
-        if nonlin < 0 or not neuron_ready(neuron, fused.count):
+        neuron = PyList_GET_ITEM(neurons, i)
+        nonlin = <PyObject *>(<NeuronState>neuron).nonlin
+        curved = 1 if nonlin == Py_True else PyObject_IsTrue(nonlin)
+        if curved < 0 or not neuron_ready(neuron, fused.count):
             return False
-        fused.sums[i].row = <PyObject *>neuron.row
+        fused.sums[i].row = <PyObject *>(<NeuronState>neuron).row
         Py_INCREF(fused.sums[i].row)
-        fused.sums[i].flags = neuron.row_flags
-        if nonlin:
-            fused.sums[i].op = op
+        fused.sums[i].flags = (<NeuronState>neuron).row_flags
+        fused.sums[i].op = op if curved else ADD
     return True
 
 
