@@ -86,8 +86,7 @@ cdef class State:
             rows.append(tuple(row))
         return rows
 
-    def zero_grad(self):
-        """Set every grad to 0.0."""
+    cdef void clear_grads(self) noexcept:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
         for i in range(self.count):
@@ -97,15 +96,65 @@ cdef class State:
         return State, (self.params, self.rows(), self.width)
 
 
-def in_step(list states not None, groups):
-    """Is there a state for each group, of just its list of parameters?"""
+# ---- Methods of Optimizer ------------------------------------------------------------------------
+
+cpdef list synced(self):
+    """The states of an optimizer, one a group: as they are, or made anew where a group's parameters are no longer
+    those it had. It is asked at each call, so that whoever changes the groups need not tell."""
+    cdef list states = self._states
+    cdef Py_ssize_t i = 0
+    for group in self.param_groups:
+        if i == len(states) or not (<State?>states[i]).is_of(group["params"]):
+            return self._renewed()
+        i += 1
+    return states if i == len(states) else self._renewed()
+
+
+@cython.boundscheck(True)  # an option may be an object whose __float__ changes the groups
+def step(self, closure=None):
+    """Update the parameters' data from their grads.
+
+    With a `closure`, call it first, to clear the grads, compute the loss and call its `backward()`, and return what
+    it returns.
+
+    >>> from micrograd import Value
+    >>> from micrograd.optim import SGD
+    >>> x = Value(1.0)
+    >>> optimizer = SGD([x], lr=0.1)
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = x * x
+    ...     loss.backward()
+    ...     return loss
+    >>> optimizer.step(closure), x
+    (Value(data=1.0, grad=1.0), Value(data=0.8, grad=2.0))
+
+    Raises TypeError or ValueError where `param_groups` were changed to what the constructor would not take.
+    """
+    cdef Py_ssize_t i = 0
+    cdef list states
+    loss = None if closure is None else closure()
+    states = synced(self)
+    for group in self.param_groups:
+        self._update(states[i], group)
+        i += 1
+    return loss
+
+
+def zero_grad(self, set_to_none=True):
+    """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
+
+    >>> from micrograd import Value
+    >>> from micrograd.optim import SGD
+    >>> x = Value(1.0)
+    >>> (x * x).backward()
+    >>> SGD([x]).zero_grad()
+    >>> x.grad
+    0.0
+    """
     cdef State state
-    if len(states) != len(groups):
-        return False
-    for state, group in zip(states, groups):
-        if not state.is_of(group["params"]):
-            return False
-    return True
+    for state in synced(self):
+        state.clear_grads()
 
 
 # ---- Updates -------------------------------------------------------------------------------------
