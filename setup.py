@@ -20,7 +20,10 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-DNDEBUG"]  # CFLAGS replaces what Python has of these
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
-headers = ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"]
+headers = {
+    "_optim": ["src/micrograd/_adam.h"],
+    "_replay": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
+}
 extensions = [
     Extension(
         f"micrograd.{name}",
@@ -28,7 +31,7 @@ extensions = [
         extra_compile_args=flags,
         define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
         libraries=[] if windows else ["m"],
-        depends=headers if name == "_replay" else [],
+        depends=headers.get(name, []),
     )
     for name in (
         "_batch",

@@ -51,3 +51,4 @@ def test_the_examples_are_found():
     assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.mlp.MLP"} <= names
     assert {"Value", "Value.backward", "Value.zero_grad"} <= names
     assert {"micrograd.optim.SGD", "micrograd.optim.Adam", "micrograd.utils.clip_grad_norm_"} <= names
+    assert {"micrograd._optim.step", "micrograd._optim.zero_grad"} <= names

@@ -213,6 +213,36 @@ def test_given_grads_move_parameters_as_pytorchs(kind, options):
     assert [p.data for p in params] == pytest.approx(x.tolist(), **CLOSE)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 41])
+@pytest.mark.parametrize("joined", [0, 5], ids=["together", "some later"])
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"weight_decay": 0.1}, {"maximize": True}], ids=str)
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_adams_bits_are_those_of_the_same_sums_of_floats(kind, options, joined, count):
+    """So they depend neither on a processor's vectors nor on where among them a parameter stands."""
+    x = grads_of_all_sizes(count, 1)[0]
+    m, v, highest = [0.0] * count, [0.0] * count, [0.0] * count
+    params = values(x)
+    optimizer = kind(params[: count // 2 + 1] if joined else params, **options)
+    group = optimizer.param_groups[0]
+    (b1, b2), decay = group["betas"], group["weight_decay"]
+    for step, grads in enumerate(grads_of_all_sizes(count, 20)):
+        if step == joined:
+            group["params"] = params
+        set_grads(params, grads)
+        optimizer.step()
+        for i in range(len(params) if step >= joined else count // 2 + 1):
+            age = step + 1 - (joined if i > count // 2 else 0)
+            g = _sign(options) * grads[i] + (decay * x[i] if decay and kind is Adam else 0.0)
+            m[i] = b1 * m[i] + (1 - b1) * g
+            v[i] = b2 * v[i] + (1 - b2) * g * g
+            highest[i] = max(highest[i], v[i]) if group["amsgrad"] else v[i]
+            correction = math.sqrt(1 - b2**age)
+            change = group["lr"] * correction / (1 - b1**age) * m[i]
+            change /= math.sqrt(highest[i]) + group["eps"] * correction
+            x[i] = (1 - group["lr"] * decay if kind is AdamW else 1.0) * x[i] - change
+    assert [p.data for p in params] == x
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (Adam, {"amsgrad": True})])
 def test_a_grad_that_is_not_finite_goes_where_pytorchs_goes(kind, options, bad):
@@ -356,6 +386,46 @@ def test_instances_of_subclasses_are_parameters():
     set_grads(params, [1.0, 1.0])
     SGD(params, lr=0.5).step()
     assert [p.data for p in params] == [0.5, 0.5]
+
+
+def test_step_and_zero_grad_can_be_extended_and_replaced():
+    calls = []
+
+    class Counting(SGD):
+        def step(self, closure=None):
+            calls.append("step")
+            return super().step(closure)
+
+        def zero_grad(self, set_to_none=True):
+            calls.append("zero_grad")
+            super().zero_grad(set_to_none=set_to_none)
+
+    params = values([1.0])
+    params[0].grad = 1.0
+    optimizer = Counting(params, lr=0.5)
+    optimizer.step(closure=optimizer.zero_grad)
+    assert calls == ["step", "zero_grad"]
+    params[0].grad = 1.0
+    SGD.step(optimizer)
+    assert params[0].data == 0.5
+    optimizer.step = lambda closure=None: "replaced"  # as PyTorch's schedulers do
+    assert optimizer.step() == "replaced"
+
+
+def test_an_option_that_changes_the_groups_when_it_is_read():
+    params = values([1.0])
+    optimizer = SGD(params)
+
+    class Rate:
+        def __float__(self):
+            optimizer.param_groups.append({**optimizer.param_groups[0], "params": []})
+            return 0.5
+
+    optimizer.param_groups[0]["lr"] = Rate()
+    params[0].grad = 1.0
+    with pytest.raises(IndexError):
+        optimizer.step()
+    assert params[0].data == 0.5
 
 
 # ---- Parameter groups ------------------------------------------------------------------------------------------------

@@ -86,8 +86,7 @@ cdef class State:
             rows.append(tuple(row))
         return rows
 
-    def zero_grad(self):
-        """Set every grad to 0.0."""
+    cdef void clear_grads(self) noexcept:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
         for i in range(self.count):
@@ -97,15 +96,65 @@ cdef class State:
         return State, (self.params, self.rows(), self.width)
 
 
-def in_step(list states not None, groups):
-    """Is there a state for each group, of just its list of parameters?"""
+# ---- Methods of Optimizer ------------------------------------------------------------------------
+
+cpdef list synced(self):
+    """The states of an optimizer, one a group: as they are, or made anew where a group's parameters are no longer
+    those it had. It is asked at each call, so that whoever changes the groups need not tell."""
+    cdef list states = self._states
+    cdef Py_ssize_t i = 0
+    for group in self.param_groups:
+        if i == len(states) or not (<State?>states[i]).is_of(group["params"]):
+            return self._renewed()
+        i += 1
+    return states if i == len(states) else self._renewed()
+
+
+@cython.boundscheck(True)  # an option may be an object whose __float__ changes the groups
+def step(self, closure=None):
+    """Update the parameters' data from their grads.
+
+    With a `closure`, call it first, to clear the grads, compute the loss and call its `backward()`, and return what
+    it returns.
+
+    >>> from micrograd import Value
+    >>> from micrograd.optim import SGD
+    >>> x = Value(1.0)
+    >>> optimizer = SGD([x], lr=0.1)
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = x * x
+    ...     loss.backward()
+    ...     return loss
+    >>> optimizer.step(closure), x
+    (Value(data=1.0, grad=1.0), Value(data=0.8, grad=2.0))
+
+    Raises TypeError or ValueError where `param_groups` were changed to what the constructor would not take.
+    """
+    cdef Py_ssize_t i = 0
+    cdef list states
+    loss = None if closure is None else closure()
+    states = synced(self)
+    for group in self.param_groups:
+        self._update(states[i], group)
+        i += 1
+    return loss
+
+
+def zero_grad(self, set_to_none=True):
+    """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
+
+    >>> from micrograd import Value
+    >>> from micrograd.optim import SGD
+    >>> x = Value(1.0)
+    >>> (x * x).backward()
+    >>> SGD([x]).zero_grad()
+    >>> x.grad
+    0.0
+    """
     cdef State state
-    if len(states) != len(groups):
-        return False
-    for state, group in zip(states, groups):
-        if not state.is_of(group["params"]):
-            return False
-    return True
+    for state in synced(self):
+        state.clear_grads()
 
 
 # ---- Updates -------------------------------------------------------------------------------------
@@ -137,68 +186,58 @@ def sgd(State state not None, group):
         n.data -= lr * g
 
 
-cdef enum:
-    LANES = 128  # parameters handled at a time
+cdef extern from "_adam.h" nogil:
+    ctypedef struct Adam:
+        double lr, eps, beta1, beta2, sign, decay, kept
+        int amsgrad
+    ctypedef void (*AdamLoop)(const Adam *, PyObject **, double *, double *, double *, Py_ssize_t) noexcept
+    AdamLoop adam_best()
+
+cdef AdamLoop adam_loop = adam_best()
 
 
 def adam(State state not None, group):
     """One step of Adam or AdamW. A row is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
 
     lr m^ / (sqrt(v^) + eps) is written lr' m / (sqrt(v) + eps'), as at the end of the paper's section 2: that is a
-    division a parameter less, a fifth of the time.
+    division a parameter less, and divisions are what takes the time.
     """
+    cdef Adam o
     cdef double lr = to_double(group["lr"], "lr")
-    cdef double beta1 = to_double(group["betas"][0], "betas[0]")
-    cdef double beta2 = to_double(group["betas"][1], "betas[1]")
     cdef double eps = to_double(group["eps"], "eps")
-    cdef double decay = to_double(group["weight_decay"], "weight_decay")
     cdef bint decoupled = group["decoupled_weight_decay"]
-    cdef bint amsgrad = group["amsgrad"]
-    cdef double sign = -1.0 if group["maximize"] else 1.0
-    cdef double kept = 1.0 - lr * decay if decoupled else 1.0
     cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
     cdef double *steps = state.cells
     cdef double *average = steps + state.count
     cdef double *square = average + state.count
     cdef double *highest = square + state.count
-    cdef double *second = highest if amsgrad else square
-    cdef double[LANES] g
-    cdef double[LANES] change
-    cdef double step = 0.0, correction, lr_now = 0.0, eps_now = 0.0
-    cdef Node *n
+    cdef double step = 0.0, correction
     cdef Py_ssize_t i, start = 0, end
+    o.beta1 = to_double(group["betas"][0], "betas[0]")
+    o.beta2 = to_double(group["betas"][1], "betas[1]")
+    o.decay = to_double(group["weight_decay"], "weight_decay")
+    o.kept = 1.0
+    o.amsgrad = bool(group["amsgrad"])
+    o.sign = -1.0 if group["maximize"] else 1.0
     state.expect(4)
-    if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):  # 1.0 would divide by zero
+    if not (0.0 <= o.beta1 < 1.0 and 0.0 <= o.beta2 < 1.0):  # 1.0 would divide by zero
         raise ValueError(f"Invalid betas: {group['betas']}")
     if decoupled:
-        decay = 0.0
-    # Grads are fetched from their slots before the loops over them, and data written after: compilers vectorise those.
+        o.kept = 1.0 - lr * o.decay
+        o.decay = 0.0
+    for i in range(state.count):
+        steps[i] += 1.0
     while start < state.count:
+        # Parameters that joined later are some steps behind: one at a time then, else all at once.
         end = start + 1
-        steps[start] += 1.0
-        while end < state.count and end - start < LANES and steps[end] + 1.0 == steps[start]:
-            steps[end] += 1.0
-            end += 1
-        if steps[start] != step:  # parameters that joined later are some steps behind
+        if start == 0 and memcmp(steps, steps + 1, (state.count - 1) * sizeof(double)) == 0:
+            end = state.count
+        if steps[start] != step:
             step = steps[start]
-            correction = sqrt(1.0 - pow(beta2, step))
-            lr_now = lr * correction / (1.0 - pow(beta1, step))
-            eps_now = eps * correction
-        for i in range(start, end):
-            n = node_of(params[i])
-            g[i - start] = sign * n.grad + (decay * n.data if decay != 0.0 else 0.0)
-        for i in range(start, end):
-            average[i] = beta1 * average[i] + (1.0 - beta1) * g[i - start]
-            square[i] = beta2 * square[i] + (1.0 - beta2) * g[i - start] * g[i - start]
-        if amsgrad:
-            for i in range(start, end):
-                if not square[i] <= highest[i]:  # a NaN too
-                    highest[i] = square[i]
-        for i in range(start, end):
-            change[i - start] = lr_now * average[i] / (sqrt(second[i]) + eps_now)
-        for i in range(start, end):
-            n = node_of(params[i])
-            n.data = kept * n.data - change[i - start]
+            correction = sqrt(1.0 - pow(o.beta2, step))
+            o.lr = lr * correction / (1.0 - pow(o.beta1, step))
+            o.eps = eps * correction
+        adam_loop(&o, params + start, average + start, square + start, highest + start, end - start)
         start = end
 
 

@@ -6,9 +6,9 @@ PyTorch skips those whose grad is None: a grad of 0.0 still moves averages, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar, TypeVar, Union, overload
+from typing import Any, ClassVar, Union
 
 from micrograd import _optim
 from micrograd._core import Value
@@ -16,7 +16,6 @@ from micrograd._core import Value
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
 
 Params = Union[Iterable[Value], Iterable[dict[str, Any]]]
-Loss = TypeVar("Loss")
 
 
 class Optimizer:
@@ -92,46 +91,9 @@ class Optimizer:
         param_group.update(group)
         self.param_groups.append(param_group)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], Loss]) -> Loss: ...
-
-    def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
-        """Update the parameters' data from their grads.
-
-        With a `closure`, call it first, to clear the grads, compute the loss and call its `backward()`, and return what
-        it returns.
-
-        >>> x = Value(1.0)
-        >>> optimizer = SGD([x], lr=0.1)
-        >>> def closure():
-        ...     optimizer.zero_grad()
-        ...     loss = x * x
-        ...     loss.backward()
-        ...     return loss
-        >>> optimizer.step(closure), x
-        (Value(data=1.0, grad=1.0), Value(data=0.8, grad=2.0))
-
-        Raises TypeError or ValueError where `param_groups` were changed to what the constructor would not take.
-        """
-        loss = None if closure is None else closure()
-        for state, group in zip(self._synced(), self.param_groups):
-            self._update(state, group)
-        return loss
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
-
-        >>> x = Value(1.0)
-        >>> (x * x).backward()
-        >>> SGD([x]).zero_grad()
-        >>> x.grad
-        0.0
-        """
-        for state in self._synced():
-            state.zero_grad()
+    # Compiled whole: a quarter of a small network's step of training would be frames of Python around loops of C.
+    step = _optim.step
+    zero_grad = _optim.zero_grad
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state in PyTorch's layout, of Python numbers: to be kept, and given to `load_state_dict()`.
@@ -152,7 +114,7 @@ class Optimizer:
         state: dict[int, dict[str, float]] = {}
         groups = []
         first = 0
-        for held, group in zip(self._synced(), self.param_groups):
+        for held, group in zip(_optim.synced(self), self.param_groups):
             rows = held.rows()
             for i, row in enumerate(rows, first):
                 entry = self._entry(row, group)
@@ -183,7 +145,7 @@ class Optimizer:
         missing = [key for key in ("state", "param_groups") if key not in state_dict]
         if missing:
             raise ValueError(f"state_dict lacks {_listed(missing)}")
-        self._synced()
+        _optim.synced(self)
         saved_groups = state_dict["param_groups"]
         entries = dict(state_dict["state"])
         sizes = [len(group["params"]) for group in self.param_groups]
@@ -238,11 +200,9 @@ class Optimizer:
         _check_names(key, entry, (), ())
         return ()
 
-    def _synced(self) -> list[_optim.State]:
-        """The states, one a group: as they are, or made anew where a group's parameters are no longer those it had."""
+    def _renewed(self) -> list[_optim.State]:
+        """States for the groups as they are now; a parameter that had state keeps it."""
         groups, states = self.param_groups, self._states
-        if _optim.in_step(states, groups):
-            return states
         _check_params(groups)
         rows = {id(p): row for state in states for p, row in zip(state.params, state.rows())}
         none = (0.0,) * self._width
