@@ -242,6 +242,44 @@ def test_methods_replaced_in_a_class_are_seen_by_the_next_call():
     assert len(layer.parameters()) == 2
 
 
+def test_fields_that_a_class_computes_are_asked_for():
+    class Tied(nn.Neuron):
+        w = property(lambda self: [self.shared] * 2, lambda self, w: setattr(self, "shared", w[0]))
+
+    class Pair(nn.Layer):
+        neurons = property(lambda self: [self.first, self.first], lambda self, neurons: None)
+
+    random.seed(5)
+    neuron = Tied(2, nonlin=False)
+    layer = Pair(2, 1)
+    layer.first = neuron
+    model = nn.MLP(2, [1])
+    model.layers = [layer]
+    w, b = neuron.shared, neuron.b
+    b.data = 0.5
+    assert [out.data for out in model([1.0, 2.0])] == [0.5 + w.data + w.data * 2.0] * 2
+    assert layer.parameters() == model.parameters() == [w, w, b, w, w, b]
+
+
+def test_parameters_of_neurons_of_several_classes():
+    class Other(nn.Neuron):
+        pass
+
+    class Unlike(nn.Neuron):
+        def parameters(self):
+            return [self.b]
+
+    layer = nn.Layer(2, 3, nonlin=False)
+    layer.neurons[1:] = first, second = Other(2), Unlike(2)
+    plain = layer.neurons[0]
+    assert layer.parameters() == [*plain.w, plain.b, *first.w, first.b, second.b]
+    first.w = tuple(first.w)
+    assert nn.Module.zero_grad(layer) is None
+    assert layer.parameters() == [*plain.w, plain.b, *first.w, first.b, second.b]
+    layer.neurons = ()
+    assert layer.parameters() == []
+
+
 def test_an_activation_that_raises_leaves_nothing_behind():
     class Log(nn.Neuron):
         activation = "log"

@@ -226,24 +226,28 @@ cdef inline bint is_value(PyObject *o) noexcept:
 cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
     """Read the sample. False if Values and numbers stand among each other, or an exception is set."""
     cdef PyObject *o
-    cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
-    cdef bint numbers = not is_value(PyList_GET_ITEM(<PyObject *>x, 0))
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     flags[0] = 0
-    if not numbers:
+    if is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
         fused.nodes = <Node **>fused.numbers
-    while fused.count < count:
-        o = PyList_GET_ITEM(<PyObject *>x, fused.count)
-        if PyFloat_CheckExact(o) and numbers:
-            fused.numbers[fused.count] = PyFloat_AS_DOUBLE(o)
-        elif is_value(o) == numbers:
-            return False
-        elif not numbers:
-            fused.nodes[fused.count] = node_of(o)
+        for i in range(count):
+            o = PyList_GET_ITEM(<PyObject *>x, i)
+            if not is_value(o):
+                return False
+            fused.nodes[i] = node_of(o)
             flags[0] |= node_of(o).flags
             Py_INCREF(o)
-        elif not double_read(o, "an input", &fused.numbers[fused.count]) or PyList_GET_SIZE(<PyObject *>x) != count:
-            return False  # an exception, or Python code that ran meanwhile changed the list
-        fused.count += 1
+            fused.count += 1
+        return True
+    for i in range(count):
+        if PyList_GET_SIZE(<PyObject *>x) != count:  # Python code that ran meanwhile changed the list
+            return False
+        o = PyList_GET_ITEM(<PyObject *>x, i)
+        if PyFloat_CheckExact(o):
+            fused.numbers[i] = PyFloat_AS_DOUBLE(o)
+        elif is_value(o) or not double_read(o, "an input", &fused.numbers[i]):
+            return False
+    fused.count = count
     return True
 
 

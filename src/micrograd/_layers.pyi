@@ -13,6 +13,10 @@ class NeuronState:
     b: Value
     nonlin: bool
 
+@disjoint_base
+class LayerState:
+    neurons: list[Any]
+
 def set_plain_classes(neuron: type[Any], layer: type[Any]) -> None: ...
 def layer_outputs(neurons: Iterable[Any], x: Any) -> Any: ...
 def network_outputs(layers: Iterable[Any], x: Any) -> Any: ...

@@ -11,6 +11,7 @@ import random
 from micrograd._core import Value
 from micrograd._fused import sample, weighted_sums
 from micrograd._layers import (
+    LayerState,
     NeuronState,
     clear_grads,
     layer_outputs,
@@ -170,7 +171,7 @@ class Neuron(NeuronState, Module):
         return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
 
 
-class Layer(Module):
+class Layer(LayerState, Module):
     """`nout` neurons over the same `nin` inputs; keyword arguments go to each.
 
     Called with one sample it gives a list of `nout` Values, or the Value itself where `nout` is 1.
@@ -194,6 +195,9 @@ class Layer(Module):
 
     def parameters(self) -> list[Value]:
         return layer_parameters(self.neurons)
+
+    def named_parameters(self) -> Iterator[tuple[str, Value]]:
+        return _named_values([("neurons", self.neurons), *vars(self).items()])
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
