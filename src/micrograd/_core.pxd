@@ -5,6 +5,7 @@
 #   _slab       where nodes live, in order of creation
 #   _graph      backward and the other passes over a graph
 #   _core       Value, the Python type that is a node
+#   _lifetime   how nodes die
 #   _cpython    declarations of CPython's C API
 
 from cpython.object cimport PyObject

@@ -1,4 +1,5 @@
-# Value: the Python type that is a node, its operators, birth and death. Rules: _ops.pxd; backward: _graph.pyx.
+# Value: the Python type that is a node, its operators and birth. Rules: _ops.pxd; backward: _graph.pyx; death:
+# _lifetime.pyx.
 
 cimport cython
 from cpython.dict cimport PyDict_GetItem
@@ -6,12 +7,12 @@ from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
-from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, late_nodes, node_propagate, node_turn_irregular,
-                               refused, walking)
-from micrograd._hook cimport Hook, references
+from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_propagate, node_turn_irregular, refused,
+                               walking)
+from micrograd._lifetime cimport Hook, hook_abandon, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_give_back, slot_is_newest
+from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_is_newest
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -98,124 +99,6 @@ cdef int refuse_traced(Node *n, str what) except -1:
 
 cdef inline dict attributes(object value):
     return value.__dict__  # by way of `object`: Cython refuses it on the type that declares it
-
-
-# ---- Death ---------------------------------------------------------------------------------------
-# A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
-# after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
-
-cdef enum:
-    TRAVERSE_DEPTH = 100  # of plain Values that the collector looks through
-
-cdef Node *dying = NULL
-cdef bint releasing = False
-
-
-cdef void hook_abandon(dict attributes) noexcept:
-    cdef PyObject *hook = PyDict_GetItem(attributes, Hook)
-    if hook != NULL:
-        (<Hook>hook).owner = NULL
-
-
-cdef void attributes_release(Node *n) noexcept:
-    cdef PyObject *held = node_attributes(n)[0]
-    if n.flags & CUSTOM:
-        hook_abandon(<dict>held)
-    node_attributes(n)[0] = NULL
-    Py_DECREF(held)
-
-
-cdef inline void parent_release(Node *n) noexcept:
-    """Give up a reference; with the last one, list the node as its dealloc would."""
-    global dying
-    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == VALUE:
-        node_link(n, dying)
-        dying = n
-    else:
-        Py_DECREF(object_of(n))
-
-
-cdef void node_release(Node *n) noexcept:
-    """Give up all that a dead node holds, and its memory."""
-    global late_nodes
-    cdef PyTypeObject *kind = Py_TYPE(object_of(n))
-    if node_attributes(n)[0] != NULL:
-        attributes_release(n)
-    if n.flags & LATE:
-        late_nodes -= 1
-    if n.form >= BLOCK:
-        parents_release(n.form, n.a, n.b, n.place)
-    elif n.form != LEAF:
-        parent_release(n.a)
-        if n.form == BINARY:
-            parent_release(n.b.node)
-    if kind == VALUE:
-        slot_give_back(n)
-    else:
-        kind.tp_free(object_of(n))
-        Py_DECREF(<PyObject *>kind)
-
-
-cdef void dying_release() noexcept:
-    """Release the dead, and those that die with them."""
-    global dying, releasing
-    cdef Node *n
-    releasing = True
-    while dying != NULL:
-        n = dying
-        dying = node_next(n)
-        node_release(n)
-    releasing = False
-
-
-cdef void value_dealloc(PyObject *o) noexcept:
-    global dying
-    if Py_TYPE(o) != VALUE:
-        Py_INCREF(<PyObject *>Py_TYPE(o))  # the subclass may go with its last instance, whose memory it is to free
-    node_link(node_of(o), dying)
-    dying = node_of(o)
-    if not releasing:
-        dying_release()
-
-
-# Subclasses are tracked by the cyclic collector, and these are what it calls; plain Values are not.
-
-cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what the node holds; in a plain parent's stead, where none but the node and its function hold it, what the
-    parent holds."""
-    cdef PyObject *held = node_attributes(n)[0]
-    cdef PyObject *o
-    cdef Py_ssize_t i, first = 0
-    cdef int stop = visit(held, arg) if held != NULL else 0
-    if n.form == FUSED and not stop:
-        stop = visit(node_sum(n).row, arg)
-        # Nor does it hold the x by itself, unless it is the last sum that does.
-        first = node_parent_count(n) - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
-    for i in range(first, node_parent_count(n)):
-        if stop:
-            break
-        o = object_of(node_parent(n, i))
-        if depth and Py_TYPE(o) == VALUE and Py_REFCNT(o) == 1 + references(o, function, 0):
-            stop = node_traverse(node_of(o), function, visit, arg, depth - 1)
-        else:
-            stop = visit(o, arg)
-    return stop
-
-
-cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
-    cdef Node *n = node_of(o)
-    cdef PyObject *hook = NULL
-    if n.flags & CUSTOM and node_attributes(n)[0] != NULL:
-        hook = PyDict_GetItem(<dict>node_attributes(n)[0], Hook)
-    return node_traverse(n, <PyObject *>(<Hook>hook).function if hook != NULL else NULL, visit, arg, TRAVERSE_DEPTH)
-
-
-cdef int value_clear(PyObject *o) noexcept:
-    cdef Node *n = node_of(o)
-    if node_attributes(n)[0] != NULL:
-        attributes_release(n)
-    node_orphan(n)
-    return 0
 
 
 # ---- Numbers and operands ------------------------------------------------------------------------
