@@ -8,3 +8,7 @@ cdef class NeuronState:
 
 cdef class LayerState:
     cdef public object neurons
+
+
+cdef class NetworkState:
+    cdef public object layers

@@ -12,11 +12,10 @@ from micrograd._core import Value
 from micrograd._fused import sample, weighted_sums
 from micrograd._layers import (
     LayerState,
+    NetworkState,
     NeuronState,
     clear_grads,
-    layer_outputs,
     layer_parameters,
-    network_outputs,
     network_parameters,
     set_plain_classes,
 )
@@ -190,9 +189,6 @@ class Layer(LayerState, Module):
         _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
-    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
-        return layer_outputs(self.neurons, x)
-
     def parameters(self) -> list[Value]:
         return layer_parameters(self.neurons)
 
@@ -203,7 +199,7 @@ class Layer(LayerState, Module):
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
 
 
-class MLP(Module):
+class MLP(NetworkState, Module):
     """A multilayer perceptron: `nin` inputs, then layers of `nouts[0]`, `nouts[1]` … neurons.
 
     Called with one sample, `nin` numbers or Values, it gives a list of `nouts[-1]` Values, or the Value itself where
@@ -235,11 +231,11 @@ class MLP(Module):
             self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last)) for i in range(last + 1)
         ]
 
-    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
-        return network_outputs(self.layers, x)
-
     def parameters(self) -> list[Value]:
         return network_parameters(self.layers)
+
+    def named_parameters(self) -> Iterator[tuple[str, Value]]:
+        return _named_values([("layers", self.layers), *vars(self).items()])
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
