@@ -28,10 +28,11 @@ extensions = [
         extra_compile_args=flags,
         define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
         libraries=[] if windows else ["m"],
-        depends=headers if name == "_replay" else [],
+        depends=headers if name == "_steps" else [],
     )
     for name in (
         "_batch",
+        "_calls",
         "_core",
         "_fused",
         "_graph",
@@ -41,6 +42,7 @@ extensions = [
         "_program",
         "_replay",
         "_slab",
+        "_steps",
         "_trace",
     )
 ]

@@ -1,7 +1,7 @@
 # cython: boundscheck=True, wraparound=True
 # From a trace to a program: sums of products are found, what does not depend on the arguments is set apart, to be
 # computed once a call; the rest is put into steps on slots, each a row of lanes, that are used again when what they
-# hold has had its last reader. Who runs the steps is _replay.pyx.
+# hold has had its last reader. Who runs the steps is _steps.pyx.
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc

@@ -1,6 +1,7 @@
 """`micrograd.compile`: a function of one sample, written over Values, traced once and replayed over a batch.
 
-Here is what its user meets; tracing, programs and their replay are compiled, in `_trace`, `_program` and `_replay`.
+Here is what its user meets; tracing, programs and their replay are compiled, in `_trace`, `_program`, `_replay`
+and `_calls`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any, overload
 
 from micrograd._batch import Batch, form_of, form_of_shape, rebuild
+from micrograd._calls import Traced, known_reduce, known_sample
 from micrograd._core import Value
 from micrograd._listing import listing
 from micrograd._program import Program
-from micrograd._replay import Traced, known_reduce, known_sample
 from micrograd._trace import Trace, TraceError, is_traced, placeholder
 
 if TYPE_CHECKING:
