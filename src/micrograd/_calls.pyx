@@ -9,12 +9,12 @@ from cpython.object cimport PyObject
 from libc.string cimport memcpy
 from micrograd._batch cimport Batch, form_of
 from micrograd._core cimport Value
-from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
+from micrograd._cpython cimport Py_INCREF, PySequence_Fast_ITEMS, own
 from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport NO_OP
 from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
 from micrograd._replay cimport Replay
-from micrograd._slab cimport result_new
+from micrograd._slab cimport result_or_null
 from micrograd._steps cimport Work, slot
 
 
@@ -23,24 +23,24 @@ from micrograd._steps cimport Work, slot
 cdef object node_with_grads(double data, list parents, const double *local):
     """A node of the eager graph with these parents and d(node)/d(parent)."""
     cdef Py_ssize_t i, count = len(parents)
+    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>parents)
     cdef int flags = 0
     cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
     cdef Node *n
     if block == NULL:
         raise MemoryError
+    n = result_or_null(NO_OP, BLOCK, 0, data)
+    if n == NULL:
+        PyMem_Free(block)
+        own(NULL)
+    for i in range(count):
+        Py_INCREF(items[i])
+        block.parents[i] = node_of(items[i])
+        flags |= node_of(items[i]).flags
     block.count = count
     block.local = <double *>(block.parents + count)
-    for i in range(count):
-        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>parents, i))
-        block.local[i] = local[i]
-        flags |= block.parents[i].flags
-    try:
-        n = result_new(NO_OP, BLOCK, flags & INHERITED, data)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    for i in range(count):
-        Py_INCREF(object_of(block.parents[i]))
+    memcpy(block.local, local, count * sizeof(double))
+    n.flags |= flags & INHERITED
     n.a = NULL
     n.b.block = block
     return own(object_of(n))
@@ -161,7 +161,7 @@ cdef class Traced:
 def known_reduce(dict known, tuple args, bint mean, int threads):
     """The sum or mean over the rows of a batch without keyword arguments."""
     cdef Batch batch = Batch(args)
-    cdef Traced traced = known.get((batch.shapes, (), ()))
+    cdef Traced traced = known.get(batch.key)
     if traced is None or traced.form is not None or batch.rows == 0:
         return None
     return traced.reduce(batch, mean, threads)

@@ -27,6 +27,7 @@ cdef class Replay:
     cdef Py_ssize_t block_rows
     cdef Py_ssize_t chunk_rows
     cdef Py_ssize_t chunks
+    cdef Py_ssize_t row_cost     # in multiplications
     cdef Py_ssize_t next         # the chunk to be computed next
     cdef list raised             # (outcome, row, exception)
     cdef int compute_uniforms(self) except -1
@@ -37,7 +38,9 @@ cdef class Replay:
     cdef Py_ssize_t find_row(self, Work *work, Py_ssize_t first, Py_ssize_t live, Outcome outcome) noexcept nogil
     cdef void spread_layers(self, Work *work) noexcept nogil
     cdef Py_ssize_t lanes(self)
+    cpdef int work(self) except -1
     cdef int run(self, int threads) except -1
+    cdef int run_shared(self, int threads) except -1
     cdef double total(self)
     cdef double *grads(self) noexcept
     cdef object gradients(self, int threads)

@@ -20,8 +20,9 @@ cdef enum:
     MOST_LANES = 128
     CHUNKS = 64           # at most, whatever the rows, and so
     CHUNK_ROWS = 256      # at least
-    SIGNAL_CHECK = 1 << 24  # multiplications, or
-    STEP_COST = 16          # as many for a step on a lane: some 10 ms
+    STEP_COST = 16        # of a step on a lane, in multiplications
+    SIGNAL_CHECK = 1 << 24  # as many are some 10 ms
+    BRIEF = 1 << 14         # and as many some 10 us: too few to let other threads have the GIL and wait for it
 
 
 cdef bint interrupted() noexcept nogil:
@@ -44,6 +45,7 @@ cdef class Replay:
         self.block_rows = min(max(lanes, LEAST_LANES), MOST_LANES)
         self.chunk_rows = max(CHUNK_ROWS, (batch.rows + CHUNKS - 1) // CHUNKS)
         self.chunks = (batch.rows + self.chunk_rows - 1) // self.chunk_rows
+        self.row_cost = program.weights + STEP_COST * self.plan.steps
         self.raised = []
         self.memory = <double *>PyMem_Malloc(
             (2 * u + 2 * program.weights + program.starts + len(program.outputs) + self.chunks * (1 + u)
@@ -173,7 +175,7 @@ cdef class Replay:
                 failed[0] = self.find_row(work, first, live, outcome)
                 return outcome
             first += live
-            work_done += live * (self.program.weights + STEP_COST * self.plan.steps)
+            work_done += live * self.row_cost
             if work_done > SIGNAL_CHECK:
                 work_done = 0
                 if interrupted():
@@ -205,7 +207,7 @@ cdef class Replay:
         cdef Py_ssize_t rows = min(self.chunk_rows, self.batch.rows)
         return 1 if rows == 1 else (min(self.block_rows, rows) + TILE - 1) // TILE * TILE
 
-    def work(self):
+    cpdef int work(self) except -1:
         """Take chunks and compute them until there are no more, or one has raised."""
         cdef Work *work = NULL
         cdef Py_ssize_t chunk, row = -1
@@ -215,8 +217,11 @@ cdef class Replay:
             while self.next < self.chunks and not self.raised:
                 chunk = self.next
                 self.next += 1
-                with nogil:
+                if self.batch.rows * self.row_cost < BRIEF:
                     outcome = self.run_chunk(work, chunk, &row)
+                else:
+                    with nogil:
+                        outcome = self.run_chunk(work, chunk, &row)
                 if outcome == DONE and PyErr_CheckSignals():
                     outcome = INTERRUPTED
                 if outcome != DONE:
@@ -225,23 +230,31 @@ cdef class Replay:
             self.raised.append((outcome, row, error))
         finally:
             PyMem_RawFree(work)
+        return 0
 
     cdef int run(self, int threads) except -1:
         """Compute all chunks. Raises what a row raised going forward, with the number of the first such row."""
+        if threads > 1 and self.chunks > 1:
+            self.run_shared(threads)
+        else:
+            self.work()
+        if self.raised:
+            for outcome, row, error in sorted(self.raised, key=_by_row):
+                if outcome == INTERRUPTED:
+                    raise error
+                if outcome == FORWARD_RAISED:
+                    raise at_row(error, row) from None
+        return 0
+
+    cdef int run_shared(self, int threads) except -1:
         cdef list others = []
         try:
-            if threads > 1 and self.chunks > 1:
-                others = start_threads(self.work, min(threads, self.chunks) - 1)
+            others = start_threads(self.work, min(threads, self.chunks) - 1)
             self.work()
         finally:
             self.next = self.chunks
             for thread in others:
                 thread.join()
-        for outcome, row, error in sorted(self.raised, key=_by_row):
-            if outcome == INTERRUPTED:
-                raise error
-            if outcome == FORWARD_RAISED:
-                raise at_row(error, row) from None
         return 0
 
     cdef double total(self):

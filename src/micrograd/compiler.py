@@ -250,7 +250,7 @@ class Compiled:
             raise ValueError("a batch needs at least one array")
         names = tuple([name for name, _ in named])
         batch = Batch((*args, *[arg for _, arg in named]), names)
-        key = batch.shapes, names, static
+        key = (batch.key, names, static) if kwargs else batch.key
         traced = self._batches.get(key)
         if traced is None:
             forms = tuple([form_of_shape(shape) for shape in batch.shapes])
