@@ -103,7 +103,7 @@ cdef class Traced:
     def __reduce__(self):
         return Traced, (self.program, self.form, self.places)
 
-    def reduce(self, Batch batch, bint mean, int threads):
+    cpdef object reduce(self, Batch batch, bint mean, int threads):
         """The sum or mean over the rows, as a node whose parents are the captured leaves."""
         cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
         cdef double scale = 1.0 / batch.rows if mean else 1.0
@@ -135,7 +135,7 @@ cdef class Traced:
             replay.out_owner = out
             replay.run(threads)
 
-    def sample(self, list leaves):
+    cpdef list sample(self, list leaves):
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
         cdef list captured = self.program.trace.captured, parents = list(captured), nodes = []
         cdef Replay replay
@@ -155,24 +155,30 @@ cdef class Traced:
         return nodes
 
 
-# The ways of a compiled function that are walked again and again; None where it has to be traced first, and in general
-# wherever there is more to do.
+# The ways of a compiled function that are walked again and again; None where it has to be traced first, where there
+# are keyword arguments, and in general wherever there is more to do.
 
-def known_reduce(dict known, tuple args, bint mean, int threads):
-    """The sum or mean over the rows of a batch without keyword arguments."""
-    cdef Batch batch = Batch(args)
-    cdef Traced traced = known.get(batch.key)
+def known_reduce(dict known, tuple args, dict kwargs, bint mean, int threads):
+    """The sum or mean over the rows of a batch."""
+    cdef Batch batch
+    cdef Traced traced
+    if kwargs:
+        return None
+    batch = Batch(args)
+    traced = known.get(batch.key)
     if traced is None or traced.form is not None or batch.rows == 0:
         return None
     return traced.reduce(batch, mean, threads)
 
 
-def known_sample(dict known, tuple args):
-    """One Value of a sample without keyword arguments."""
+def known_sample(dict known, tuple args, dict kwargs):
+    """One Value of a sample."""
     cdef list leaves = []
     cdef list forms = []
     cdef Py_ssize_t i
     cdef Traced traced
+    if kwargs:
+        return None
     for i in range(len(args)):
         forms.append(form_of(args[i], leaves, i))
     traced = known.get((tuple(forms), (), ()))
