@@ -38,6 +38,7 @@ extensions = [
         "_graph",
         "_hook",
         "_layers",
+        "_lower",
         "_optim",
         "_program",
         "_replay",
