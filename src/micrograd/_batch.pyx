@@ -2,7 +2,7 @@
 # is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_IsContiguous, PyBuffer_Release
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
@@ -183,10 +183,10 @@ cdef class Batch:
         cdef Py_buffer *view = &self.buffers[self.held]
         if not PyObject_CheckBuffer(<PyObject *>array):
             return False
-        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_STRIDES):
+        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
             PyErr_Clear()
             return False
-        if view.format == NULL or strcmp(view.format, b"d") or not PyBuffer_IsContiguous(view, b"C"):
+        if view.format == NULL or strcmp(view.format, b"d"):
             PyBuffer_Release(view)
             return False
         self.held += 1

@@ -4,7 +4,7 @@
 import functools
 
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 from micrograd._batch cimport Batch, form_of
@@ -15,7 +15,7 @@ from micrograd._ops cimport NO_OP
 from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
 from micrograd._replay cimport Replay
 from micrograd._slab cimport result_or_null
-from micrograd._steps cimport Work, slot
+from micrograd._steps cimport slot
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -57,15 +57,15 @@ cdef object node_that_raises(double data, list parents, error):
     return value
 
 
-cdef object sample_node(Replay replay, Work *work, Py_ssize_t output, list leaves, list parents):
+cdef object sample_node(Replay replay, Py_ssize_t output, list leaves, list parents):
     """An output for one sample as a node."""
     cdef Plan plan = replay.plan
-    cdef double data = slot(work, plan.outputs.words[output])[0]
+    cdef double data = slot(&replay.own, plan.outputs.words[output])[0]
     cdef Py_ssize_t i, j, k, captured = len(replay.program.trace.captured)
     cdef double *local
     if not parents:
         return Value(data)
-    error = replay.row_backward(work, output)
+    error = replay.row_backward(output)
     if error is not None:
         return node_that_raises(data, parents, error)
     local = <double *>PyMem_Malloc(len(parents) * sizeof(double))
@@ -79,7 +79,7 @@ cdef object sample_node(Replay replay, Work *work, Py_ssize_t output, list leave
                 local[j] = 0.0
                 for k in range(0, plan.grads.count, 2):
                     if plan.grads.words[k] == i:
-                        local[j] = slot(work, plan.grads.words[k + 1])[0]
+                        local[j] = slot(&replay.own, plan.grads.words[k + 1])[0]
                 j += 1
         return node_with_grads(data, parents, local)
     finally:
@@ -139,19 +139,14 @@ cdef class Traced:
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
         cdef list captured = self.program.trace.captured, parents = list(captured), nodes = []
         cdef Replay replay
-        cdef Work *work
         cdef Py_ssize_t i
         for leaf in leaves:
             if isinstance(leaf, Value):
                 parents.append(leaf)
         replay = Replay(self.program, ALL if len(parents) > len(captured) else CAPTURED_ONLY, Batch.of_sample(leaves))
-        work = replay.work_new(1)
-        try:
-            replay.row_forward(work)
-            for i in range(len(self.program.outputs)):
-                nodes.append(sample_node(replay, work, i, leaves, parents))
-        finally:
-            PyMem_RawFree(work)
+        replay.row_forward()
+        for i in range(len(self.program.outputs)):
+            nodes.append(sample_node(replay, i, leaves, parents))
         return nodes
 
 

@@ -7,7 +7,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMallo
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._batch cimport Batch
-from micrograd._cpython cimport PyErr_CheckSignals, PyErr_Clear, PyList_GET_ITEM, own
+from micrograd._cpython cimport PyErr_CheckSignals, PyErr_Clear, PySequence_Fast_ITEMS, own
 from micrograd._node cimport node_of
 from micrograd._program cimport FORWARD, TILE, Program
 from micrograd._steps cimport (Work, clear_dead, lane_total, lanes_of, layer_lay_out, layer_spread, layer_turn, slot,
@@ -20,6 +20,7 @@ cdef enum:
     MOST_LANES = 128
     CHUNKS = 64           # at most, whatever the rows, and so
     CHUNK_ROWS = 256      # at least
+    LINE = 8              # doubles in a line of the cache, at which slots begin
     STEP_COST = 16        # of a step on a lane, in multiplications
     SIGNAL_CHECK = 1 << 24  # as many are some 10 ms
     BRIEF = 1 << 14         # and as many some 10 us: too few to let other threads have the GIL and wait for it
@@ -35,21 +36,27 @@ cdef class Replay:
     """One replay of a program over a batch: what its threads share, and what comes of it."""
 
     def __cinit__(self, Program program, int mode, Batch batch):
-        cdef Py_ssize_t i, lanes
+        cdef Py_ssize_t i, fitting, rows
         cdef int u = program.uniforms
         self.program = program
         self.plan = program.plan(mode)
         self.batch = batch
         self.backward = mode != FORWARD
-        lanes = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
-        self.block_rows = min(max(lanes, LEAST_LANES), MOST_LANES)
+        fitting = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
+        self.block_rows = min(max(fitting, LEAST_LANES), MOST_LANES)
         self.chunk_rows = max(CHUNK_ROWS, (batch.rows + CHUNKS - 1) // CHUNKS)
         self.chunks = (batch.rows + self.chunk_rows - 1) // self.chunk_rows
+        rows = min(self.chunk_rows, batch.rows)
+        self.lanes = 1 if rows == 1 else (min(self.block_rows, rows) + TILE - 1) // TILE * TILE
+        self.stride = self.lanes
+        if self.lanes > 1 and self.lanes // TILE % 2 == 0:
+            self.stride += TILE  # rows of slots an even number of cache lines apart would share few sets of the cache
+        self.room = (LINE + self.plan.slots * self.stride + program.grads + program.starts
+                     + program.pitch * self.lanes + program.widest)
         self.row_cost = program.weights + STEP_COST * self.plan.steps
         self.raised = []
         self.memory = <double *>PyMem_Malloc(
-            (2 * u + 2 * program.weights + program.starts + len(program.outputs) + self.chunks * (1 + u)
-             + program.widest)
+            (2 * u + 2 * program.weights + program.starts + len(program.outputs) + self.chunks * (1 + u) + self.room)
             * sizeof(double))
         if self.memory == NULL:
             raise MemoryError
@@ -59,24 +66,26 @@ cdef class Replay:
         self.shared.turned = self.shared.weights + program.weights
         self.shared.starts = self.shared.turned + program.weights
         self.seeds = self.shared.starts + program.starts
-        self.scratch = self.seeds + len(program.outputs)
-        self.partials = self.scratch + program.widest
+        self.partials = self.seeds + len(program.outputs)
         for i in range(len(program.outputs)):
             self.seeds[i] = 1.0
+        self.lay_out(&self.own, self.partials + self.chunks * (1 + u))
         if batch.rows:
             self.compute_uniforms()
+            self.splat(&self.own)
 
     cdef int compute_uniforms(self) except -1:
         """What does not vary from row to row: read the captured leaves, compute what depends on them alone, and lay the
         weights of layers out."""
         cdef Program program = self.program
         cdef list captured = program.trace.captured
+        cdef PyObject **leaves = PySequence_Fast_ITEMS(<PyObject *>captured)
         cdef double *uniform = self.shared.uniform
         cdef Work work
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, count = len(captured)
         cdef int k
-        for i in range(len(captured)):
-            uniform[i] = node_of(PyList_GET_ITEM(<PyObject *>captured, i)).data
+        for i in range(count):
+            uniform[i] = node_of(leaves[i]).data
         for i in range(program.constants.count):
             uniform[program.constants.words[i]] = program.numbers[i]
         if program.once.forward.count:
@@ -94,38 +103,32 @@ cdef class Replay:
         work.base = self.shared.uniform
         work.stride = 1
         work.lanes = lanes_of(1)
-        work.scratch = self.scratch
+        work.scratch = self.own.scratch
 
     def __dealloc__(self):
         PyMem_Free(self.memory)
 
-    cdef Work *work_new(self, Py_ssize_t lanes) except NULL:
-        """Room for a thread, with what is the same in all lanes in place."""
+    cdef void lay_out(self, Work *work, double *room) noexcept:
+        """Where in its room a thread finds what."""
         cdef Program program = self.program
-        cdef Py_ssize_t i, j, stride = lanes
-        cdef int *splats = self.plan.splats.words
-        cdef Work *work
-        cdef double x
-        if lanes > 1 and lanes // TILE % 2 == 0:
-            stride += TILE  # rows of slots an even number of cache lines apart would share few sets of the cache
-        work = <Work *>PyMem_RawMalloc(sizeof(Work) + 64 + (
-            self.plan.slots * stride + program.grads + program.starts + program.pitch * lanes + program.widest)
-            * sizeof(double))
-        if work == NULL:
-            raise MemoryError
-        work.base = <double *>((<size_t>(work + 1) + 63) & ~<size_t>63)
-        work.stride = stride
-        work.weights = work.base + self.plan.slots * stride
+        work.base = <double *>(<size_t>(room + LINE - 1) & ~<size_t>(LINE * sizeof(double) - 1))
+        work.stride = self.stride
+        work.weights = work.base + self.plan.slots * self.stride
         work.starts = work.weights + program.grads
         work.packed = work.starts + program.starts
-        work.scratch = work.packed + program.pitch * lanes
+        work.scratch = work.packed + program.pitch * self.lanes
         work.seeds = self.seeds
-        work.lanes = lanes_of(lanes)
+        work.lanes = lanes_of(self.lanes)
+
+    cdef void splat(self, Work *work) noexcept:
+        """What is the same in all lanes."""
+        cdef int *splats = self.plan.splats.words
+        cdef Py_ssize_t i, j
+        cdef double x
         for i in range(0, self.plan.splats.count, 2):
             x = self.shared.uniform[splats[i]] if splats[i] >= 0 else 0.0
-            for j in range(lanes):
+            for j in range(self.lanes):
                 slot(work, splats[i + 1])[j] = x
-        return work
 
     # -- without the GIL
 
@@ -203,17 +206,23 @@ cdef class Replay:
 
     # -- with the GIL
 
-    cdef Py_ssize_t lanes(self):
-        cdef Py_ssize_t rows = min(self.chunk_rows, self.batch.rows)
-        return 1 if rows == 1 else (min(self.block_rows, rows) + TILE - 1) // TILE * TILE
+    def work(self):
+        """What a thread does that shares the chunks. One for which there is no memory leaves them to the others."""
+        cdef Work work
+        cdef double *room = <double *>PyMem_RawMalloc(self.room * sizeof(double))
+        if room != NULL:
+            self.lay_out(&work, room)
+            try:
+                self.splat(&work)
+                self.take_chunks(&work)
+            finally:
+                PyMem_RawFree(room)
 
-    cpdef int work(self) except -1:
-        """Take chunks and compute them until there are no more, or one has raised."""
-        cdef Work *work = NULL
+    cdef int take_chunks(self, Work *work) except -1:
+        """Compute chunks until there are no more, or one has raised."""
         cdef Py_ssize_t chunk, row = -1
         cdef Outcome outcome = INTERRUPTED
         try:
-            work = self.work_new(self.lanes())
             while self.next < self.chunks and not self.raised:
                 chunk = self.next
                 self.next += 1
@@ -228,8 +237,6 @@ cdef class Replay:
                     own(NULL)
         except BaseException as error:
             self.raised.append((outcome, row, error))
-        finally:
-            PyMem_RawFree(work)
         return 0
 
     cdef int run(self, int threads) except -1:
@@ -237,7 +244,7 @@ cdef class Replay:
         if threads > 1 and self.chunks > 1:
             self.run_shared(threads)
         else:
-            self.work()
+            self.take_chunks(&self.own)
         if self.raised:
             for outcome, row, error in sorted(self.raised, key=_by_row):
                 if outcome == INTERRUPTED:
@@ -250,7 +257,7 @@ cdef class Replay:
         cdef list others = []
         try:
             others = start_threads(self.work, min(threads, self.chunks) - 1)
-            self.work()
+            self.take_chunks(&self.own)
         finally:
             self.next = self.chunks
             for thread in others:
@@ -308,20 +315,21 @@ cdef class Replay:
 
     # -- a batch of one row
 
-    cdef int row_forward(self, Work *work) except -1:
+    cdef int row_forward(self) except -1:
         cdef double total = 0.0
         cdef Outcome outcome
         self.backward = False
         with nogil:
-            outcome = self.run_block(work, 0, 1, &total)
+            outcome = self.run_block(&self.own, 0, 1, &total)
         if outcome != DONE:
             own(NULL)
         return 0
 
-    cdef object row_backward(self, Work *work, Py_ssize_t output):
+    cdef object row_backward(self, Py_ssize_t output):
         """The grads of one output: as gradients() leaves them, those of arguments in their
         slots. Returns what a rule raised."""
         cdef Program program = self.program
+        cdef Work *work = &self.own
         cdef Py_ssize_t i
         cdef bint sound
         for i in range(len(program.outputs)):

@@ -3,7 +3,7 @@
 
 from micrograd._cpython cimport PyErr_Occurred
 from micrograd._graph cimport RULES
-from micrograd._ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Partial, op_reduce
+from micrograd._ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Forward, Partial, op_reduce
 from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, DOTS, INPUTS, LAYER, SEED,
                                  TILE, WEIGHTS, Code, Layer)
 
@@ -95,6 +95,8 @@ cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) n
     cdef double *r = slot(work, s[0])
     cdef double *a = slot(work, s[1])
     cdef double *b = slot(work, s[2])
+    cdef Forward forward = RULES[op].forward
+    cdef double x
     cdef Py_ssize_t i
     if op == ADD:
         work.lanes.add(r, a, b, width)
@@ -108,9 +110,10 @@ cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) n
         work.lanes.relu(r, a, width)
     else:
         for i in range(live):
-            r[i] = RULES[op].forward(a[i], b[i])
-            if r[i] != r[i] and raised():
+            x = forward(a[i], b[i])
+            if x != x and raised():
                 return False
+            r[i] = x
         clear_dead(r, live, width)
     return True
 
