@@ -117,14 +117,17 @@ cdef class Traced:
         return node_with_grads(replay.total() * scale, captured, replay.grads())
 
     def value_and_grad(self, Batch batch, int threads, double[::1] grads):
-        """The sum over the rows; `grads` is filled with those of the captured leaves."""
+        """The sum over the rows. Its grads go to their places in `grads`, which has one for each captured leaf of the
+        function."""
         cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
-        cdef Py_ssize_t i
+        cdef double *found = replay.grads()
+        cdef Py_ssize_t i, place
         error = replay.gradients(threads)
         if error is not None:
             raise error
-        for i in range(len(self.program.trace.captured)):
-            grads[i] = replay.grads()[i]
+        for i in range(len(self.places)):
+            place = self.places[i]
+            grads[place] = found[i]
         return replay.total()
 
     def map(self, Batch batch, int threads, double[::1] out):

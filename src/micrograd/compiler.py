@@ -144,10 +144,8 @@ class Compiled:
         import numpy as np
 
         traced, batch = self._scalar_batch(args, kwargs)
-        found = np.zeros(len(traced.places))
-        total: float = traced.value_and_grad(batch, self._threads, found)
         grads = np.zeros(len(self._captured))
-        grads[traced.places] = found
+        total: float = traced.value_and_grad(batch, self._threads, grads)
         return total, grads
 
     # -- looking inside
