@@ -22,7 +22,7 @@ else:
 
 headers = {
     "_optim": ["src/micrograd/_adam.h"],
-    "_replay": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
+    "_steps": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
 }
 extensions = [
     Extension(
@@ -35,15 +35,18 @@ extensions = [
     )
     for name in (
         "_batch",
+        "_calls",
         "_core",
         "_fused",
         "_graph",
         "_layers",
         "_lifetime",
+        "_lower",
         "_optim",
         "_program",
         "_replay",
         "_slab",
+        "_steps",
         "_trace",
     )
 ]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import micrograd
 from micrograd import Value, functional, nn
 from micrograd._core import OPS
-from micrograd._replay import use_variant, variants
+from micrograd._steps import use_variant, variants
 from micrograd.optim import SGD
 
 EPS = 2.0**-52

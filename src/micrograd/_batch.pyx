@@ -2,10 +2,11 @@
 # is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, Py_buffer, PyBuffer_IsContiguous, PyBuffer_Release
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from libc.string cimport strcmp
+from libc.string cimport memcpy, strcmp
 from micrograd._core cimport Value, to_double
 from micrograd._cpython cimport PyErr_Clear, PyFloat_AS_DOUBLE, PyFloat_CheckExact
 
@@ -90,6 +91,14 @@ cdef tuple row_shape(Py_buffer *view):
     return tuple(shape)
 
 
+cdef Py_ssize_t row_size(Py_buffer *view) noexcept:
+    """Numbers of a row."""
+    cdef Py_ssize_t i, size = 1
+    for i in range(1, view.ndim):
+        size *= view.shape[i]
+    return size
+
+
 @cython.final
 cdef class Batch:
     """Arrays whose leading axis is the rows of a batch; `names` are those of the last ones.
@@ -98,39 +107,26 @@ cdef class Batch:
     """
 
     def __cinit__(self, tuple arrays, tuple names=()):
-        cdef Py_ssize_t i, j, size, first, count = len(arrays)
+        cdef Py_ssize_t i, j, size, first = 0, axes = 0, count = len(arrays)
         cdef Py_buffer *view
-        cdef list shapes = []
-        cdef bint sound = True
-        self.rows = -1
         self.buffers = <Py_buffer *>PyMem_Calloc(count + 1, sizeof(Py_buffer))
         if self.buffers == NULL:
             raise MemoryError
         for i in range(count):
-            view = &self.buffers[i]
             if not self.take(arrays[i]):
                 self.take(converted(arrays[i], array_name(i, count, names)))
-            shapes.append(row_shape(view))
-            if view.ndim and self.rows == -1:
-                self.rows = view.shape[0]
-            sound &= view.ndim > 0 and view.shape[0] == self.rows
-            size = 1
-            for j in range(1, view.ndim):
-                size *= view.shape[j]
-            self.count += size
-        if not sound:
-            self.refuse(names)
-        self.shapes = tuple(shapes)
-        self.make_columns()
-        if not count:
-            self.rows = 1
-            return
-        first = 0
+        self.rows = self.buffers[0].shape[0] if count and self.buffers[0].ndim else 1
         for i in range(count):
             view = &self.buffers[i]
-            size = 1
-            for j in range(1, view.ndim):
-                size *= view.shape[j]
+            if not view.ndim or view.shape[0] != self.rows:
+                self.refuse(names)
+            self.count += row_size(view)
+            axes += view.ndim
+        self.make_key(axes)
+        self.make_columns()
+        for i in range(count):
+            view = &self.buffers[i]
+            size = row_size(view)
             for j in range(size):
                 self.columns[first + j] = <const double *>view.buf + j
                 self.steps[first + j] = size
@@ -143,6 +139,29 @@ cdef class Batch:
         PyMem_Free(self.buffers)
         PyMem_Free(self.columns)
         PyMem_Free(self.numbers)
+
+    @property
+    def shapes(self):
+        """Of a row of each argument."""
+        cdef list shapes = []
+        cdef int i
+        for i in range(self.held):
+            shapes.append(row_shape(&self.buffers[i]))
+        return tuple(shapes)
+
+    cdef int make_key(self, Py_ssize_t axes) except -1:
+        """Of each array the number of axes, and the lengths of those of a row."""
+        cdef bytes key = PyBytes_FromStringAndSize(NULL, axes * sizeof(Py_ssize_t))
+        cdef Py_ssize_t *words = <Py_ssize_t *>PyBytes_AS_STRING(key)
+        cdef Py_buffer *view
+        cdef int i
+        for i in range(self.held):
+            view = &self.buffers[i]
+            words[0] = view.ndim
+            memcpy(words + 1, view.shape + 1, (view.ndim - 1) * sizeof(Py_ssize_t))
+            words += view.ndim
+        self.key = key
+        return 0
 
     cdef int make_columns(self) except -1:
         self.columns = <const double **>PyMem_Calloc(self.count + 1, sizeof(double *) + sizeof(Py_ssize_t))
@@ -164,10 +183,10 @@ cdef class Batch:
         cdef Py_buffer *view = &self.buffers[self.held]
         if not PyObject_CheckBuffer(<PyObject *>array):
             return False
-        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_STRIDES):
+        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
             PyErr_Clear()
             return False
-        if view.format == NULL or strcmp(view.format, b"d") or not PyBuffer_IsContiguous(view, b"C"):
+        if view.format == NULL or strcmp(view.format, b"d"):
             PyBuffer_Release(view)
             return False
         self.held += 1

@@ -112,6 +112,18 @@ cdef bint nan_is_refusal(Node *receiver) noexcept:
     return False
 
 
+cdef void block_send(Block *block, double g, Walk *walk) noexcept:
+    """Local gradients times the node's, to the parents. Apart, and from local variables: for all that C knows, what is
+    written might be what is read."""
+    cdef Node **parents = block.parents
+    cdef double *local = block.local
+    cdef Py_ssize_t i, count = block.count
+    for i in range(count):
+        parents[i].grad += local[i] * g
+        if walk != NULL:
+            walk_mark(walk, parents[i])
+
+
 cdef bint block_step(Node *n, Walk *walk) noexcept:
     """node_step() at a node with a block of parents. Apart, so that the rest is small enough to be compiled into the
     walk, which takes a third off that."""
@@ -125,10 +137,11 @@ cdef bint block_step(Node *n, Walk *walk) noexcept:
         if walk != NULL:
             walk_mark_fused(walk, n, oldest)
         return True
+    if block.local != NULL:
+        block_send(block, n.grad, walk)
+        return True
     for i in range(block.count):
-        if block.local != NULL:
-            block.parents[i].grad += block.local[i] * n.grad
-        elif n.op:
+        if n.op:
             block.parents[i].grad += RULES[n.op].d_left(block.parents[i].data, 0.0, n.data, n.grad)
         if walk != NULL:
             walk_mark(walk, block.parents[i])

@@ -1,6 +1,6 @@
-/* Loops over lanes, for _replay.pyx: each is one op on slots, rows of doubles that stand `stride` apart, a lane a sample.
-   The loops themselves are in _lanes_loops.h, which is compiled once for each width of vector; lanes_best() says which
-   to use on this machine. Every lane is computed in the same order and with the same roundings in all of them, and so
+/* Loops over lanes, for _steps.pyx: each is one op on slots, rows of doubles that stand `stride` apart, a lane a sample.
+   The loops themselves are in _lanes_loops.h, which is compiled once for each width of vector; lanes_variants() says which
+   this machine can run. Every lane is computed in the same order and with the same roundings in all of them, and so
    are sums over lanes: TILE running sums, lane i going to the one of i modulo TILE. */
 
 #ifndef MICROGRAD_LANES_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
-typedef struct {
+typedef struct Lanes {
     const char *name;
     void (*add)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*sub)(double *r, const double *a, const double *b, ptrdiff_t width);

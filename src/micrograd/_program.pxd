@@ -69,9 +69,6 @@ cdef class Program:
     cdef readonly Plan once        # what is computed once a call
     cdef list plans                # by mode
     cdef Plan plan(self, int mode)
-    cdef int put(self, int op, args, bint uniform) except -1
-    cdef int lower(self) except -1
-    cdef int lower_sum(self, list args) except -1
     cdef int place_uniforms(self) except -1
     cdef int group(self) except -1
     cdef bint is_layer(self, list group)

@@ -1,7 +1,7 @@
 # cython: boundscheck=True, wraparound=True
 # Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
 # down; what it returns is the end of an ordinary graph. The graph is read into rows here. What is made of the rows is
-# in _program.pyx.
+# in _lower.pyx and _program.pyx.
 
 import struct
 import sys

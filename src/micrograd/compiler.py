@@ -1,6 +1,7 @@
 """`micrograd.compile`: a function of one sample, written over Values, traced once and replayed over a batch.
 
-Here is what its user meets; tracing, programs and their replay are compiled, in `_trace`, `_program` and `_replay`.
+Here is what its user meets; tracing, programs and their replay are compiled, in `_trace`, `_program`, `_replay`
+and `_calls`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any, overload
 
 from micrograd._batch import Batch, form_of, form_of_shape, rebuild
+from micrograd._calls import Traced, known_reduce, known_sample
 from micrograd._core import Value
 from micrograd._listing import listing
 from micrograd._program import Program
-from micrograd._replay import Traced, known_reduce, known_sample
 from micrograd._trace import Trace, TraceError, is_traced, placeholder
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Compiled:
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are quicker to tell
         self._captured: dict[int, Value] = {}  # by id, in the order of use
         self._traces = 0
-        functools.update_wrapper(self, function)
+        # Few functions have attributes of their own, and CPython finds those of an object more slowly once its __dict__
+        # has been asked for.
+        updated = ["__dict__"] if getattr(function, "__dict__", None) else []
+        functools.update_wrapper(self, function, updated=updated)
 
     # -- calling
 
@@ -60,8 +64,8 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        if not kwargs and not _tracing:
-            known = known_sample(self._programs, args)
+        if not _tracing:
+            known = known_sample(self._programs, args, kwargs)
             if known is not None:
                 return known
         leaves: list[Any] = []
@@ -110,7 +114,8 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        return self._reduce(args, kwargs, mean=False)
+        known = known_reduce(self._batches, args, kwargs, False, self._threads)
+        return self._reduce(args, kwargs, mean=False) if known is None else known
 
     def mean(self, *args: Any, **kwargs: Any) -> Value:
         """The sum over the rows of a batch times 1 / rows, as `sum()`.
@@ -121,7 +126,8 @@ class Compiled:
 
         Raises ValueError where there are no rows.
         """
-        return self._reduce(args, kwargs, mean=True)
+        known = known_reduce(self._batches, args, kwargs, True, self._threads)
+        return self._reduce(args, kwargs, mean=True) if known is None else known
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, NDArray[np.float64]]:
         """The sum over the rows of a batch, and its gradient in the order of `captured`, as numbers.
@@ -138,10 +144,8 @@ class Compiled:
         import numpy as np
 
         traced, batch = self._scalar_batch(args, kwargs)
-        found = np.zeros(len(traced.places))
-        total: float = traced.value_and_grad(batch, self._threads, found)
         grads = np.zeros(len(self._captured))
-        grads[traced.places] = found
+        total: float = traced.value_and_grad(batch, self._threads, grads)
         return total, grads
 
     # -- looking inside
@@ -228,10 +232,6 @@ class Compiled:
         return self._function
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Value:
-        if not kwargs:
-            known = known_reduce(self._batches, args, mean, self._threads)
-            if known is not None:
-                return known
         traced, batch = self._scalar_batch(args, kwargs)
         if mean and not batch.rows:
             raise ValueError("the mean of no rows")
@@ -249,7 +249,7 @@ class Compiled:
             raise ValueError("a batch needs at least one array")
         names = tuple([name for name, _ in named])
         batch = Batch((*args, *[arg for _, arg in named]), names)
-        key = batch.shapes, names, static
+        key = (batch.key, names, static) if kwargs else batch.key
         traced = self._batches.get(key)
         if traced is None:
             forms = tuple([form_of_shape(shape) for shape in batch.shapes])

@@ -1,0 +1,188 @@
+# What a compiled function is called for: the sum over a batch as a node of the eager graph, numbers, one sample. The
+# numbers are computed in _replay.pyx.
+
+import functools
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.string cimport memcpy
+from micrograd._batch cimport Batch, form_of
+from micrograd._core cimport Value
+from micrograd._cpython cimport Py_INCREF, PySequence_Fast_ITEMS, own
+from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
+from micrograd._ops cimport NO_OP
+from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
+from micrograd._replay cimport Replay
+from micrograd._slab cimport result_or_null
+from micrograd._steps cimport slot
+
+
+# ---- Nodes ---------------------------------------------------------------------------------------
+
+cdef object node_with_grads(double data, list parents, const double *local):
+    """A node of the eager graph with these parents and d(node)/d(parent)."""
+    cdef Py_ssize_t i, count = len(parents)
+    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>parents)
+    cdef int flags = 0
+    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
+    cdef Node *n
+    if block == NULL:
+        raise MemoryError
+    n = result_or_null(NO_OP, BLOCK, 0, data)
+    if n == NULL:
+        PyMem_Free(block)
+        own(NULL)
+    for i in range(count):
+        Py_INCREF(items[i])
+        block.parents[i] = node_of(items[i])
+        flags |= node_of(items[i]).flags
+    block.count = count
+    block.local = <double *>(block.parents + count)
+    memcpy(block.local, local, count * sizeof(double))
+    n.flags |= flags & INHERITED
+    n.a = NULL
+    n.b.block = block
+    return own(object_of(n))
+
+
+def _raise(error):
+    raise error
+
+
+cdef object node_that_raises(double data, list parents, error):
+    """A node whose backward raises."""
+    value = Value(data, parents)
+    value._backward = functools.partial(_raise, error)
+    return value
+
+
+cdef object sample_node(Replay replay, Py_ssize_t output, list leaves, list parents):
+    """An output for one sample as a node."""
+    cdef Plan plan = replay.plan
+    cdef double data = slot(&replay.own, plan.outputs.words[output])[0]
+    cdef Py_ssize_t i, j, k, captured = len(replay.program.trace.captured)
+    cdef double *local
+    if not parents:
+        return Value(data)
+    error = replay.row_backward(output)
+    if error is not None:
+        return node_that_raises(data, parents, error)
+    local = <double *>PyMem_Malloc(len(parents) * sizeof(double))
+    if local == NULL:
+        raise MemoryError
+    try:
+        memcpy(local, replay.grads(), captured * sizeof(double))
+        j = captured
+        for i in range(len(leaves)):
+            if isinstance(leaves[i], Value):
+                local[j] = 0.0
+                for k in range(0, plan.grads.count, 2):
+                    if plan.grads.words[k] == i:
+                        local[j] = slot(&replay.own, plan.grads.words[k + 1])[0]
+                j += 1
+        return node_with_grads(data, parents, local)
+    finally:
+        PyMem_Free(local)
+
+
+# ---- Calls ---------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Traced:
+    """What a function was traced to: a program, the form of what it computes, and the places of its captured leaves
+    among those of the function."""
+
+    cdef readonly Program program
+    cdef readonly object form
+    cdef readonly list places
+
+    def __init__(self, Program program, form, list places):
+        self.program, self.form, self.places = program, form, places
+
+    def __reduce__(self):
+        return Traced, (self.program, self.form, self.places)
+
+    cpdef object reduce(self, Batch batch, bint mean, int threads):
+        """The sum or mean over the rows, as a node whose parents are the captured leaves."""
+        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
+        cdef double scale = 1.0 / batch.rows if mean else 1.0
+        cdef list captured = self.program.trace.captured
+        replay.seeds[0] = scale
+        error = replay.gradients(threads)
+        if error is not None:
+            return node_that_raises(replay.total() * scale, captured, error)
+        if not captured:
+            return Value(replay.total() * scale)
+        return node_with_grads(replay.total() * scale, captured, replay.grads())
+
+    def value_and_grad(self, Batch batch, int threads, double[::1] grads):
+        """The sum over the rows. Its grads go to their places in `grads`, which has one for each captured leaf of the
+        function."""
+        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
+        cdef double *found = replay.grads()
+        cdef Py_ssize_t i, place
+        error = replay.gradients(threads)
+        if error is not None:
+            raise error
+        for i in range(len(self.places)):
+            place = self.places[i]
+            grads[place] = found[i]
+        return replay.total()
+
+    def map(self, Batch batch, int threads, double[::1] out):
+        """The outputs of each row, into `out`, rows x outputs."""
+        cdef Replay replay = Replay(self.program, FORWARD, batch)
+        if out.shape[0]:
+            replay.out = &out[0]
+            replay.out_owner = out
+            replay.run(threads)
+
+    cpdef list sample(self, list leaves):
+        """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
+        cdef list captured = self.program.trace.captured, parents = list(captured), nodes = []
+        cdef Replay replay
+        cdef Py_ssize_t i
+        for leaf in leaves:
+            if isinstance(leaf, Value):
+                parents.append(leaf)
+        replay = Replay(self.program, ALL if len(parents) > len(captured) else CAPTURED_ONLY, Batch.of_sample(leaves))
+        replay.row_forward()
+        for i in range(len(self.program.outputs)):
+            nodes.append(sample_node(replay, i, leaves, parents))
+        return nodes
+
+
+# The ways of a compiled function that are walked again and again; None where it has to be traced first, where there
+# are keyword arguments, and in general wherever there is more to do.
+
+def known_reduce(dict known, tuple args, dict kwargs, bint mean, int threads):
+    """The sum or mean over the rows of a batch."""
+    cdef Batch batch
+    cdef Traced traced
+    if kwargs:
+        return None
+    batch = Batch(args)
+    traced = known.get(batch.key)
+    if traced is None or traced.form is not None or batch.rows == 0:
+        return None
+    return traced.reduce(batch, mean, threads)
+
+
+def known_sample(dict known, tuple args, dict kwargs):
+    """One Value of a sample."""
+    cdef list leaves = []
+    cdef list forms = []
+    cdef Py_ssize_t i
+    cdef Traced traced
+    if kwargs:
+        return None
+    for i in range(len(args)):
+        forms.append(form_of(args[i], leaves, i))
+    traced = known.get((tuple(forms), (), ()))
+    if traced is None or traced.form is not None:
+        return None
+    for leaf in leaves:
+        if isinstance(leaf, Value) and (<Value>leaf).node.flags & TRACED:
+            return None
+    return traced.sample(leaves)[0]
