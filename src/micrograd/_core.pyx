@@ -9,7 +9,7 @@ from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_propagate, node_turn_irregular, refused,
                                walking)
-from micrograd._lifetime cimport Hook, hook_abandon, value_clear, value_dealloc, value_traverse
+from micrograd._lifetime cimport Hook, hook_abandon, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
 from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_is_newest

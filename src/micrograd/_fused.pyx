@@ -6,9 +6,10 @@ from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._core cimport Value, double_read, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
+from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
 from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, SUM, op_reduce, rule_failed
-from micrograd._slab cimport heap, result_new, result_or_null, slot_after, slot_before
+from micrograd._slab cimport heap, result_new, result_or_null, slot_before
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -17,18 +18,19 @@ cdef enum:
     STRIP = 128  # inputs handled at a time, for all the sums: their data and grads stay in the first cache
 
 
-cdef bint sum_grad(Node *n, double *g) noexcept:
+cdef inline bint sum_grad(Node *n, Sum *sum_, double *g) noexcept:
     """What the node sends to its sum; False with an exception set where the activation has nothing to send."""
     if n.op == ADD:
         g[0] = n.grad
         return True
-    g[0] = RULES[n.op].d_left(node_sum(n).total, 0.0, n.data, n.grad)
+    g[0] = RULES[n.op].d_left(sum_.total, 0.0, n.data, n.grad)
     return not rule_failed(g[0])
 
 
 cdef bint fused_first(Node *newest, Node *oldest) noexcept:
     """The first pass since grads were cleared, when every small node has the grad of the sum; for sums over one sample
-    that stand side by side. What they send to an input is added up first: it is fetched once, not once a sum."""
+    that stand side by side, as do their places. What they send to an input is added up first: it is fetched once, not
+    once a sum."""
     cdef double[STRIP] data
     cdef double[STRIP] grad
     cdef Fused *fused = newest.b.fused
@@ -37,15 +39,15 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
     cdef Node *weight
     cdef Node *n = newest
     cdef Node *bias
-    cdef Sum *sum_
+    cdef Sum *sum_ = node_sum(newest)
+    cdef Sum *last = node_sum(oldest)
     cdef double g
     cdef Py_ssize_t i, size, start = 0
     cdef bint sound = True
-    while n >= oldest:
-        sum_ = node_sum(n)
-        sound = sum_grad(n, &g)
+    while sum_ >= last:
+        sound = sum_grad(n, sum_, &g)
         if not sound:
-            oldest = slot_after(n)
+            last = sum_ + 1
             break
         sum_.passes = 1
         sum_.sent = g
@@ -53,6 +55,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
         if bias != NULL:
             bias.grad += g
         n = slot_before(n)
+        sum_ -= 1
     while start < fused.count:
         size = min(fused.count - start, <Py_ssize_t>STRIP)
         if fused.nodes == NULL:
@@ -61,10 +64,10 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
             for i in range(size):
                 data[i] = fused.nodes[start + i].data
                 grad[i] = 0.0
-        n = newest
-        while n >= oldest:
-            g = node_sum(n).sent
-            w = sum_weights(node_sum(n)) + start
+        sum_ = node_sum(newest)
+        while sum_ >= last:
+            g = sum_.sent
+            w = sum_weights(sum_) + start
             if fused.nodes == NULL:
                 for i in range(size):
                     node_of(w[i]).grad += x[i] * g
@@ -73,7 +76,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
                     weight = node_of(w[i])
                     weight.grad += x[i] * g
                     grad[i] += weight.data * g
-            n = slot_before(n)
+            sum_ -= 1
         if fused.nodes != NULL:
             for i in range(size):
                 fused.nodes[start + i].grad += grad[i]
@@ -94,7 +97,7 @@ cdef bint fused_again(Node *n) noexcept:
     cdef double *sums
     cdef double g
     cdef Py_ssize_t i, count = fused.count
-    if not sum_grad(n, &g):
+    if not sum_grad(n, sum_, &g):
         return False
     if products == NULL:
         products = <double *>PyMem_Malloc(2 * count * sizeof(double))
@@ -271,6 +274,7 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
         fused.sums[i].row = NULL
     if not fused_read(fused, x, flags):
         fused_release(fused)
+        dead_release()
         return NULL
     return fused
 
@@ -372,6 +376,7 @@ cdef bint fused_outputs(Fused *fused, bint filled, int flags, PyObject *outputs)
     for i in range(made, sums):
         Py_XDECREF(fused.sums[i].row)
     fused_release(fused)
+    dead_release()
     return made == sums
 
 

@@ -1,7 +1,19 @@
 # How nodes die, and what the cyclic collector sees of them.
 
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from micrograd._cpython cimport visitproc
+from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
+from micrograd._node cimport (BINARY, BLOCK, END, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
+from micrograd._slab cimport heap
+
+
+cdef struct Dead:
+    Node *first      # dead nodes that still hold what they held, linked through their own slots
+    bint releasing   # the outermost dealloc is going through them
+
+cdef Dead dead
+
+cdef void dead_release() noexcept
 
 
 cdef class Hook:             # what holds it, so that the collector can free it and its Value
@@ -16,3 +28,61 @@ cdef void hook_abandon(dict attributes) noexcept
 cdef void value_dealloc(PyObject *o) noexcept
 cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept
 cdef int value_clear(PyObject *o) noexcept
+
+
+# ---- References ----------------------------------------------------------------------------------
+
+# Whoever gives up references calls dead_release() in the end.
+
+cdef inline void node_unref(Node *n) noexcept:
+    """Give up a reference. With the last one the node joins the dead, without the call of a dealloc."""
+    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == heap.value_type:
+        node_link(n, dead.first)
+        dead.first = n
+    else:
+        Py_DECREF(object_of(n))
+
+
+cdef inline void fused_release(Fused *fused) noexcept:
+    """A sum less; with the last of them go the x."""
+    cdef Py_ssize_t i
+    fused.held -= 1
+    if fused.held:
+        return
+    if fused.nodes != NULL:
+        for i in range(fused.count):
+            node_unref(fused.nodes[i])
+    PyMem_Free(fused)
+
+
+cdef inline void parents_release(int form, Node *a, Operand b, unsigned int place) noexcept:
+    """Give up the parents of a node that has, or had, these fields."""
+    cdef Py_ssize_t i
+    cdef Sum *sum_
+    cdef PyObject *row
+    if form < BLOCK:  # first: nearly all are
+        if form != LEAF:
+            node_unref(a)
+        if form == BINARY:
+            node_unref(b.node)
+    elif form == BLOCK:
+        for i in range(b.block.count):
+            node_unref(b.block.parents[i])
+        PyMem_Free(b.block)
+    else:
+        sum_ = &b.fused.sums[place]
+        row = sum_.row
+        if sum_.stale != NULL:
+            PyMem_Free(sum_.stale)
+        fused_release(b.fused)
+        Py_DECREF(row)
+
+
+cdef inline void node_orphan(Node *n) noexcept:
+    """Make a leaf of the node."""
+    cdef int form = n.form
+    n.form = LEAF
+    n.op = 0
+    n.flags |= END
+    parents_release(form, n.a, n.b, n.place)
+    dead_release()

@@ -28,26 +28,12 @@ cdef enum:
 # A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
 # after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
 
-cdef Node *dying = NULL
-cdef bint releasing = False
-
-
 cdef void attributes_release(Node *n) noexcept:
     cdef PyObject *held = node_attributes(n)[0]
     if n.flags & CUSTOM:
         hook_abandon(<dict>held)
     node_attributes(n)[0] = NULL
     Py_DECREF(held)
-
-
-cdef inline void parent_release(Node *n) noexcept:
-    """Give up a reference; with the last one, list the node as its dealloc would."""
-    global dying
-    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == heap.value_type:
-        node_link(n, dying)
-        dying = n
-    else:
-        Py_DECREF(object_of(n))
 
 
 cdef void node_release(Node *n) noexcept:
@@ -58,12 +44,7 @@ cdef void node_release(Node *n) noexcept:
         attributes_release(n)
     if n.flags & LATE:
         late_nodes -= 1
-    if n.form >= BLOCK:
-        parents_release(n.form, n.a, n.b, n.place)
-    elif n.form != LEAF:
-        parent_release(n.a)
-        if n.form == BINARY:
-            parent_release(n.b.node)
+    parents_release(n.form, n.a, n.b, n.place)
     if kind == heap.value_type:
         slot_give_back(n)
     else:
@@ -71,26 +52,25 @@ cdef void node_release(Node *n) noexcept:
         Py_DECREF(<PyObject *>kind)
 
 
-cdef void dying_release() noexcept:
-    """Release the dead, and those that die with them."""
-    global dying, releasing
+cdef void dead_release() noexcept:
+    """Release the dead, and those that die with them; unless that is already being done."""
     cdef Node *n
-    releasing = True
-    while dying != NULL:
-        n = dying
-        dying = node_next(n)
+    if dead.releasing:
+        return
+    dead.releasing = True
+    while dead.first != NULL:
+        n = dead.first
+        dead.first = node_next(n)
         node_release(n)
-    releasing = False
+    dead.releasing = False
 
 
 cdef void value_dealloc(PyObject *o) noexcept:
-    global dying
     if Py_TYPE(o) != heap.value_type:
         Py_INCREF(<PyObject *>Py_TYPE(o))  # the subclass may go with its last instance, whose memory it is to free
-    node_link(node_of(o), dying)
-    dying = node_of(o)
-    if not releasing:
-        dying_release()
+    node_link(node_of(o), dead.first)
+    dead.first = node_of(o)
+    dead_release()
 
 
 # ---- A user's `_backward` ------------------------------------------------------------------------

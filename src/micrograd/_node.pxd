@@ -1,9 +1,8 @@
 # A node of the graph: the typed part of a Value, which begins right behind the object's head, and what can be asked of
 # it alone. Everything below the Python face works on `Node *`.
 
-from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from micrograd._cpython cimport Py_DECREF, Py_None, tuple_items
+from micrograd._cpython cimport Py_None, tuple_items
 
 
 cdef enum Form:    # how `a` and `b` of a node are to be read
@@ -126,47 +125,3 @@ cdef inline Node *node_parent(Node *n, Py_ssize_t i) noexcept nogil:
             return n.b.fused.nodes[i - n.b.fused.count]
         return node_of(sum_weights(node_sum(n))[i])
     return n.b.node if i else n.a
-
-
-cdef inline void fused_release(Fused *fused) noexcept:
-    """A sum less; with the last of them go the x."""
-    cdef Py_ssize_t i
-    fused.held -= 1
-    if fused.held:
-        return
-    if fused.nodes != NULL:
-        for i in range(fused.count):
-            Py_DECREF(object_of(fused.nodes[i]))
-    PyMem_Free(fused)
-
-
-cdef inline void parents_release(int form, Node *a, Operand b, unsigned int place) noexcept:
-    """Give up the parents of a node that has, or had, these fields."""
-    cdef Py_ssize_t i
-    cdef Sum *sum_
-    cdef PyObject *row
-    if form < BLOCK:  # first: nearly all are
-        if form != LEAF:
-            Py_DECREF(object_of(a))
-        if form == BINARY:
-            Py_DECREF(object_of(b.node))
-    elif form == BLOCK:
-        for i in range(b.block.count):
-            Py_DECREF(object_of(b.block.parents[i]))
-        PyMem_Free(b.block)
-    else:
-        sum_ = &b.fused.sums[place]
-        row = sum_.row
-        if sum_.stale != NULL:
-            PyMem_Free(sum_.stale)
-        fused_release(b.fused)
-        Py_DECREF(row)
-
-
-cdef inline void node_orphan(Node *n) noexcept:
-    """Make a leaf of the node."""
-    cdef int form = n.form
-    n.form = LEAF
-    n.op = 0
-    n.flags |= END
-    parents_release(form, n.a, n.b, n.place)

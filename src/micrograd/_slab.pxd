@@ -52,10 +52,6 @@ cdef inline Node *slot_before(Node *n) noexcept nogil:
     return <Node *>(<char *>n - SLOT_SIZE)
 
 
-cdef inline Node *slot_after(Node *n) noexcept nogil:
-    return <Node *>(<char *>n + SLOT_SIZE)
-
-
 cdef inline void slot_give_back(Node *n) noexcept nogil:
     cdef Slab *slab = slab_of(n)
     slab.freed += 1
