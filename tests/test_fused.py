@@ -3,6 +3,7 @@
 import gc
 import math
 import random
+import sys
 
 import pytest
 
@@ -292,6 +293,47 @@ def test_an_activation_that_raises_leaves_nothing_behind():
         layer([1.0])
     layer.neurons[2].b.data = 2.0
     assert layer([1.0])[2].data == math.log(2.0)
+
+
+def test_an_activation_that_raises_in_the_middle_of_a_network():
+    class Log(nn.Neuron):
+        activation = "log"
+
+    random.seed(5)
+    model = nn.MLP(2, [3, 2, 1])
+    model.layers[0].neurons = [Log(2, nonlin=False) for _ in range(3)]
+    model.layers[1].neurons = [Log(3) for _ in range(2)]
+    model.layers[2].neurons = [Log(2, nonlin=False)]
+    for p in model.parameters():
+        p.data = 1.0
+    last = model.layers[1].neurons[1].b
+    inputs = [Value(1.0), Value(2.0)]
+    assert model(inputs).data == pytest.approx(1.0 + 2.0 * math.log(13.0))  # 4 each, log(1 + 3 * 4) each
+    last.data = -1e3
+    references = [sys.getrefcount(v) for v in (*inputs, *model.parameters())]
+    with pytest.raises(ValueError, match="math domain error"):
+        model(inputs)
+    assert [sys.getrefcount(v) for v in (*inputs, *model.parameters())] == references
+    last.data = 1.0
+    assert model(inputs).data == pytest.approx(1.0 + 2.0 * math.log(13.0))
+
+
+def test_networks_of_layers_that_do_not_fit():
+    class Other(nn.Neuron):
+        pass
+
+    random.seed(5)
+    model = nn.MLP(2, [3, 2])
+    hidden = model.layers[0]([1.0, 2.0])
+    model.layers[1].neurons = neurons = [Other(3, nonlin=False), Other(3)]
+    assert [out.data for out in model([1.0, 2.0])] == [n(hidden).data for n in neurons]
+    neurons[1] = Other(4)
+    with pytest.raises(ValueError, match=r"ReLUNeuron\(4\) takes 4 inputs, not 3"):
+        model([1.0, 2.0])
+    model.layers[1].neurons = []
+    assert model([1.0, 2.0]) == []
+    model.layers = []
+    assert model([1.0, 2.0]) == [1.0, 2.0]
 
 
 def test_a_derivative_that_raises_keeps_the_grads_so_far():

@@ -3,6 +3,7 @@
 from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from libc.string cimport memset
 from micrograd._cpython cimport *
 from micrograd._core cimport Value, double_read, to_double
 from micrograd._graph cimport RULES, node_turn_irregular, walking
@@ -254,15 +255,11 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
     return True
 
 
-cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
-    """A sample, and room for as many sums over it. Their rows, flags and ops are the caller's to fill in, and
-    fused_outputs() does the rest; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
-    Values and numbers among each other; or with an exception set."""
-    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
-    cdef Fused *fused
-    if count == 0 or sums == 0:
-        return NULL
-    fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
+cdef Fused *fused_room(Py_ssize_t count, Py_ssize_t sums) noexcept:
+    """Room for a sample of so many inputs, none of them read so far, and as many sums over it. NULL with an exception set
+    when memory is out."""
+    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
+    cdef Py_ssize_t i
     if fused == NULL:
         PyErr_NoMemory()
         return NULL
@@ -272,11 +269,25 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
     fused.numbers = <double *>(fused.sums + sums)
     for i in range(sums):
         fused.sums[i].row = NULL
-    if not fused_read(fused, x, flags):
-        fused_release(fused)
-        dead_release()
+    return fused
+
+
+cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
+    """A sample, and room for as many sums over it. Their rows, flags and ops are the caller's to fill in, and
+    fused_outputs() does the rest; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
+    Values and numbers among each other; or with an exception set."""
+    cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
+    cdef Fused *fused = fused_room(count, sums) if count and sums else NULL
+    if fused != NULL and not fused_read(fused, x, flags):
+        fused_drop(fused)
         return NULL
     return fused
+
+
+cdef void fused_drop(Fused *fused) noexcept:
+    """Give up the maker's hold."""
+    fused_release(fused)
+    dead_release()
 
 
 cdef void fused_add_up(Fused *fused, Py_ssize_t sums) noexcept:
@@ -360,24 +371,45 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     return object_of(n)
 
 
-cdef bint fused_outputs(Fused *fused, bint filled, int flags, PyObject *outputs) noexcept:
-    """Fill a list with the nodes of the sums, and give up the maker's hold on what has none. False where the rows are
-    not `filled` in, or with an exception set."""
-    cdef Py_ssize_t i, made = 0, sums = PyList_GET_SIZE(outputs)
-    cdef PyObject *o
+cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, PyObject **outputs) noexcept:
+    """Make the nodes of the sums, and give up the maker's hold on what has none. False where the rows are not `filled`
+    in, or with an exception set; `outputs`, NULL before, then has the nodes that were made."""
+    cdef Py_ssize_t i, made = 0
     if filled:
         fused_add_up(fused, sums)
         while made < sums:
-            o = sum_new(fused, made, flags)
-            if o == NULL:
+            outputs[made] = sum_new(fused, made, flags)
+            if outputs[made] == NULL:
                 break
-            PyList_SET_ITEM(outputs, made, o)
             made += 1
     for i in range(made, sums):
         Py_XDECREF(fused.sums[i].row)
-    fused_release(fused)
-    dead_release()
+    fused_drop(fused)
     return made == sums
+
+
+cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, Py_ssize_t next_sums) noexcept:
+    """The same, and the nodes are the sample of the next sums: of a layer that nobody else sees."""
+    cdef Fused *next = fused_room(sums, next_sums)
+    cdef PyObject **outputs
+    cdef Py_ssize_t i
+    cdef bint sound
+    if next == NULL:
+        fused_outputs(fused, sums, False, 0, NULL)
+        return NULL
+    next.nodes = <Node **>next.numbers
+    outputs = <PyObject **>next.nodes
+    memset(outputs, 0, sums * sizeof(PyObject *))
+    sound = fused_outputs(fused, sums, filled, flags[0], outputs)
+    flags[0] = 0
+    while next.count < sums and outputs[next.count] != NULL:
+        next.nodes[next.count] = node_of(outputs[next.count])
+        flags[0] |= next.nodes[next.count].flags
+        next.count += 1
+    if not sound:
+        fused_drop(next)
+        return NULL
+    return next
 
 
 # ---- Sums of products ----------------------------------------------------------------------------
@@ -429,7 +461,8 @@ def weighted_sums(list rows, list x, list biases):
             raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
     outputs = PyList_New(len(rows))
     fused = fused_new(x, len(rows), &flags)
-    if fused != NULL and fused_outputs(fused, rows_fill(fused, rows, biases), flags, <PyObject *>outputs):
+    if fused != NULL and fused_outputs(fused, len(rows), rows_fill(fused, rows, biases), flags,
+                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:
         own(NULL)

@@ -7,7 +7,7 @@ from cpython.object cimport PyObject
 from cpython.list cimport PyList_New
 from libc.string cimport memcmp
 from micrograd._cpython cimport *
-from micrograd._fused cimport fused_new, fused_outputs, row_new
+from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
 from micrograd._node cimport Fused, node_of
 from micrograd._ops cimport ADD, OP_COUNT, op_rule
 from micrograd._slab cimport heap
@@ -59,6 +59,26 @@ cdef inline Kind *kind_of(Kind *known, PyObject *o, object plain) except NULL:
     if known.type != Py_TYPE(o) or known.version == 0 or known.version != type_version(known.type):
         kind_learn(known, <object>Py_TYPE(o), plain)
     return known
+
+
+cdef list plain_groups(layers, bint calls):
+    """The neurons of each layer; an empty list where a layer has a `__call__`, or else `parameters`, of its own."""
+    cdef list held = layers if type(layers) is list else list(layers)
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>held)
+    cdef list groups = PyList_New(count)
+    cdef PyObject *neurons
+    cdef Kind *kind
+    for i in range(count):
+        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that looking at a class may run changed the list
+            return []
+        layer = held[i]
+        kind = kind_of(&layer_kind, <PyObject *>layer, plain_layer)
+        if not (kind.calls if calls else kind.lists):
+            return []
+        neurons = <PyObject *>(<LayerState>layer).neurons
+        Py_INCREF(neurons)
+        PyList_SET_ITEM(<PyObject *>groups, i, neurons)
+    return groups
 
 
 # ---- Outputs -------------------------------------------------------------------------------------
@@ -124,31 +144,54 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
     return True
 
 
-cdef list plain_outputs(list neurons, list x):
-    """[neuron(x) for neuron in neurons]; None where they are not all of one class that is plain."""
-    cdef Py_ssize_t sums = PyList_GET_SIZE(<PyObject *>neurons)
-    cdef Kind *known
-    cdef Fused *fused
+cdef bint are_plain(list groups) except -1:
+    """Are these lists of neurons, all of one class that computes what is computed here?"""
+    cdef PyObject *neurons
+    cdef Py_ssize_t i
+    for i in range(PyList_GET_SIZE(<PyObject *>groups)):
+        neurons = PyList_GET_ITEM(<PyObject *>groups, i)
+        if not PyList_CheckExact(neurons):
+            return False
+        if i == 0 and PyList_GET_SIZE(neurons):
+            kind_of(&neuron_kind, PyList_GET_ITEM(neurons, 0), plain_neuron)
+        if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != neuron_kind.type:
+            return False
+    return neuron_kind.calls and neuron_kind.op != 0
+
+
+cdef list plain_outputs(list groups, list x):
+    """x through one group of neurons after the other; None where they are not all plain."""
+    cdef Py_ssize_t i, sums, next_sums, count = PyList_GET_SIZE(<PyObject *>groups)
+    cdef Fused *fused = NULL
+    cdef list outputs, neurons
+    cdef Kind kind
     cdef int flags
     cdef bint filled
-    if sums == 0:
-        return None
-    known = kind_of(&neuron_kind, PyList_GET_ITEM(<PyObject *>neurons, 0), plain_neuron)
-    if not known.calls or known.op == 0:
-        return None
-    outputs = PyList_New(sums)
-    fused = fused_new(x, sums, &flags)
-    if fused != NULL:
-        filled = rows_fill(fused, <PyObject *>neurons, sums, known.type, known.op)
-        if fused_outputs(fused, filled, flags, <PyObject *>outputs):
-            return outputs
+    if count and are_plain(groups):
+        kind = neuron_kind
+        sums = len(<list>groups[0])
+        outputs = PyList_New(len(<list>groups[count - 1]))
+        fused = fused_new(x, sums, &flags)
+        for i in range(count):
+            if fused == NULL:
+                break
+            neurons = <list>groups[i]
+            filled = rows_fill(fused, <PyObject *>neurons, sums, kind.type, kind.op)
+            if i == count - 1:
+                if fused_outputs(fused, sums, filled and sums == len(outputs), flags,
+                                 PySequence_Fast_ITEMS(<PyObject *>outputs)):
+                    return outputs
+                break
+            next_sums = len(<list>groups[i + 1])
+            fused = fused_onto(fused, sums, filled and next_sums > 0, &flags, next_sums)
+            sums = next_sums
     return own(NULL) if PyErr_Occurred() != NULL else None
 
 
 cdef object layer_outputs(object neurons, object x):
     """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output."""
     cdef list inputs = x if type(x) is list else sample(x)
-    cdef list outputs = plain_outputs(<list>neurons, inputs) if type(neurons) is list else None
+    cdef list outputs = plain_outputs([neurons], inputs)
     if outputs is None:
         outputs = []
         for neuron in neurons:
@@ -157,7 +200,12 @@ cdef object layer_outputs(object neurons, object x):
 
 
 cdef object network_outputs(object layers, object x):
-    """x through one layer after the other."""
+    """x through one layer after the other: all at once where they are plain."""
+    cdef list groups = plain_groups(layers, True)
+    cdef list inputs = x if type(x) is list else sample(x)
+    cdef list outputs = plain_outputs(groups, inputs)
+    if outputs is not None:
+        return outputs[0] if len(outputs) == 1 else outputs
     for layer in layers:
         if kind_of(&layer_kind, <PyObject *>layer, plain_layer).calls:
             x = layer_outputs((<LayerState>layer).neurons, x)
@@ -226,13 +274,7 @@ def layer_parameters(neurons):
 
 def network_parameters(layers):
     """The parameters of all the layers, in one list."""
-    cdef list found, groups = []
-    for layer in layers:
-        if not kind_of(&layer_kind, <PyObject *>layer, plain_layer).lists:
-            groups = []
-            break
-        groups.append((<LayerState>layer).neurons)
-    found = plain_parameters(groups)
+    cdef list found = plain_parameters(plain_groups(layers, False))
     if found is None:
         found = []
         for layer in layers:
