@@ -12,7 +12,8 @@ cdef bint fused_again(Node *n) noexcept
 cdef void fused_forget(Node *n) noexcept
 cdef int fused_split(Node *n) except -1
 
-# Making sums over a sample: fused_new(), then row, flags and op of each, then fused_outputs(), or fused_onto() and again
+# Making sums over a sample: fused_new(), then row, flags and op of each, then fused_outputs(), or fused_onto() and
+# then the same for the sums it is the sample of
 cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept
 cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept
 cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, PyObject **outputs) noexcept

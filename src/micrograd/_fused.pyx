@@ -256,8 +256,8 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
 
 
 cdef Fused *fused_room(Py_ssize_t count, Py_ssize_t sums) noexcept:
-    """Room for a sample of so many inputs, none of them read so far, and as many sums over it. NULL with an exception set
-    when memory is out."""
+    """Room for a sample of so many inputs, none of them read so far, and so many sums over it. NULL with an exception
+    set when memory is out."""
     cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
     cdef Py_ssize_t i
     if fused == NULL:
@@ -392,7 +392,6 @@ cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, P
     """The same, and the nodes are the sample of the next sums: of a layer that nobody else sees."""
     cdef Fused *next = fused_room(sums, next_sums)
     cdef PyObject **outputs
-    cdef Py_ssize_t i
     cdef bint sound
     if next == NULL:
         fused_outputs(fused, sums, False, 0, NULL)
