@@ -46,6 +46,7 @@ NOT_NUMBERS = {
     "dict": {},
     "set": {1},
     "complex": 1j,
+    "Indexed": type("Indexed", (complex,), {"__index__": lambda self: 1})(1j),
     "ndarray": np.array([1.0]),
     "object": object(),
     "function": lambda: 1.0,

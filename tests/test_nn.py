@@ -3,13 +3,15 @@ Training runs are in test_notebook.py."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 import re
 
 import numpy as np
 import pytest
 
-from micrograd import Value, mlp, nn
+from micrograd import Value, functional, mlp, nn
 
 SHAPES = [(1, [1]), (2, [16, 16, 1]), (3, [4, 4, 1]), (3, [2]), (4, [3, 2])]
 shapes = pytest.mark.parametrize(("nin", "nouts"), SHAPES, ids=str)
@@ -427,3 +429,94 @@ def test_load_state_dict_names_every_problem_and_changes_nothing(change, strict,
 def test_load_state_dict_takes_a_mapping(state):
     with pytest.raises(TypeError, match=f"not '{type(state).__name__}'"):
         nn.Neuron(1).load_state_dict(state)
+
+
+# -- the fields of C, and what may run while they are read
+
+
+class Slotted(mlp.Layer):
+    __slots__ = ("extra",)
+
+
+class Counted(mlp.Neuron):
+    def __getstate__(self):
+        return {"kept": [w.data for w in self.w]}
+
+    def __setstate__(self, state):
+        self.w, self.b, self.nonlin = [Value(x) for x in state["kept"]], Value(0.0), True
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_states_of_subclasses(protocol):
+    layer = Slotted(2, 3)
+    layer.extra, layer.more = "slot", "dict"
+    neuron = Counted(2)
+    for duplicate in (copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x, protocol))):
+        twin = duplicate(layer)
+        assert (twin.extra, twin.more) == ("slot", "dict")
+        assert [out.data for out in twin([1.0, 2.0])] == [out.data for out in layer([1.0, 2.0])]
+        other = duplicate(neuron)
+        assert (other.b.data, [w.data for w in other.w]) == (0.0, [w.data for w in neuron.w])
+
+
+def test_inputs_from_an_iterator():
+    class Own(nn.Layer):
+        def __call__(self, x):
+            return super().__call__(x)
+
+    model = nn.MLP(2, [2, 1])
+    model.layers[0] = Own(2, 2)
+    for module in (nn.MLP(2, [2, 1]), model, mlp.Layer(2, 1), nn.Neuron(2)):
+        for x in ([1.0, 2.0], [1.0, Value(2.0)]):
+            assert module(iter(x)).data == module(x).data
+
+
+def test_python_code_that_changes_a_layer_while_it_is_computed():
+    class Answer:
+        def __init__(self, answer, meanwhile):
+            self.answer, self.meanwhile = answer, meanwhile
+
+        def __bool__(self):
+            self.meanwhile()
+            return self.answer
+
+        __float__ = __bool__
+
+    layer = nn.Layer(2, 2)
+    layer.neurons[0].nonlin = Answer(True, lambda: layer.neurons.__setitem__(0, None))
+    assert len(layer([1.0, 2.0])) == 2
+    x = [Answer("no", lambda: x.clear()), 1.0]
+    with pytest.raises(TypeError, match="non-float"):
+        nn.Layer(2, 2)(x)
+    biases = [Value(1.0), Value(2.0)]
+    assert functional.linear([Answer(1.0, biases.clear)], [[Value(1.0)], [Value(2.0)]], biases) == []
+
+
+def test_a_metaclass_that_computes_meanwhile():
+    plain = nn.Layer(2, 2)
+
+    class Nosy(type):
+        def __getattribute__(cls, name):
+            if name == "activation":
+                plain([1.0, 2.0])
+            return super().__getattribute__(name)
+
+    class Mine(nn.Neuron, metaclass=Nosy):
+        def __call__(self, x):
+            return "mine"
+
+    layer = nn.Layer(2, 2)
+    layer.neurons = [Mine(2), Mine(2)]
+    assert layer([1.0, 2.0]) == ["mine", "mine"]
+
+
+def test_a_class_that_answers_for_its_fields():
+    class Single(nn.Layer):
+        def __getattribute__(self, name):
+            found = super().__getattribute__(name)
+            return found[:1] if name == "neurons" else found
+
+    model = nn.MLP(2, [2])
+    model.layers = [Single(2, 2)]
+    assert isinstance(model([1.0, 2.0]), Value)
+    assert len(model.parameters()) == 3

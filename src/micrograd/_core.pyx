@@ -122,12 +122,12 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
         x[0] = PyLong_AsDouble(o)
         integer = True
     else:
-        if kind.tp_as_number == NULL:
+        if kind.tp_as_number == NULL or PyComplex_Check(o):
             return OTHER
         if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
             return OTHER
         integer = kind.tp_as_number.nb_index != NULL
-        if not integer and (kind.tp_as_number.nb_float == NULL or PyComplex_Check(o)):
+        if kind.tp_as_number.nb_float == NULL and not integer:
             return OTHER
         x[0] = PyFloat_AsDouble(o)
     if x[0] == -1.0 and PyErr_Occurred() != NULL:

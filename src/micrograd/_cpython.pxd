@@ -78,6 +78,7 @@ cdef extern from "Python.h":
     PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)
     PyObject *Py_None
     PyObject *Py_True
+    PyObject *Py_False
     PyObject *Py_NotImplemented
 
     int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)

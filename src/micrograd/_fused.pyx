@@ -231,6 +231,7 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
     """Read the sample. False if Values and numbers stand among each other, or an exception is set."""
     cdef PyObject *o
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
+    cdef bint sound
     flags[0] = 0
     if is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
         fused.nodes = <Node **>fused.numbers
@@ -249,7 +250,11 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
         o = PyList_GET_ITEM(<PyObject *>x, i)
         if PyFloat_CheckExact(o):
             fused.numbers[i] = PyFloat_AS_DOUBLE(o)
-        elif is_value(o) or not double_read(o, "an input", &fused.numbers[i]):
+            continue
+        Py_INCREF(o)
+        sound = not is_value(o) and double_read(o, "an input", &fused.numbers[i])
+        Py_DECREF(o)
+        if not sound:
             return False
     fused.count = count
     return True
@@ -322,29 +327,27 @@ cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept:
     """The row of a sum, and what flags its node has of it; NULL where one of them is no Value, or the bias neither a
     Value nor None, or with an exception."""
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>weights)
-    cdef PyObject **items
     cdef PyObject *row
+    cdef PyObject *o
     cdef int common = END
-    flags[0] = 0
-    if bias != Py_None:
-        if not is_value(bias):
-            return NULL
-        flags[0] |= node_of(bias).flags & INHERITED
-        common &= node_of(bias).flags
+    _bias, _weights = <object>bias, weights  # held: a new tuple may set off the collector, and that any Python code
     row = PyTuple_New(count + 1)
     if row == NULL:
         return NULL
-    items = tuple_items(row)
-    items[0] = bias
-    Py_INCREF(bias)
-    for i in range(count):
-        if i >= PyList_GET_SIZE(<PyObject *>weights) or not is_value(PyList_GET_ITEM(<PyObject *>weights, i)):
+    flags[0] = 0
+    for i in range(count + 1):
+        if i > PyList_GET_SIZE(<PyObject *>weights):
             Py_DECREF(row)
             return NULL
-        items[i + 1] = PyList_GET_ITEM(<PyObject *>weights, i)
-        Py_INCREF(items[i + 1])
-        flags[0] |= node_of(items[i + 1]).flags & INHERITED
-        common &= node_of(items[i + 1]).flags
+        o = PyList_GET_ITEM(<PyObject *>weights, i - 1) if i else bias
+        if is_value(o):
+            flags[0] |= node_of(o).flags & INHERITED
+            common &= node_of(o).flags
+        elif i or o != Py_None:
+            Py_DECREF(row)
+            return NULL
+        tuple_items(row)[i] = o
+        Py_INCREF(o)
     if not common & END:
         flags[0] |= GROWN
     return row
@@ -359,7 +362,7 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
         r = RULES[sum_.op].forward(r, 0.0)
         if rule_failed(r):
             return NULL
-    n = result_or_null(sum_.op, FUSED, (flags | sum_.flags) & (INHERITED | GROWN), r)
+    n = result_or_null(sum_.op, FUSED, flags & INHERITED | sum_.flags, r)
     if n == NULL:
         return NULL
     n.a = NULL
@@ -389,7 +392,8 @@ cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, P
 
 
 cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, Py_ssize_t next_sums) noexcept:
-    """The same, and the nodes are the sample of the next sums: of a layer that nobody else sees."""
+    """Make the nodes of the sums as fused_outputs() does, of a layer that nobody else sees, and with them as its sample
+    room for the next sums. NULL where that would be False: of either then nothing is left."""
     cdef Fused *next = fused_room(sums, next_sums)
     cdef PyObject **outputs
     cdef bint sound
@@ -432,10 +436,12 @@ cdef object sum_written_out(row, list x, bias):
     return total
 
 
-cdef bint rows_fill(Fused *fused, list rows, list biases) noexcept:
+cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
     cdef Py_ssize_t i, count = fused.count
     cdef PyObject *row
-    for i in range(PyList_GET_SIZE(<PyObject *>rows)):
+    for i in range(sums):
+        if i >= PyList_GET_SIZE(<PyObject *>rows) or i >= PyList_GET_SIZE(<PyObject *>biases):
+            return False  # Python code that ran meanwhile changed the lists
         row = PyList_GET_ITEM(<PyObject *>rows, i)
         if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
             return False
@@ -453,14 +459,15 @@ def weighted_sums(list rows, list x, list biases):
 
     As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
     """
-    cdef int flags
+    cdef Py_ssize_t sums = len(rows)
     cdef Fused *fused
+    cdef int flags
     for weights in rows:
         if len(weights) != len(x):
             raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    outputs = PyList_New(len(rows))
-    fused = fused_new(x, len(rows), &flags)
-    if fused != NULL and fused_outputs(fused, len(rows), rows_fill(fused, rows, biases), flags,
+    outputs = PyList_New(sums)
+    fused = fused_new(x, sums, &flags)
+    if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
                                        PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:

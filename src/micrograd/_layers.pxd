@@ -8,7 +8,3 @@ cdef class NeuronState:
 
 cdef class LayerState:
     cdef public object neurons
-
-
-cdef class NetworkState:
-    cdef public object layers

@@ -18,7 +18,6 @@ class LayerState:
     neurons: list[Any]
     def __call__(self, x: Iterable[Value | float] | Value | float) -> Any: ...
 
-@disjoint_base
 class NetworkState:
     layers: list[Any]
     def __call__(self, x: Iterable[Value | float] | Value | float) -> Any: ...

@@ -3,8 +3,11 @@
 # The Python classes in nn.py say what a neuron is. Where they and their subclasses leave `__call__` and `parameters` as
 # they are, the loops here do the same without a Python call a neuron. What is kept between calls is checked at each.
 
-from cpython.object cimport PyObject
+import copyreg
+
+cimport cython
 from cpython.list cimport PyList_New
+from cpython.object cimport PyObject
 from libc.string cimport memcmp
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
@@ -38,20 +41,22 @@ def set_plain_classes(neuron, layer):
     plain_neuron, plain_layer = neuron, layer
     PLAIN = {}
     for kind, fields in (neuron, ("w", "b", "nonlin")), (layer, ("neurons",)):
-        PLAIN[kind] = {name: getattr(kind, name) for name in ("__call__", "parameters", *fields)}
+        PLAIN[kind] = {name: getattr(kind, name) for name in ("__call__", "__getattribute__", "parameters", *fields)}
 
 
 cdef int kind_learn(Kind *known, object kind, object plain) except -1:
-    known.type = NULL
-    known.calls = known.lists = False
-    known.op = 0
+    """Look at a class. What is known is changed at the end, all at once: a metaclass may run anything meanwhile."""
+    cdef Kind found
+    found.type = <PyTypeObject *>kind
+    found.version = type_version(found.type)
+    found.calls = found.lists = False
+    found.op = 0
     if issubclass(kind, plain):
         changed = {name for name, member in PLAIN[plain].items() if getattr(kind, name) is not member}
-        known.calls = not changed - {"parameters"}
-        known.lists = not changed - {"__call__"}
-        known.op = METHODS.get(kind.activation, 0) if plain is plain_neuron else 0
-    known.version = type_version(<PyTypeObject *>kind)
-    known.type = <PyTypeObject *>kind
+        found.calls = not changed - {"parameters"}
+        found.lists = not changed - {"__call__"}
+        found.op = METHODS.get(kind.activation, 0) if plain is plain_neuron else 0
+    known[0] = found
     return 0
 
 
@@ -84,41 +89,60 @@ cdef list plain_groups(layers, bint calls):
 # ---- Outputs -------------------------------------------------------------------------------------
 
 # Bases of the classes in nn.py. Fields of C, which the core reads without a search, are a fifth of the time of a small
-# network; calls without a frame of Python 3 %.
+# network; calls without a frame of Python 3 %. They are copied and pickled by the rules of Python, as slots are.
 
+cdef tuple state_of(self, tuple fields):
+    return self.__dict__, {name: getattr(self, name)
+                           for name in (*fields, *copyreg._slotnames(type(self))) if hasattr(self, name)}
+
+
+@cython.auto_pickle(False)
 cdef class NeuronState:
     """The weights `w` of a neuron, its bias `b`, and `nonlin`, whether an activation follows."""
 
+    def __getstate__(self):
+        return state_of(self, ("w", "b", "nonlin"))
 
+    def __reduce_ex__(self, protocol):
+        return object.__reduce_ex__(self, max(protocol, 2))
+
+
+@cython.auto_pickle(False)
 cdef class LayerState:
     """The `neurons` of a layer."""
+
+    def __getstate__(self):
+        return state_of(self, ("neurons",))
+
+    def __reduce_ex__(self, protocol):
+        return object.__reduce_ex__(self, max(protocol, 2))
 
     def __call__(self, x):
         return layer_outputs((<object>self).neurons, x)  # a class may compute them
 
 
+@cython.auto_pickle(False)
 cdef class NetworkState:
-    """The `layers` of a network."""
+    """The call of a network, whose `layers` are in its dict."""
 
     def __call__(self, x):
         return network_outputs((<object>self).layers, x)
 
 
-cdef bint neuron_ready(PyObject *neuron, Py_ssize_t count) noexcept:
+cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
     """Bring the neuron's row up to date. False where it computes no sum of so many products of Values, or with an
     exception set."""
-    cdef PyObject *w = <PyObject *>(<NeuronState>neuron).w
-    cdef PyObject *b = <PyObject *>(<NeuronState>neuron).b
-    cdef PyObject *row = <PyObject *>(<NeuronState>neuron).row
+    cdef PyObject *w = <PyObject *>neuron.w
+    cdef PyObject *row = <PyObject *>neuron.row
     if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
         return False
-    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == b
+    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b
             and not memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
         return True
-    row = row_new(<list>w, b, &(<NeuronState>neuron).row_flags)
+    row = row_new(<list>w, <PyObject *>neuron.b, &neuron.row_flags)
     if row == NULL:
         return False
-    (<NeuronState>neuron).row = <tuple>row
+    neuron.row = <tuple>row
     Py_DECREF(row)
     return PyTuple_GET_SIZE(row) == count + 1
 
@@ -126,21 +150,19 @@ cdef bint neuron_ready(PyObject *neuron, Py_ssize_t count) noexcept:
 cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
     """The rows of neurons of one class. False where some compute something else, or with an exception set."""
     cdef Py_ssize_t i
-    cdef PyObject *neuron
+    cdef NeuronState neuron  # held: a new row may set off the collector, and that any Python code
     cdef PyObject *nonlin
-    cdef int curved
     for i in range(sums):
         if PyList_GET_SIZE(neurons) != sums or Py_TYPE(PyList_GET_ITEM(neurons, i)) != kind:
             return False
-        neuron = PyList_GET_ITEM(neurons, i)
-        nonlin = <PyObject *>(<NeuronState>neuron).nonlin
-        curved = 1 if nonlin == Py_True else PyObject_IsTrue(nonlin)
-        if curved < 0 or not neuron_ready(neuron, fused.count):
+        neuron = <NeuronState>PyList_GET_ITEM(neurons, i)
+        nonlin = <PyObject *>neuron.nonlin
+        if nonlin != Py_True and nonlin != Py_False or not neuron_ready(neuron, fused.count):
             return False
-        fused.sums[i].row = <PyObject *>(<NeuronState>neuron).row
+        fused.sums[i].row = <PyObject *>neuron.row
         Py_INCREF(fused.sums[i].row)
-        fused.sums[i].flags = (<NeuronState>neuron).row_flags
-        fused.sums[i].op = op if curved else ADD
+        fused.sums[i].flags = neuron.row_flags
+        fused.sums[i].op = op if nonlin == Py_True else ADD
     return True
 
 
@@ -169,6 +191,7 @@ cdef list plain_outputs(list groups, list x):
     cdef bint filled
     if count and are_plain(groups):
         kind = neuron_kind
+        _held = <object>kind.type  # an input's __float__ may let go of it
         sums = len(<list>groups[0])
         outputs = PyList_New(len(<list>groups[count - 1]))
         fused = fused_new(x, sums, &flags)
@@ -202,10 +225,13 @@ cdef object layer_outputs(object neurons, object x):
 cdef object network_outputs(object layers, object x):
     """x through one layer after the other: all at once where they are plain."""
     cdef list groups = plain_groups(layers, True)
-    cdef list inputs = x if type(x) is list else sample(x)
-    cdef list outputs = plain_outputs(groups, inputs)
-    if outputs is not None:
-        return outputs[0] if len(outputs) == 1 else outputs
+    cdef list outputs
+    if groups:
+        if type(x) is not list:
+            x = sample(x)
+        outputs = plain_outputs(groups, x)
+        if outputs is not None:
+            return outputs[0] if len(outputs) == 1 else outputs
     for layer in layers:
         if kind_of(&layer_kind, <PyObject *>layer, plain_layer).calls:
             x = layer_outputs((<LayerState>layer).neurons, x)

@@ -104,7 +104,7 @@ cpdef list synced(self):
     cdef list states = self._states
     cdef Py_ssize_t i = 0
     for group in self.param_groups:
-        if i == len(states) or not (<State?>states[i]).is_of(group["params"]):
+        if i >= len(states) or not (<State?>states[i]).is_of(group["params"]):
             return self._renewed()
         i += 1
     return states if i == len(states) else self._renewed()

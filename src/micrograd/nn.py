@@ -234,9 +234,6 @@ class MLP(NetworkState, Module):
     def parameters(self) -> list[Value]:
         return network_parameters(self.layers)
 
-    def named_parameters(self) -> Iterator[tuple[str, Value]]:
-        return _named_values([("layers", self.layers), *vars(self).items()])
-
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
 
