@@ -147,6 +147,7 @@ else:
 @pytest.fixture
 def pyplot():
     pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.close("all")  # of examples in docstrings, which ran in this process before
     yield pyplot
     pyplot.close("all")
 
