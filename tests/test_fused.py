@@ -243,6 +243,14 @@ def test_methods_replaced_in_a_class_are_seen_by_the_next_call():
     assert len(layer.parameters()) == 2
 
 
+def test_an_activation_belongs_to_the_class():
+    random.seed(5)
+    layer = nn.Layer(2, 2)
+    before = [out.data for out in layer([1.0, 2.0])]
+    layer.neurons[0].activation = "sin"  # of no effect, whether the neuron is called or its layer
+    assert [out.data for out in layer([1.0, 2.0])] == [n([1.0, 2.0]).data for n in layer.neurons] == before
+
+
 def test_fields_that_a_class_computes_are_asked_for():
     class Tied(nn.Neuron):
         w = property(lambda self: [self.shared] * 2, lambda self, w: setattr(self, "shared", w[0]))

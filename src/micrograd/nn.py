@@ -135,6 +135,8 @@ class Neuron(NeuronState, Module):
     >>> n, n([1.0, -2.0]).data
     (ReLUNeuron(2), 0.102443...)
 
+    A subclass may have another `activation`, the name of a method of Value without arguments.
+
     Raises ValueError where `nin` is less than 1, and where it is called with another number of inputs.
     """
 
@@ -157,7 +159,7 @@ class Neuron(NeuronState, Module):
         total: Value = weighted_sums([self.w], row, [self.b])[0]
         if not self.nonlin:
             return total
-        activated: Value = getattr(total, self.activation)()
+        activated: Value = getattr(total, type(self).activation)()
         return activated
 
     def parameters(self) -> list[Value]:
