@@ -3,9 +3,9 @@
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
-from micrograd._graph cimport late_nodes
+from micrograd._graph cimport late_nodes, node_parent, node_parent_count
 from micrograd._node cimport *
-from micrograd._slab cimport heap, slot_give_back
+from micrograd._slab cimport heap, slots_give_back
 
 cdef extern from "Python.h":
     bint PyFunction_Check(PyObject *o)
@@ -46,7 +46,7 @@ cdef void node_release(Node *n) noexcept:
         late_nodes -= 1
     parents_release(n.form, n.a, n.b, n.place)
     if kind == heap.value_type:
-        slot_give_back(n)
+        slots_give_back(n, n.place + 1 if n.form == HIDDEN else 1)
     else:
         kind.tp_free(object_of(n))
         Py_DECREF(<PyObject *>kind)
