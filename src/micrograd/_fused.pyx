@@ -1,15 +1,14 @@
 # Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
 
-from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._cpython cimport *
-from micrograd._core cimport Value, double_read, to_double
+from micrograd._core cimport double_read
 from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
-from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, SUM, op_reduce, rule_failed
+from micrograd._ops cimport ADD, MUL, rule_failed
 from micrograd._slab cimport (heap, result_new, result_or_null, slot_before, slot_init, slots_give_back,
                               slots_take_side_by_side)
 
@@ -505,134 +504,3 @@ cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, P
         fused_drop(next)
         return NULL
     return next
-
-
-# ---- Sums of products ----------------------------------------------------------------------------
-
-def sample(x):
-    """One sample as a list of numbers and Values; a lone one is a sample of one."""
-    if isinstance(x, list):
-        return x
-    if isinstance(x, Value):
-        return [x]
-    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
-        x = x.tolist()
-        return x if isinstance(x, list) else [x]
-    return list(x) if hasattr(x, "__iter__") else [x]
-
-
-cdef object sum_written_out(row, list x, bias):
-    total = 0.0 if bias is None else bias
-    for w, xi in zip(row, x):
-        total = total + w * xi
-    return total
-
-
-cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
-    cdef Py_ssize_t i, count = fused.count
-    cdef PyObject *row
-    for i in range(sums):
-        if i >= PyList_GET_SIZE(<PyObject *>rows) or i >= PyList_GET_SIZE(<PyObject *>biases):
-            return False  # Python code that ran meanwhile changed the lists
-        row = PyList_GET_ITEM(<PyObject *>rows, i)
-        if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
-            return False
-        row = row_new(<list>row, PyList_GET_ITEM(<PyObject *>biases, i), &fused.sums[i].flags)
-        if row == NULL:
-            return False
-        fused.sums[i].row = row
-        fused.sums[i].op = ADD
-    return True
-
-
-def weighted_sums(list rows, list x, list biases):
-    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each where the rows are
-    lists of Values and the x all Values or all numbers.
-
-    As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
-    """
-    cdef Py_ssize_t sums = len(rows)
-    cdef Fused *fused
-    cdef int flags
-    for weights in rows:
-        if len(weights) != len(x):
-            raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    outputs = PyList_New(sums)
-    fused = fused_new(x, sums, &flags)
-    if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
-                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
-        return outputs
-    if PyErr_Occurred() != NULL:
-        own(NULL)
-    outputs = []
-    for weights, bias in zip(rows, biases):
-        outputs.append(sum_written_out(weights, x, bias))
-    return outputs
-
-
-# ---- Ops of many arguments -----------------------------------------------------------------------
-
-cdef object many(int op, list values):
-    """A node for the result of an op of many Values."""
-    cdef Py_ssize_t i, count = len(values)
-    cdef Block *block
-    cdef Node *n
-    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
-    cdef double r
-    cdef int flags = 0
-    if data == NULL:
-        raise MemoryError
-    try:
-        for i in range(count):
-            n = &(<Value?>values[i]).node
-            data[i] = n.data
-            flags |= n.flags
-        r = op_reduce(op)(data, count)
-    finally:
-        PyMem_Free(data)
-    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
-    if block == NULL:
-        raise MemoryError
-    try:
-        n = result_new(op, BLOCK, flags & INHERITED, r)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    block.count = count
-    block.local = NULL
-    for i in range(count):
-        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
-        Py_INCREF(object_of(block.parents[i]))
-    n.a = NULL
-    n.b.block = block
-    return own(object_of(n))
-
-
-def as_values(items, str what):
-    """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
-    cdef list values = []
-    for item in sample(items):
-        values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
-    return values
-
-
-def sum_values(list values):
-    """The sum of Values, added one by one from 0.0, as one node."""
-    return many(SUM, values)
-
-
-def logsumexp_values(list values):
-    """log(sum(exp(x) for x in values)) as one node."""
-    return many(LOGSUMEXP, values)
-
-
-def highest_value(list values):
-    """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
-    passes none on."""
-    cdef double highest = (<Value?>values[0]).node.data
-    for x in values:
-        if (<Value?>x).node.flags & TRACED:
-            return many(HIGHEST, values)
-        if (<Value>x).node.data > highest:
-            highest = (<Value>x).node.data
-    return highest

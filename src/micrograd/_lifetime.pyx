@@ -134,13 +134,13 @@ cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, 
     parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
-    cdef Py_ssize_t i, first = 0
+    cdef Py_ssize_t i, first = 0, count = node_parent_count(n)
     cdef int stop = visit(held, arg) if held != NULL else 0
     if n.form == FUSED and not stop:
         stop = visit(node_sum(n).row, arg)
         # Nor does it hold the x by itself, unless it is the last sum that does.
-        first = node_parent_count(n) - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
-    for i in range(first, node_parent_count(n)):
+        first = count - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
+    for i in range(first, count):
         if stop:
             break
         o = object_of(node_parent(n, i))
