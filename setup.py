@@ -44,6 +44,7 @@ extensions = [
         "_lower",
         "_optim",
         "_program",
+        "_reduce",
         "_replay",
         "_slab",
         "_steps",

@@ -166,6 +166,49 @@ def test_a_layer_wider_than_a_slab_of_nodes():
     assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
+    """Hidden layers get their nodes when somebody looks: before, between or after passes from some outputs or others."""
+    rng = random.Random(seed)
+    values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
+    pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)
+    sides = [(model, x, model(x) if i == 0 else written_out(model, x)) for i, (model, x) in enumerate(pairs)]
+    for _ in range(5):
+        action, which, some = rng.choice("balzug"), rng.randrange(3), rng.sample(range(3), 2)
+        found = []
+        for model, x, outs in sides:
+            if action == "b":
+                outs[which].backward()
+            elif action == "a":
+                sum(outs[i] * i for i in some).backward()
+            elif action == "l":
+                found.append(flat(walk(outs[which]))[::3])  # a number's grad may not be known
+            elif action == "z":
+                outs[which].zero_grad()
+                model.zero_grad()
+            elif action == "u":  # one that nobody saw so far, in a graph of its own
+                (outs[which]._children[0] * 2 + outs[0]).backward()
+            else:
+                gc.collect()
+            leaves = model.parameters() + (x if values else [])
+            found.append([v.grad for v in leaves])
+        assert found[: len(found) // 2] == [pytest.approx(f, rel=1e-10, abs=1e-13) for f in found[len(found) // 2 :]]
+
+
+def test_a_network_that_goes_leaves_nothing_behind():
+    model, x = networks(mlp, 3, [4, 4, 2], True)[0]
+    held = [*x, *model.parameters()]
+    model(x)  # rows are made
+    references = list(map(sys.getrefcount, held))
+    for use in (lambda outs: None, lambda outs: sum(outs).backward(), lambda outs: outs[0]._children):
+        use(model(x))
+        kept = model(x)[1]
+        use([kept])
+        assert list(map(sys.getrefcount, x)) > references[:3]
+        del kept
+        assert list(map(sys.getrefcount, held)) == references
+
+
 def test_outputs_that_take_no_part_send_nothing():
     random.seed(1)
     layer = nn.Layer(2, 4, nonlin=False)
@@ -359,3 +402,31 @@ def test_a_derivative_that_raises_keeps_the_grads_so_far():
     second.zero_grad()
     second.backward()
     assert layer.neurons[1].b.grad == 0.25
+
+
+@pytest.mark.parametrize("biases", [(0.0, 4.0), (4.0, 0.0)])
+def test_a_derivative_that_raises_in_a_hidden_layer(biases):
+    class Root(nn.Neuron):
+        activation = "sqrt"
+
+    found = []
+    for calls in (lambda model, x: model(x), lambda model, x: model.layers[1](model.layers[0](x))):
+        random.seed(5)
+        model = nn.MLP(1, [2, 1])
+        model.layers[0].neurons = [Root(1), Root(1)]
+        model.layers[1].neurons = [Root(2, nonlin=False)]
+        for n, b in zip(model.layers[0].neurons, biases):
+            n.w[0].data, n.b.data = 0.0, b
+        out = calls(model, [3.0])
+        grads = []
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                out.backward()
+            grads.append([p.grad for p in model.parameters()])
+        other = model([2.0])
+        del out
+        with pytest.raises(ZeroDivisionError):
+            other.backward()
+        grads.append([p.grad for p in model.parameters()])
+        found.append(grads)
+    assert found[0] == found[1]

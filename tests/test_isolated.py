@@ -471,6 +471,54 @@ def test_a_signal_handler_may_use_the_engine(check, work):
 
 
 @posix
+def test_a_signal_handler_may_walk_a_hidden_layer_that_is_marked(check):
+    """Its outputs stand on both sides of a slab's end, where the walk listens for signals, so that it is marked by some
+    of them when the handler walks it. Where its neurons have nodes from the start, the bits are the same."""
+    check(
+        """
+        import random
+        from micrograd import nn
+
+        def handle(signum, frame):
+            global calls
+            if walking:
+                calls += 1
+                side.backward()
+
+        def grads(shown, interrupt):
+            global side, walking
+            for _ in range(1000):
+                side = None  # all slabs are empty: nodes come to stand where they stood before
+                calls_before = calls
+                model.zero_grad()
+                outs = model([0.7])  # 600 nodes or one; 600 nodes
+                if shown:
+                    outs[0].zero_grad()
+                side = outs[0] * 0.0
+                y = chain(sum(outs), 64 * 1023 - 1200)
+                if interrupt:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001)
+                walking = True
+                y.backward()
+                walking = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                if calls - calls_before == interrupt:
+                    return [p.grad for p in model.parameters()]
+                del outs, y
+            raise AssertionError("no signal came in a walk")
+
+        calls, walking, side = 0, False, None
+        signal.signal(signal.SIGALRM, handle)
+        random.seed(1)
+        model = nn.MLP(1, [600, 600])
+        interrupted = grads(False, True)
+        assert interrupted == grads(True, True)
+        assert interrupted != grads(True, False) == grads(False, False)
+        """
+    )
+
+
+@posix
 def test_an_exception_in_a_signal_handler_ends_the_walk(check):
     check(
         """

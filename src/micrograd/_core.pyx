@@ -7,8 +7,8 @@ from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
-from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_propagate, node_turn_irregular, refused,
-                               walking)
+from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_parent, node_parent_count, node_propagate,
+                               node_turn_irregular, refused, walking)
 from micrograd._lifetime cimport Hook, hook_abandon, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *

@@ -8,8 +8,12 @@ from micrograd._node cimport Fused, Node
 
 # Steps of a walk
 cdef bint fused_first(Node *newest, Node *oldest) noexcept
+cdef bint hidden_first(Node *n) noexcept
 cdef bint fused_again(Node *n) noexcept
 cdef void fused_forget(Node *n) noexcept
+
+# Taking apart
+cdef void hidden_show(Fused *fused) noexcept
 cdef int fused_split(Node *n) except -1
 
 # Making sums over a sample: fused_new(), then row, flags and op of each, then fused_outputs(), or fused_onto() and

@@ -1,16 +1,16 @@
 # Fused sums: making them, their step of backward, and taking them apart. What they are is said in _fused.pxd.
 
-from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._cpython cimport *
-from micrograd._core cimport Value, double_read, to_double
+from micrograd._core cimport double_read
 from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
-from micrograd._ops cimport ADD, HIGHEST, LOGSUMEXP, MUL, SUM, op_reduce, rule_failed
-from micrograd._slab cimport heap, result_new, result_or_null, slot_before
+from micrograd._ops cimport ADD, MUL, rule_failed
+from micrograd._slab cimport (heap, result_new, result_or_null, slot_before, slot_init, slots_give_back,
+                              slots_take_side_by_side)
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -19,57 +19,56 @@ cdef enum:
     STRIP = 128  # inputs handled at a time, for all the sums: their data and grads stay in the first cache
 
 
-cdef inline bint sum_grad(Node *n, Sum *sum_, double *g) noexcept:
-    """What the node sends to its sum; False with an exception set where the activation has nothing to send."""
-    if n.op == ADD:
-        g[0] = n.grad
+cdef inline bint sum_grad(Sum *sum_, double data, double grad, double *g) noexcept:
+    """What a node of these data and this grad sends to its sum; False with an exception set where the activation has
+    nothing to send."""
+    if sum_.op == ADD:
+        g[0] = grad
         return True
-    g[0] = RULES[n.op].d_left(sum_.total, 0.0, n.data, n.grad)
+    g[0] = RULES[sum_.op].d_left(sum_.total, 0.0, data, grad)
     return not rule_failed(g[0])
 
 
-cdef bint fused_first(Node *newest, Node *oldest) noexcept:
-    """The first pass since grads were cleared, when every small node has the grad of the sum; for sums over one sample
-    that stand side by side, as do their places. What they send to an input is added up first: it is fetched once, not
-    once a sum."""
+cdef inline bint sum_first(Sum *sum_, double data, double grad) noexcept:
+    """The first pass since grads were cleared, when every small node has the grad of the sum."""
+    cdef Node *bias
+    cdef double g
+    if not sum_grad(sum_, data, grad, &g):
+        return False
+    sum_.passes = 1
+    sum_.sent = g
+    bias = sum_bias(sum_)
+    if bias != NULL:
+        bias.grad += g
+    return True
+
+
+cdef void sums_send(Fused *fused, Sum *newest, Sum *oldest) noexcept:
+    """Send what sums that stand side by side have `sent` on to the w and x. What they send to an x is added up first: it
+    is fetched once, not once a sum."""
     cdef double[STRIP] data
     cdef double[STRIP] grad
-    cdef Fused *fused = newest.b.fused
     cdef double *x = data
     cdef PyObject **w
     cdef Node *weight
-    cdef Node *n = newest
-    cdef Node *bias
-    cdef Sum *sum_ = node_sum(newest)
-    cdef Sum *last = node_sum(oldest)
+    cdef Sum *sum_
     cdef double g
     cdef Py_ssize_t i, size, start = 0
-    cdef bint sound = True
-    while sum_ >= last:
-        sound = sum_grad(n, sum_, &g)
-        if not sound:
-            last = sum_ + 1
-            break
-        sum_.passes = 1
-        sum_.sent = g
-        bias = sum_bias(sum_)
-        if bias != NULL:
-            bias.grad += g
-        n = slot_before(n)
-        sum_ -= 1
+    cdef bint numbers = fused.nodes == NULL and fused.hidden == NULL
     while start < fused.count:
         size = min(fused.count - start, <Py_ssize_t>STRIP)
+        for i in range(size):
+            grad[i] = 0.0
         if fused.nodes == NULL:
             x = fused.numbers + start
         else:
             for i in range(size):
                 data[i] = fused.nodes[start + i].data
-                grad[i] = 0.0
-        sum_ = node_sum(newest)
-        while sum_ >= last:
+        sum_ = newest
+        while sum_ >= oldest:
             g = sum_.sent
             w = sum_weights(sum_) + start
-            if fused.nodes == NULL:
+            if numbers:
                 for i in range(size):
                     node_of(w[i]).grad += x[i] * g
             else:
@@ -78,11 +77,36 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
                     weight.grad += x[i] * g
                     grad[i] += weight.data * g
             sum_ -= 1
-        if fused.nodes != NULL:
+        if fused.hidden != NULL:
+            for i in range(size):
+                fused.numbers[fused.count + start + i] += grad[i]
+        elif not numbers:
             for i in range(size):
                 fused.nodes[start + i].grad += grad[i]
         start += size
-    return sound
+
+
+cdef bint fused_first(Node *newest, Node *oldest) noexcept:
+    """The first pass for sums over one sample that stand side by side, as do their places."""
+    cdef Node *n = newest
+    cdef Sum *sum_ = node_sum(newest)
+    cdef Sum *last = node_sum(oldest)
+    while sum_ >= last and sum_first(sum_, n.data, n.grad):
+        n = slot_before(n, 1)
+        sum_ -= 1
+    sums_send(newest.b.fused, node_sum(newest), sum_ + 1)
+    return sum_ < last
+
+
+cdef bint hidden_first(Node *n) noexcept:
+    """The first pass for a hidden layer."""
+    cdef Fused *above = hidden_above(n)
+    cdef Sum *sums = n.b.fused.sums
+    cdef Py_ssize_t i = n.place
+    while i >= 0 and sum_first(&sums[i], above.numbers[i], above.numbers[above.count + i]):
+        i -= 1
+    sums_send(n.b.fused, &sums[n.place], &sums[i + 1])
+    return i < 0
 
 
 cdef bint fused_again(Node *n) noexcept:
@@ -98,7 +122,8 @@ cdef bint fused_again(Node *n) noexcept:
     cdef double *sums
     cdef double g
     cdef Py_ssize_t i, count = fused.count
-    if not sum_grad(n, sum_, &g):
+    hidden_show(fused)
+    if not sum_grad(sum_, n.data, n.grad, &g):
         return False
     if products == NULL:
         products = <double *>PyMem_Malloc(2 * count * sizeof(double))
@@ -138,6 +163,31 @@ cdef void fused_forget(Node *n) noexcept:
 
 # ---- Taking apart --------------------------------------------------------------------------------
 
+cdef void hidden_show(Fused *fused) noexcept:
+    """If the sample is a hidden layer, make its nodes, in the slots that were kept for them."""
+    cdef Node *n = fused.hidden
+    cdef Fused *below
+    cdef double grad
+    cdef Py_ssize_t i
+    cdef int flags
+    if n == NULL:
+        return
+    below = n.b.fused
+    flags = n.flags & PENDING
+    fused.hidden = NULL
+    fused.nodes = <Node **>fused.numbers
+    below.held = fused.count
+    for i in range(fused.count - 1, -1, -1):
+        grad = fused.numbers[fused.count + i]
+        slot_init(n, below.sums[i].op, FUSED, flags | (WALKED if below.sums[i].passes else 0), fused.numbers[i])
+        n.grad = grad
+        n.a = NULL
+        n.b.fused = below
+        n.place = i
+        fused.nodes[i] = n
+        n = slot_before(n, 1)
+
+
 cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags,
                       double grad) except NULL:
     cdef Node *n = result_new(op, form, flags, data)
@@ -169,6 +219,7 @@ cdef int fused_split(Node *n) except -1:
     cdef Py_ssize_t i
     if walking:
         raise RuntimeError("cannot look into a neuron while backward() walks its graph")
+    hidden_show(fused)
     if total != NULL:
         Py_INCREF(object_of(total))
     try:
@@ -260,10 +311,10 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
     return True
 
 
-cdef Fused *fused_room(Py_ssize_t count, Py_ssize_t sums) noexcept:
-    """Room for a sample of so many inputs, none of them read so far, and so many sums over it. NULL with an exception
+cdef Fused *fused_room(size_t size, Py_ssize_t sums) noexcept:
+    """Room for a sample of so many bytes, nothing of it read so far, and so many sums over it. NULL with an exception
     set when memory is out."""
-    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + count * sizeof(double))
+    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + size)
     cdef Py_ssize_t i
     if fused == NULL:
         PyErr_NoMemory()
@@ -271,6 +322,7 @@ cdef Fused *fused_room(Py_ssize_t count, Py_ssize_t sums) noexcept:
     fused.count = 0
     fused.held = 1
     fused.nodes = NULL
+    fused.hidden = NULL
     fused.numbers = <double *>(fused.sums + sums)
     for i in range(sums):
         fused.sums[i].row = NULL
@@ -282,7 +334,7 @@ cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept:
     fused_outputs() does the rest; `flags` gets those of the x. NULL where there is nothing to fuse: no input, or
     Values and numbers among each other; or with an exception set."""
     cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
-    cdef Fused *fused = fused_room(count, sums) if count and sums else NULL
+    cdef Fused *fused = fused_room(count * sizeof(double), sums) if count and sums else NULL
     if fused != NULL and not fused_read(fused, x, flags):
         fused_drop(fused)
         return NULL
@@ -391,19 +443,58 @@ cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, P
     return made == sums
 
 
+cdef bint sums_hide(Fused *fused, Py_ssize_t sums, int flags, Fused *next) noexcept:
+    """Make the outputs of the sums the sample of `next`, without nodes of their own but in the first slot that is kept
+    for them. False where they need nodes, or with an exception set."""
+    cdef Node *n
+    cdef Sum *sum_
+    cdef double r
+    cdef Py_ssize_t i
+    for i in range(sums):
+        flags |= fused.sums[i].flags
+    if flags & (INHERITED | GROWN):
+        return False
+    n = slots_take_side_by_side(sums)
+    if n == NULL:
+        return False
+    fused_add_up(fused, sums)
+    for i in range(sums):
+        sum_ = &fused.sums[i]
+        r = sum_.total
+        if sum_.op != ADD:
+            r = RULES[sum_.op].forward(r, 0.0)
+            if rule_failed(r):
+                slots_give_back(n, sums)
+                return False
+        next.numbers[i] = r
+        next.numbers[sums + i] = 0.0
+        sum_.passes = 0
+        sum_.stale = NULL
+    slot_init(n, 0, HIDDEN, 0, 0.0)
+    n.a = <Node *>next
+    n.b.fused = fused
+    n.place = sums - 1
+    next.hidden = n
+    next.count = sums
+    return True
+
+
 cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, Py_ssize_t next_sums) noexcept:
-    """Make the nodes of the sums as fused_outputs() does, of a layer that nobody else sees, and with them as its sample
-    room for the next sums. NULL where that would be False: of either then nothing is left."""
-    cdef Fused *next = fused_room(sums, next_sums)
+    """Make of the sums, of a layer that nobody else sees, the sample of the next sums. NULL where fused_outputs() would
+    be False: of either then nothing is left."""
+    cdef Fused *next = fused_room(2 * sums * sizeof(double), next_sums)
     cdef PyObject **outputs
     cdef bint sound
     if next == NULL:
         fused_outputs(fused, sums, False, 0, NULL)
         return NULL
+    if filled and sums_hide(fused, sums, flags[0], next):
+        flags[0] = 0
+        return next
     next.nodes = <Node **>next.numbers
     outputs = <PyObject **>next.nodes
     memset(outputs, 0, sums * sizeof(PyObject *))
-    sound = fused_outputs(fused, sums, filled, flags[0], outputs)
+    sound = fused_outputs(fused, sums, filled and PyErr_Occurred() == NULL, flags[0], outputs)
     flags[0] = 0
     while next.count < sums and outputs[next.count] != NULL:
         next.nodes[next.count] = node_of(outputs[next.count])
@@ -413,134 +504,3 @@ cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, P
         fused_drop(next)
         return NULL
     return next
-
-
-# ---- Sums of products ----------------------------------------------------------------------------
-
-def sample(x):
-    """One sample as a list of numbers and Values; a lone one is a sample of one."""
-    if isinstance(x, list):
-        return x
-    if isinstance(x, Value):
-        return [x]
-    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
-        x = x.tolist()
-        return x if isinstance(x, list) else [x]
-    return list(x) if hasattr(x, "__iter__") else [x]
-
-
-cdef object sum_written_out(row, list x, bias):
-    total = 0.0 if bias is None else bias
-    for w, xi in zip(row, x):
-        total = total + w * xi
-    return total
-
-
-cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
-    cdef Py_ssize_t i, count = fused.count
-    cdef PyObject *row
-    for i in range(sums):
-        if i >= PyList_GET_SIZE(<PyObject *>rows) or i >= PyList_GET_SIZE(<PyObject *>biases):
-            return False  # Python code that ran meanwhile changed the lists
-        row = PyList_GET_ITEM(<PyObject *>rows, i)
-        if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
-            return False
-        row = row_new(<list>row, PyList_GET_ITEM(<PyObject *>biases, i), &fused.sums[i].flags)
-        if row == NULL:
-            return False
-        fused.sums[i].row = row
-        fused.sums[i].op = ADD
-    return True
-
-
-def weighted_sums(list rows, list x, list biases):
-    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each where the rows are
-    lists of Values and the x all Values or all numbers.
-
-    As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
-    """
-    cdef Py_ssize_t sums = len(rows)
-    cdef Fused *fused
-    cdef int flags
-    for weights in rows:
-        if len(weights) != len(x):
-            raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
-    outputs = PyList_New(sums)
-    fused = fused_new(x, sums, &flags)
-    if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
-                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
-        return outputs
-    if PyErr_Occurred() != NULL:
-        own(NULL)
-    outputs = []
-    for weights, bias in zip(rows, biases):
-        outputs.append(sum_written_out(weights, x, bias))
-    return outputs
-
-
-# ---- Ops of many arguments -----------------------------------------------------------------------
-
-cdef object many(int op, list values):
-    """A node for the result of an op of many Values."""
-    cdef Py_ssize_t i, count = len(values)
-    cdef Block *block
-    cdef Node *n
-    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
-    cdef double r
-    cdef int flags = 0
-    if data == NULL:
-        raise MemoryError
-    try:
-        for i in range(count):
-            n = &(<Value?>values[i]).node
-            data[i] = n.data
-            flags |= n.flags
-        r = op_reduce(op)(data, count)
-    finally:
-        PyMem_Free(data)
-    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
-    if block == NULL:
-        raise MemoryError
-    try:
-        n = result_new(op, BLOCK, flags & INHERITED, r)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    block.count = count
-    block.local = NULL
-    for i in range(count):
-        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
-        Py_INCREF(object_of(block.parents[i]))
-    n.a = NULL
-    n.b.block = block
-    return own(object_of(n))
-
-
-def as_values(items, str what):
-    """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
-    cdef list values = []
-    for item in sample(items):
-        values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
-    return values
-
-
-def sum_values(list values):
-    """The sum of Values, added one by one from 0.0, as one node."""
-    return many(SUM, values)
-
-
-def logsumexp_values(list values):
-    """log(sum(exp(x) for x in values)) as one node."""
-    return many(LOGSUMEXP, values)
-
-
-def highest_value(list values):
-    """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
-    passes none on."""
-    cdef double highest = (<Value?>values[0]).node.data
-    for x in values:
-        if (<Value?>x).node.flags & TRACED:
-            return many(HIGHEST, values)
-        if (<Value>x).node.data > highest:
-            highest = (<Value>x).node.data
-    return highest

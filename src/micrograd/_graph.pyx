@@ -3,9 +3,9 @@
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
-from micrograd._fused cimport fused_again, fused_first, fused_forget
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
-                              SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, node_parent, node_parent_count, node_sum,
+from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_first, hidden_show
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
+                              SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
                               object_of)
 from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
@@ -56,21 +56,27 @@ cdef struct Walk:
     Slab *slab             # being walked
     Py_ssize_t here        # nodes marked in it
     Py_ssize_t elsewhere   # nodes marked in older slabs
+    Node *oldest           # of those that the last step at a block took together
 
 
-cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
+cdef inline void walk_mark_as(Walk *walk, Node *n, Py_ssize_t count) noexcept nogil:
+    """Mark a node, or a hidden layer, which counts as all its neurons: it may become them while it is marked."""
     cdef Slab *slab
     if n.flags & (PENDING | END):
         return
     n.flags |= PENDING
     slab = slab_of(n)
     if slab == walk.slab:
-        walk.here += 1
+        walk.here += count
     else:
-        walk.elsewhere += 1
-        slab.pending += 1
+        walk.elsewhere += count
+        slab.pending += count
         if n > slab.top:
             slab.top = n
+
+
+cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
+    walk_mark_as(walk, n, 1)
 
 
 cdef inline Node *walk_side_by_side(Walk *walk, Node *n) noexcept nogil:
@@ -80,7 +86,7 @@ cdef inline Node *walk_side_by_side(Walk *walk, Node *n) noexcept nogil:
     if walk == NULL or node_sum(n).passes:
         return n
     while n != slab_slot(walk.slab, 0):
-        next = slot_before(n)
+        next = slot_before(n, 1)
         if not next.flags & PENDING or next.form != FUSED or next.b.fused != n.b.fused or node_sum(next).passes:
             break
         next.flags = (next.flags & ~PENDING) | WALKED
@@ -89,18 +95,24 @@ cdef inline Node *walk_side_by_side(Walk *walk, Node *n) noexcept nogil:
     return n
 
 
-cdef inline void walk_mark_fused(Walk *walk, Node *n, Node *oldest) noexcept nogil:
-    """Mark the parents of sums that stand side by side."""
-    cdef Fused *fused = n.b.fused
+cdef inline void walk_mark_sample(Walk *walk, Fused *fused) noexcept nogil:
     cdef Py_ssize_t i
-    if fused.nodes != NULL:
+    if fused.hidden != NULL:
+        walk_mark_as(walk, fused.hidden, fused.count)
+    elif fused.nodes != NULL:
         for i in range(fused.count):
             walk_mark(walk, fused.nodes[i])
+
+
+cdef inline void walk_mark_fused(Walk *walk, Node *n, Node *oldest) noexcept:
+    """Mark the parents of sums that stand side by side."""
+    cdef Py_ssize_t i
+    walk_mark_sample(walk, n.b.fused)
     while n >= oldest:
         if n.flags & GROWN:
             for i in range(node_parent_count(n)):
                 walk_mark(walk, node_parent(n, i))
-        n = slot_before(n)
+        n = slot_before(n, 1)
 
 
 cdef bint nan_is_refusal(Node *receiver) noexcept:
@@ -124,6 +136,21 @@ cdef void block_send(Block *block, double g, Walk *walk) noexcept:
             walk_mark(walk, parents[i])
 
 
+cdef bint hidden_step(Node *n, Walk *walk) noexcept:
+    """node_step() at a hidden layer; in a further pass at the newest of the nodes it turns into."""
+    if node_sum(n).passes:
+        n.flags |= PENDING
+        hidden_show(hidden_above(n))
+        n.flags &= ~PENDING
+        return block_step(n, walk)
+    walk.here -= n.place
+    walk.oldest = slot_before(n, n.place)
+    if not hidden_first(n):
+        return False
+    walk_mark_sample(walk, n.b.fused)
+    return True
+
+
 cdef bint block_step(Node *n, Walk *walk) noexcept:
     """node_step() at a node with a block of parents. Apart, so that the rest is small enough to be compiled into the
     walk, which takes a third off that."""
@@ -132,11 +159,17 @@ cdef bint block_step(Node *n, Walk *walk) noexcept:
     cdef Py_ssize_t i
     if n.form == FUSED:
         oldest = walk_side_by_side(walk, n)
+        if walk != NULL:
+            walk.oldest = oldest
         if not (fused_again(n) if node_sum(n).passes else fused_first(n, oldest)):
             return False
         if walk != NULL:
             walk_mark_fused(walk, n, oldest)
         return True
+    if n.form == HIDDEN:
+        return hidden_step(n, walk)
+    if walk != NULL:
+        walk.oldest = n
     if block.local != NULL:
         block_send(block, n.grad, walk)
         return True
@@ -206,7 +239,7 @@ cdef int backward_ordered(Node *root) except -1:
     root, handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk
     goes on for the one purpose of taking the marks away."""
     global walking
-    cdef Walk walk = Walk(slab_of(root), 1, 0)
+    cdef Walk walk = Walk(slab_of(root), 1, 0, root)
     cdef Node *n = root
     cdef Py_ssize_t slabs = 0
     cdef int walked = WALKED
@@ -223,7 +256,11 @@ cdef int backward_ordered(Node *root) except -1:
                     sound = node_step(n, &walk)
                     if not sound:
                         walked = 0
-            n = slot_before(n)
+                    if n.form >= BLOCK:
+                        n = walk.oldest
+                elif n.form == HIDDEN:
+                    walk.here -= n.place
+            n = slot_before(n, 1)
         if walk.elsewhere == 0:
             break
         walk.slab = walk.slab.older

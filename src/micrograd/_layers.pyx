@@ -9,13 +9,12 @@ cimport cython
 from cpython.list cimport PyList_New
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
+from micrograd._core cimport Value
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
 from micrograd._node cimport Fused, node_of
 from micrograd._ops cimport ADD, OP_COUNT, op_rule
 from micrograd._slab cimport heap
-
-from micrograd._fused import sample
 
 
 # ---- Which classes are plain ---------------------------------------------------------------------
@@ -86,6 +85,69 @@ cdef list plain_groups(layers, bint calls):
     return groups
 
 
+# ---- Sums of products ----------------------------------------------------------------------------
+
+def sample(x):
+    """One sample as a list of numbers and Values; a lone one is a sample of one."""
+    if isinstance(x, list):
+        return x
+    if isinstance(x, Value):
+        return [x]
+    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
+        x = x.tolist()
+        return x if isinstance(x, list) else [x]
+    return list(x) if hasattr(x, "__iter__") else [x]
+
+
+cdef object sum_written_out(row, list x, bias):
+    total = 0.0 if bias is None else bias
+    for w, xi in zip(row, x):
+        total = total + w * xi
+    return total
+
+
+cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
+    cdef Py_ssize_t i, count = fused.count
+    cdef PyObject *row
+    for i in range(sums):
+        if i >= PyList_GET_SIZE(<PyObject *>rows) or i >= PyList_GET_SIZE(<PyObject *>biases):
+            return False  # Python code that ran meanwhile changed the lists
+        row = PyList_GET_ITEM(<PyObject *>rows, i)
+        if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
+            return False
+        row = row_new(<list>row, PyList_GET_ITEM(<PyObject *>biases, i), &fused.sums[i].flags)
+        if row == NULL:
+            return False
+        fused.sums[i].row = row
+        fused.sums[i].op = ADD
+    return True
+
+
+def weighted_sums(list rows, list x, list biases):
+    """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each where the rows are
+    lists of Values and the x all Values or all numbers.
+
+    As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
+    """
+    cdef Py_ssize_t sums = len(rows)
+    cdef Fused *fused
+    cdef int flags
+    for weights in rows:
+        if len(weights) != len(x):
+            raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
+    outputs = PyList_New(sums)
+    fused = fused_new(x, sums, &flags)
+    if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
+                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
+        return outputs
+    if PyErr_Occurred() != NULL:
+        own(NULL)
+    outputs = []
+    for weights, bias in zip(rows, biases):
+        outputs.append(sum_written_out(weights, x, bias))
+    return outputs
+
+
 # ---- Outputs -------------------------------------------------------------------------------------
 
 # Bases of the classes in nn.py. Fields of C, which the core reads without a search, are a fifth of the time of a small
@@ -129,40 +191,49 @@ cdef class NetworkState:
         return network_outputs((<object>self).layers, x)
 
 
-cdef bint neuron_ready(NeuronState neuron, Py_ssize_t count) noexcept:
-    """Bring the neuron's row up to date. False where it computes no sum of so many products of Values, or with an
-    exception set."""
-    cdef PyObject *w = <PyObject *>neuron.w
-    cdef PyObject *row = <PyObject *>neuron.row
-    if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count:
-        return False
-    if (row != Py_None and PyTuple_GET_SIZE(row) == count + 1 and tuple_items(row)[0] == <PyObject *>neuron.b
-            and not memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
-        return True
-    row = row_new(<list>w, <PyObject *>neuron.b, &neuron.row_flags)
-    if row == NULL:
-        return False
-    neuron.row = <tuple>row
-    Py_DECREF(row)
-    return PyTuple_GET_SIZE(row) == count + 1
+cdef PyObject *neuron_row_new(NeuronState neuron, Py_ssize_t count, int *flags) noexcept:
+    """neuron_row() where weights or bias are others than at the last call."""
+    cdef PyObject *row
+    if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
+        return NULL
+    row = row_new(<list>neuron.w, <PyObject *>neuron.b, flags)
+    if row != NULL:
+        neuron.row, neuron.row_flags = <tuple>row, flags[0]
+    return row
+
+
+cdef inline PyObject *neuron_row(PyObject *o, Py_ssize_t count, int *flags) noexcept:
+    """The neuron's row, a new reference, and what a sum has of its flags. NULL where it computes no sum of so many
+    products of Values, or with an exception set."""
+    cdef PyObject *w = <PyObject *>(<NeuronState>o).w
+    cdef PyObject *row = <PyObject *>(<NeuronState>o).row
+    if (row == Py_None or PyTuple_GET_SIZE(row) != count + 1 or tuple_items(row)[0] != <PyObject *>(<NeuronState>o).b
+            or not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count
+            or memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
+        return neuron_row_new(<NeuronState>o, count, flags)
+    Py_INCREF(row)
+    flags[0] = (<NeuronState>o).row_flags
+    return row
 
 
 cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
     """The rows of neurons of one class. False where some compute something else, or with an exception set."""
     cdef Py_ssize_t i
-    cdef NeuronState neuron  # held: a new row may set off the collector, and that any Python code
+    cdef PyObject *o
     cdef PyObject *nonlin
     for i in range(sums):
-        if PyList_GET_SIZE(neurons) != sums or Py_TYPE(PyList_GET_ITEM(neurons, i)) != kind:
+        if PyList_GET_SIZE(neurons) != sums:  # a new row may set off the collector, and that any Python code
             return False
-        neuron = <NeuronState>PyList_GET_ITEM(neurons, i)
-        nonlin = <PyObject *>neuron.nonlin
-        if nonlin != Py_True and nonlin != Py_False or not neuron_ready(neuron, fused.count):
+        o = PyList_GET_ITEM(neurons, i)
+        if Py_TYPE(o) != kind:
             return False
-        fused.sums[i].row = <PyObject *>neuron.row
-        Py_INCREF(fused.sums[i].row)
-        fused.sums[i].flags = neuron.row_flags
+        nonlin = <PyObject *>(<NeuronState>o).nonlin
+        if nonlin != Py_True and nonlin != Py_False:
+            return False
         fused.sums[i].op = op if nonlin == Py_True else ADD
+        fused.sums[i].row = neuron_row(o, fused.count, &fused.sums[i].flags)
+        if fused.sums[i].row == NULL:
+            return False
     return True
 
 

@@ -3,7 +3,7 @@
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
-from micrograd._node cimport (BINARY, BLOCK, END, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
+from micrograd._node cimport (BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
 from micrograd._slab cimport heap
 
 
@@ -49,7 +49,9 @@ cdef inline void fused_release(Fused *fused) noexcept:
     fused.held -= 1
     if fused.held:
         return
-    if fused.nodes != NULL:
+    if fused.hidden != NULL:
+        node_unref(fused.hidden)
+    elif fused.nodes != NULL:
         for i in range(fused.count):
             node_unref(fused.nodes[i])
     PyMem_Free(fused)
@@ -69,13 +71,17 @@ cdef inline void parents_release(int form, Node *a, Operand b, unsigned int plac
         for i in range(b.block.count):
             node_unref(b.block.parents[i])
         PyMem_Free(b.block)
-    else:
+    elif form == FUSED:
         sum_ = &b.fused.sums[place]
         row = sum_.row
         if sum_.stale != NULL:
             PyMem_Free(sum_.stale)
         fused_release(b.fused)
         Py_DECREF(row)
+    else:
+        for i in range(place + 1):
+            Py_DECREF(b.fused.sums[i].row)
+        fused_release(b.fused)
 
 
 cdef inline void node_orphan(Node *n) noexcept:

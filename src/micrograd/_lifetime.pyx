@@ -3,9 +3,9 @@
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
-from micrograd._graph cimport late_nodes
+from micrograd._graph cimport late_nodes, node_parent, node_parent_count
 from micrograd._node cimport *
-from micrograd._slab cimport heap, slot_give_back
+from micrograd._slab cimport heap, slots_give_back
 
 cdef extern from "Python.h":
     bint PyFunction_Check(PyObject *o)
@@ -46,7 +46,7 @@ cdef void node_release(Node *n) noexcept:
         late_nodes -= 1
     parents_release(n.form, n.a, n.b, n.place)
     if kind == heap.value_type:
-        slot_give_back(n)
+        slots_give_back(n, n.place + 1 if n.form == HIDDEN else 1)
     else:
         kind.tp_free(object_of(n))
         Py_DECREF(<PyObject *>kind)
@@ -134,13 +134,13 @@ cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, 
     parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
-    cdef Py_ssize_t i, first = 0
+    cdef Py_ssize_t i, first = 0, count = node_parent_count(n)
     cdef int stop = visit(held, arg) if held != NULL else 0
     if n.form == FUSED and not stop:
         stop = visit(node_sum(n).row, arg)
         # Nor does it hold the x by itself, unless it is the last sum that does.
-        first = node_parent_count(n) - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
-    for i in range(first, node_parent_count(n)):
+        first = count - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
+    for i in range(first, count):
         if stop:
             break
         o = object_of(node_parent(n, i))

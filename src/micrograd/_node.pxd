@@ -13,6 +13,7 @@ cdef enum Form:    # how `a` and `b` of a node are to be read
     NUMBER_LEFT    # number op a
     BLOCK          # parents in a block: of an op of many arguments, or of a user's op with or without local gradients
     FUSED          # a bias and a sum of products, in a block shared with others; then op, if that is not ADD
+    HIDDEN         # all the fused sums of a hidden layer, in the slot of the newest, as long as nobody looks
 
 cdef enum Flag:
     PENDING = 1    # marked by the running backward walk, not handled yet
@@ -46,9 +47,10 @@ cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and
 
 cdef struct Fused:       # the sums over one sample, as of the neurons of a layer
     Py_ssize_t count     # products in each
-    Py_ssize_t held      # sums whose nodes are alive
-    Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are numbers
-    double *numbers      # the x where they are numbers, in the same allocation
+    Py_ssize_t held      # nodes alive that are sums of it
+    Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are no nodes
+    double *numbers      # the x where they are numbers, in the same allocation; of a hidden layer, with the grads behind
+    Node *hidden         # the hidden layer that the x are, a reference; else NULL
     Sum sums[1]          # one for each node, at its `place`
 
 cdef union Operand:
@@ -105,23 +107,6 @@ cdef inline Node *sum_bias(Sum *sum_) noexcept nogil:
     return NULL if bias == Py_None else node_of(bias)
 
 
-cdef inline Py_ssize_t node_parent_count(Node *n) noexcept nogil:
-    if n.form == LEAF:
-        return 0
-    if n.form == BLOCK:
-        return n.b.block.count
-    if n.form == FUSED:
-        return n.b.fused.count * (2 if n.b.fused.nodes != NULL else 1) + (sum_bias(node_sum(n)) != NULL)
-    return 2 if n.form == BINARY else 1
-
-
-cdef inline Node *node_parent(Node *n, Py_ssize_t i) noexcept nogil:
-    """One of the parents; of a fused sum the bias, the w, and the x where they are nodes, in this order."""
-    if n.form == BLOCK:
-        return n.b.block.parents[i]
-    if n.form == FUSED:
-        i -= sum_bias(node_sum(n)) != NULL
-        if i >= n.b.fused.count:
-            return n.b.fused.nodes[i - n.b.fused.count]
-        return node_of(sum_weights(node_sum(n))[i])
-    return n.b.node if i else n.a
+cdef inline Fused *hidden_above(Node *n) noexcept nogil:
+    """What has the outputs of a hidden layer for its sample, and alone holds them."""
+    return <Fused *>n.a

@@ -48,13 +48,14 @@ cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
-cdef inline Node *slot_before(Node *n) noexcept nogil:
-    return <Node *>(<char *>n - SLOT_SIZE)
+cdef inline Node *slot_before(Node *n, int steps) noexcept nogil:
+    return <Node *>(<char *>n - steps * SLOT_SIZE)
 
 
-cdef inline void slot_give_back(Node *n) noexcept nogil:
+cdef inline void slots_give_back(Node *n, int count) noexcept nogil:
+    """A slot, and as many before it as make up the count: these are none of leaves."""
     cdef Slab *slab = slab_of(n)
-    slab.freed += 1
+    slab.freed += count
     if slab.leaves or slab.freed == slab.used:
         slot_settle(n, slab)
 
@@ -72,6 +73,16 @@ cdef inline Node *slot_take_ordered() noexcept nogil:
         if slab == NULL:
             return NULL
     slab.used += 1
+    return slab_slot(slab, slab.used - 1)
+
+
+cdef inline Node *slots_take_side_by_side(Py_ssize_t count) noexcept nogil:
+    """The last of so many slots next to each other, the next in order of creation; NULL where the newest slab has no
+    room for them. They have no mark: arenas are zeros at first, and walks take their marks away."""
+    cdef Slab *slab = heap.newest
+    if slab == NULL or count > SLAB_SLOTS - slab.used:
+        return NULL
+    slab.used += <int>count
     return slab_slot(slab, slab.used - 1)
 
 

@@ -40,8 +40,8 @@ cdef extern from *:
       #include <stdint.h>
       #include <stdlib.h>
       #define ALIGNMENT 65536  /* of a slab */
-      static void *arena_map(size_t bytes) {  /* with the address that malloc gave in front */
-          char *p = (char *)malloc(bytes + ALIGNMENT + sizeof(void *));
+      static void *arena_map(size_t bytes) {  /* with the address that calloc gave in front */
+          char *p = (char *)calloc(1, bytes + ALIGNMENT + sizeof(void *));
           char *aligned;
           if (p == NULL)
               return NULL;

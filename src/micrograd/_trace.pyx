@@ -11,9 +11,9 @@ from cpython.object cimport PyObject
 from libc.math cimport NAN
 from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
 from micrograd._core cimport Value
-from micrograd._graph cimport RULES
-from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_parent,
-                              node_parent_count, node_sum, object_of, sum_bias)
+from micrograd._graph cimport RULES, node_parent, node_parent_count
+from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_sum,
+                              object_of, sum_bias)
 from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
 from micrograd._slab cimport leaf_new
 

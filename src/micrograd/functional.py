@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
 from micrograd._core import Value
-from micrograd._fused import as_values, highest_value, logsumexp_values, sample, sum_values, weighted_sums
+from micrograd._layers import sample, weighted_sums
+from micrograd._reduce import as_values, highest_value, logsumexp_values, sum_values
 
 __all__ = [
     "cross_entropy",

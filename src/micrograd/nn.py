@@ -9,7 +9,6 @@ import operator
 import random
 
 from micrograd._core import Value
-from micrograd._fused import sample, weighted_sums
 from micrograd._layers import (
     LayerState,
     NetworkState,
@@ -17,7 +16,9 @@ from micrograd._layers import (
     clear_grads,
     layer_parameters,
     network_parameters,
+    sample,
     set_plain_classes,
+    weighted_sums,
 )
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
