@@ -23,6 +23,7 @@ cdef enum:
     LINE = 8              # doubles in a line of the cache, at which slots begin
     STEP_COST = 16        # of a step on a lane, in multiplications
     SIGNAL_CHECK = 1 << 24  # as many are some 10 ms
+    WORTH_A_THREAD = 1 << 21  # and as many the time it takes to start a thread
     BRIEF = 1 << 14         # and as many some 10 us: too few to let other threads have the GIL and wait for it
 
 
@@ -241,7 +242,8 @@ cdef class Replay:
 
     cdef int run(self, int threads) except -1:
         """Compute all chunks. Raises what a row raised going forward, with the number of the first such row."""
-        if threads > 1 and self.chunks > 1:
+        threads = min(threads, self.chunks, self.batch.rows * self.row_cost // WORTH_A_THREAD)
+        if threads > 1:
             self.run_shared(threads)
         else:
             self.take_chunks(&self.own)
@@ -256,12 +258,12 @@ cdef class Replay:
     cdef int run_shared(self, int threads) except -1:
         cdef list others = []
         try:
-            others = start_threads(self.work, min(threads, self.chunks) - 1)
+            others = start_threads(self.work, threads - 1)
             self.take_chunks(&self.own)
         finally:
             self.next = self.chunks
-            for thread in others:
-                thread.join()
+            for lock in others:
+                lock.acquire()
         return 0
 
     cdef double total(self):
@@ -351,18 +353,27 @@ cdef class Replay:
 
 
 cdef list start_threads(target, Py_ssize_t count):
-    """As many threads as the system gives, up to a count."""
-    from threading import Thread
+    """As many threads as the system gives, up to a count: for each a lock that it lets go of at its end. (Those of
+    `threading` are waited for until they run, a tenth of a millisecond each.)"""
+    from _thread import allocate_lock, start_new_thread
 
-    cdef list threads = []
-    while len(threads) < count:
-        thread = Thread(target=target, daemon=True)
+    cdef list locks = []
+    while len(locks) < count:
+        lock = allocate_lock()
+        lock.acquire()
         try:
-            thread.start()
+            start_new_thread(_run_locked, (target, lock))
         except RuntimeError:
             break
-        threads.append(thread)
-    return threads
+        locks.append(lock)
+    return locks
+
+
+def _run_locked(target, lock):
+    try:
+        target()
+    finally:
+        lock.release()
 
 
 def _by_row(raised):
