@@ -242,7 +242,7 @@ cdef int backward_ordered(Node *root) except -1:
     cdef Walk walk = Walk(slab_of(root), 1, 0, root)
     cdef Node *n = root
     cdef Py_ssize_t slabs = 0
-    cdef int walked = WALKED
+    cdef int form, walked = WALKED
     cdef bint sound = True
     root.flags |= PENDING
     walking = True
@@ -252,13 +252,14 @@ cdef int backward_ordered(Node *root) except -1:
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | walked
                 walk.here -= 1
+                form = n.form
                 if sound:
                     sound = node_step(n, &walk)
                     if not sound:
                         walked = 0
-                    if n.form >= BLOCK:
+                    if form >= BLOCK:
                         n = walk.oldest
-                elif n.form == HIDDEN:
+                elif form == HIDDEN:
                     walk.here -= n.place
             n = slot_before(n, 1)
         if walk.elsewhere == 0:
