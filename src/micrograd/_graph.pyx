@@ -7,7 +7,7 @@ from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_fir
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
                               SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
                               object_of)
-from micrograd._ops cimport LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
+from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
 
 
@@ -193,7 +193,10 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
         b = n.b.node
         x = a.data
         y = b.data
-        if rule.shape == LINEAR:
+        if n.op == ADD:  # every other op, and no product for it in the chain of grads that wait for each other
+            a.grad += g
+            b.grad += g
+        elif rule.shape == LINEAR:
             a.grad += SLOPE_LEFT[n.op] * g
             b.grad += SLOPE_RIGHT[n.op] * g
         elif rule.shape == PRODUCT:
