@@ -168,7 +168,7 @@ def test_a_layer_wider_than_a_slab_of_nodes():
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
-    """Hidden layers get their nodes when somebody looks: before, between or after passes from some outputs or others."""
+    """Hidden layers get their nodes when somebody looks: before, between or after passes from some of the outputs."""
     rng = random.Random(seed)
     values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
     pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)

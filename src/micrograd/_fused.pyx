@@ -44,7 +44,7 @@ cdef inline bint sum_first(Sum *sum_, double data, double grad) noexcept:
 
 
 cdef void sums_send(Fused *fused, Sum *newest, Sum *oldest) noexcept:
-    """Send what sums that stand side by side have `sent` on to the w and x. What they send to an x is added up first: it
+    """Send on to the w and x what was `sent` to sums that stand side by side. What goes to an x is added up first: it
     is fetched once, not once a sum."""
     cdef double[STRIP] data
     cdef double[STRIP] grad
@@ -405,23 +405,30 @@ cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept:
     return row
 
 
+cdef inline bint sum_output(Sum *sum_, double *r) noexcept:
+    """What comes of a sum that has been added up. False with an exception set where its activation raises."""
+    sum_.passes = 0
+    sum_.stale = NULL
+    r[0] = sum_.total
+    if sum_.op == ADD:
+        return True
+    r[0] = RULES[sum_.op].forward(sum_.total, 0.0)
+    return not rule_failed(r[0])
+
+
 cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     """The node of a sum that has been added up; `flags` are those of the x."""
     cdef Sum *sum_ = &fused.sums[place]
-    cdef double r = sum_.total
+    cdef double r
     cdef Node *n
-    if sum_.op != ADD:
-        r = RULES[sum_.op].forward(r, 0.0)
-        if rule_failed(r):
-            return NULL
+    if not sum_output(sum_, &r):
+        return NULL
     n = result_or_null(sum_.op, FUSED, flags & INHERITED | sum_.flags, r)
     if n == NULL:
         return NULL
     n.a = NULL
     n.b.fused = fused
     n.place = place
-    sum_.passes = 0
-    sum_.stale = NULL
     fused.held += 1
     return object_of(n)
 
@@ -444,11 +451,9 @@ cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, P
 
 
 cdef bint sums_hide(Fused *fused, Py_ssize_t sums, int flags, Fused *next) noexcept:
-    """Make the outputs of the sums the sample of `next`, without nodes of their own but in the first slot that is kept
-    for them. False where they need nodes, or with an exception set."""
+    """Make of the outputs of the sums a hidden layer, the sample of `next`. False where they have to be nodes, or with
+    an exception set."""
     cdef Node *n
-    cdef Sum *sum_
-    cdef double r
     cdef Py_ssize_t i
     for i in range(sums):
         flags |= fused.sums[i].flags
@@ -459,17 +464,10 @@ cdef bint sums_hide(Fused *fused, Py_ssize_t sums, int flags, Fused *next) noexc
         return False
     fused_add_up(fused, sums)
     for i in range(sums):
-        sum_ = &fused.sums[i]
-        r = sum_.total
-        if sum_.op != ADD:
-            r = RULES[sum_.op].forward(r, 0.0)
-            if rule_failed(r):
-                slots_give_back(n, sums)
-                return False
-        next.numbers[i] = r
+        if not sum_output(&fused.sums[i], &next.numbers[i]):
+            slots_give_back(n, sums)
+            return False
         next.numbers[sums + i] = 0.0
-        sum_.passes = 0
-        sum_.stale = NULL
     slot_init(n, 0, HIDDEN, 0, 0.0)
     n.a = <Node *>next
     n.b.fused = fused

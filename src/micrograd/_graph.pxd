@@ -22,7 +22,7 @@ cdef inline bint refused(double sent, Node *receiver) noexcept:
 
 
 cdef inline Py_ssize_t node_parent_count(Node *n) noexcept:
-    """How many parents there are; to be asked for before the parents are, since a hidden layer's nodes are made here."""
+    """How many parents there are. To be asked for before they are: a hidden layer's nodes are made here."""
     if n.form == LEAF:
         return 0
     if n.form == BLOCK:

@@ -4,8 +4,8 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
 from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_first, hidden_show
-from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT, PENDING,
-                              SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
+from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT,
+                              PENDING, SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
                               object_of)
 from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
@@ -56,7 +56,7 @@ cdef struct Walk:
     Slab *slab             # being walked
     Py_ssize_t here        # nodes marked in it
     Py_ssize_t elsewhere   # nodes marked in older slabs
-    Node *oldest           # of those that the last step at a block took together
+    Node *oldest           # slot that the last step at a block took in, of sums side by side or a hidden layer
 
 
 cdef inline void walk_mark_as(Walk *walk, Node *n, Py_ssize_t count) noexcept nogil:

@@ -19,15 +19,15 @@ from micrograd._slab cimport heap
 
 # ---- Which classes are plain ---------------------------------------------------------------------
 
-cdef struct Kind:          # a class whose methods have been looked at
+cdef struct KnownClass:    # a class whose methods have been looked at
     PyTypeObject *type
     unsigned int version   # of the class then: CPython gives it another when a class on its way of inheritance changes
     bint calls             # its `__call__` is the one that is computed here
     bint lists             # so is its `parameters`
     int op                 # a neuron's activation, 0 for one that is no op
 
-cdef Kind neuron_kind
-cdef Kind layer_kind
+cdef KnownClass neuron_class
+cdef KnownClass layer_class
 cdef object plain_neuron   # the classes of nn.py
 cdef object plain_layer
 cdef dict PLAIN            # {class: {name: member}} of what is relied on, as it was when that was imported
@@ -43,9 +43,9 @@ def set_plain_classes(neuron, layer):
         PLAIN[kind] = {name: getattr(kind, name) for name in ("__call__", "__getattribute__", "parameters", *fields)}
 
 
-cdef int kind_learn(Kind *known, object kind, object plain) except -1:
+cdef int class_learn(KnownClass *known, object kind, object plain) except -1:
     """Look at a class. What is known is changed at the end, all at once: a metaclass may run anything meanwhile."""
-    cdef Kind found
+    cdef KnownClass found
     found.type = <PyTypeObject *>kind
     found.version = type_version(found.type)
     found.calls = found.lists = False
@@ -59,9 +59,9 @@ cdef int kind_learn(Kind *known, object kind, object plain) except -1:
     return 0
 
 
-cdef inline Kind *kind_of(Kind *known, PyObject *o, object plain) except NULL:
+cdef inline KnownClass *class_of(KnownClass *known, PyObject *o, object plain) except NULL:
     if known.type != Py_TYPE(o) or known.version == 0 or known.version != type_version(known.type):
-        kind_learn(known, <object>Py_TYPE(o), plain)
+        class_learn(known, <object>Py_TYPE(o), plain)
     return known
 
 
@@ -71,13 +71,13 @@ cdef list plain_groups(layers, bint calls):
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>held)
     cdef list groups = PyList_New(count)
     cdef PyObject *neurons
-    cdef Kind *kind
+    cdef KnownClass *known
     for i in range(count):
         if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that looking at a class may run changed the list
             return []
         layer = held[i]
-        kind = kind_of(&layer_kind, <PyObject *>layer, plain_layer)
-        if not (kind.calls if calls else kind.lists):
+        known = class_of(&layer_class, <PyObject *>layer, plain_layer)
+        if not (known.calls if calls else known.lists):
             return []
         neurons = <PyObject *>(<LayerState>layer).neurons
         Py_INCREF(neurons)
@@ -237,19 +237,20 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
     return True
 
 
-cdef bint are_plain(list groups) except -1:
-    """Are these lists of neurons, all of one class that computes what is computed here?"""
+cdef int common_op(list groups) except -1:
+    """The activation of the neurons in these lists if the first of each are of one class, whose calls are what is
+    computed here; else 0."""
     cdef PyObject *neurons
-    cdef Py_ssize_t i
-    for i in range(PyList_GET_SIZE(<PyObject *>groups)):
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>groups)
+    for i in range(count):
         neurons = PyList_GET_ITEM(<PyObject *>groups, i)
-        if not PyList_CheckExact(neurons):
-            return False
-        if i == 0 and PyList_GET_SIZE(neurons):
-            kind_of(&neuron_kind, PyList_GET_ITEM(neurons, 0), plain_neuron)
-        if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != neuron_kind.type:
-            return False
-    return neuron_kind.calls and neuron_kind.op != 0
+        if not PyList_CheckExact(neurons) or PyList_GET_SIZE(neurons) == 0:
+            return 0
+        if i == 0:
+            class_of(&neuron_class, PyList_GET_ITEM(neurons, 0), plain_neuron)
+        if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != neuron_class.type:
+            return 0
+    return neuron_class.op if count and neuron_class.calls else 0
 
 
 cdef list plain_outputs(list groups, list x):
@@ -257,12 +258,12 @@ cdef list plain_outputs(list groups, list x):
     cdef Py_ssize_t i, sums, next_sums, count = PyList_GET_SIZE(<PyObject *>groups)
     cdef Fused *fused = NULL
     cdef list outputs, neurons
-    cdef Kind kind
-    cdef int flags
+    cdef PyTypeObject *kind
+    cdef int flags, op = common_op(groups)
     cdef bint filled
-    if count and are_plain(groups):
-        kind = neuron_kind
-        _held = <object>kind.type  # an input's __float__ may let go of it
+    if op:
+        kind = neuron_class.type
+        _held = <object>kind  # an input's __float__ may let go of it
         sums = len(<list>groups[0])
         outputs = PyList_New(len(<list>groups[count - 1]))
         fused = fused_new(x, sums, &flags)
@@ -270,7 +271,7 @@ cdef list plain_outputs(list groups, list x):
             if fused == NULL:
                 break
             neurons = <list>groups[i]
-            filled = rows_fill(fused, <PyObject *>neurons, sums, kind.type, kind.op)
+            filled = rows_fill(fused, <PyObject *>neurons, sums, kind, op)
             if i == count - 1:
                 if fused_outputs(fused, sums, filled and sums == len(outputs), flags,
                                  PySequence_Fast_ITEMS(<PyObject *>outputs)):
@@ -304,7 +305,7 @@ cdef object network_outputs(object layers, object x):
         if outputs is not None:
             return outputs[0] if len(outputs) == 1 else outputs
     for layer in layers:
-        if kind_of(&layer_kind, <PyObject *>layer, plain_layer).calls:
+        if class_of(&layer_class, <PyObject *>layer, plain_layer).calls:
             x = layer_outputs((<LayerState>layer).neurons, x)
         else:
             x = layer(x)
@@ -327,7 +328,7 @@ cdef Py_ssize_t parameters_put(list groups, PyObject *found) noexcept:
             return -1
         for j in range(PyList_GET_SIZE(neurons)):
             neuron = PyList_GET_ITEM(neurons, j)
-            if Py_TYPE(neuron) != neuron_kind.type or not neuron_kind.lists:
+            if Py_TYPE(neuron) != neuron_class.type or not neuron_class.lists:
                 return -1
             w = <PyObject *>(<NeuronState>neuron).w
             if not PyList_CheckExact(w):
@@ -350,7 +351,7 @@ cdef list plain_parameters(list groups):
     cdef list found
     cdef Py_ssize_t count
     if groups and type(groups[0]) is list and groups[0]:
-        kind_of(&neuron_kind, PyList_GET_ITEM(PyList_GET_ITEM(<PyObject *>groups, 0), 0), plain_neuron)
+        class_of(&neuron_class, PyList_GET_ITEM(PyList_GET_ITEM(<PyObject *>groups, 0), 0), plain_neuron)
         count = parameters_put(groups, NULL)
         if count >= 0:
             found = PyList_New(count)

@@ -13,7 +13,7 @@ cdef enum Form:    # how `a` and `b` of a node are to be read
     NUMBER_LEFT    # number op a
     BLOCK          # parents in a block: of an op of many arguments, or of a user's op with or without local gradients
     FUSED          # a bias and a sum of products, in a block shared with others; then op, if that is not ADD
-    HIDDEN         # all the fused sums of a hidden layer, in the slot of the newest, as long as nobody looks
+    HIDDEN         # all the fused sums of a network's inner layer, in the slot of the newest, until somebody looks
 
 cdef enum Flag:
     PENDING = 1    # marked by the running backward walk, not handled yet
@@ -49,7 +49,7 @@ cdef struct Fused:       # the sums over one sample, as of the neurons of a laye
     Py_ssize_t count     # products in each
     Py_ssize_t held      # nodes alive that are sums of it
     Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are no nodes
-    double *numbers      # the x where they are numbers, in the same allocation; of a hidden layer, with the grads behind
+    double *numbers      # the x where they are numbers or a hidden layer's, with grads behind, in the same allocation
     Node *hidden         # the hidden layer that the x are, a reference; else NULL
     Sum sums[1]          # one for each node, at its `place`
 

@@ -22,9 +22,9 @@ cdef enum:
     CHUNK_ROWS = 256      # at least
     LINE = 8              # doubles in a line of the cache, at which slots begin
     STEP_COST = 16        # of a step on a lane, in multiplications
-    SIGNAL_CHECK = 1 << 24  # as many are some 10 ms
-    WORTH_A_THREAD = 1 << 21  # and as many the time it takes to start a thread
-    BRIEF = 1 << 14         # and as many some 10 us: too few to let other threads have the GIL and wait for it
+    SIGNAL_CHECK = 1 << 24    # as many are some ms
+    WORTH_A_THREAD = 1 << 21  # as many are what it takes to start a thread, 0.1 to 0.2 ms
+    BRIEF = 1 << 14           # as many are some us: too few to let other threads have the GIL and wait for it
 
 
 cdef bint interrupted() noexcept nogil:
