@@ -311,8 +311,11 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 
 cdef tuple node_children(Node *n):
     cdef Py_ssize_t i
+    cdef list children = []
     node_spell_out(n)
-    return tuple([<object>object_of(node_parent(n, i)) for i in range(node_parent_count(n))])
+    for i in range(node_parent_count(n)):
+        children.append(<object>object_of(node_parent(n, i)))
+    return tuple(children)
 
 
 @cython.auto_pickle(False)
@@ -645,7 +648,10 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     cdef Py_ssize_t i, count = PyVectorcall_NARGS(nargsf)
     if count == 1 and names == NULL:
         return object_of(leaf_new(to_double(<object>args[0], "Value.data")))
-    positional = tuple([<object>args[i] for i in range(count)])
+    found = []
+    for i in range(count):
+        found.append(<object>args[i])
+    positional = tuple(found)
     named = {}
     if names != NULL:
         for i, name in enumerate(<tuple>names):

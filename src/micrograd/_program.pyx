@@ -91,7 +91,9 @@ cdef class Program:
             if op != ARGUMENT:
                 position[i] = len(self.schedule)
                 self.schedule.append([i])
-        self.layer_groups = [g for g in self.schedule if self.is_layer(g)]
+        for group in self.schedule:
+            if self.is_layer(group):
+                self.layer_groups.append(group)
         self.layers = <Layer *>PyMem_Malloc(max(len(self.layer_groups), 1) * sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError

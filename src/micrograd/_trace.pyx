@@ -239,8 +239,11 @@ cdef list graph_order(list outputs):
     cdef Py_ssize_t i
     cdef Node *n
     cdef list order = []
-    cdef list todo = [x for x in reversed(outputs) if isinstance(x, Value)]
+    cdef list todo = []
     cdef set seen = set(), done = set()
+    for x in reversed(outputs):
+        if isinstance(x, Value):
+            todo.append(x)
     while todo:
         n = node_of(PyList_GET_ITEM(<PyObject *>todo, len(todo) - 1))
         key = PyLong_FromVoidPtr(n)
