@@ -266,6 +266,31 @@ def test_what_is_replaced_is_seen_by_the_next_call():
     assert neuron.b in model.parameters()
 
 
+def test_weights_whose_end_calls_the_network():
+    class Last(Value):
+        def __del__(self):
+            if calls:
+                calls.pop()()
+
+    def other_weights():
+        neuron.w[:] = [leaf * 3.0, leaf * 4.0]
+        model(x)
+
+    random.seed(1)
+    model, x, leaf, calls = nn.MLP(2, [2, 1]), [1.0, 2.0], Value(0.5), []
+    neuron = model.layers[0].neurons[0]
+    neuron.w = [Last(0.1), Value(0.2)]
+    model(x)
+    calls.append(other_weights)
+    neuron.w[0] = Value(0.3)
+    model(x)
+    assert not calls
+    for n in model.layers[0].neurons:
+        n.nonlin = False
+    model(x).backward()
+    assert leaf.grad == pytest.approx((3.0 * 1.0 + 4.0 * 2.0) * model.layers[1].neurons[0].w[0].data)
+
+
 def test_methods_replaced_in_a_class_are_seen_by_the_next_call():
     class Sine(nn.Neuron):
         activation = "sin"

@@ -543,6 +543,41 @@ def test_an_exception_in_a_signal_handler_ends_the_walk(check):
     )
 
 
+# ---- Python code in the middle of a call -----------------------------------------------------------------------------
+
+
+def test_the_collector_may_take_neurons_away_that_are_being_called(check):
+    check(
+        """
+        from micrograd import nn
+
+        def callback(phase, info):
+            global spare
+            if phase == "start" and spare:
+                gc.disable()
+                neurons[:], spare = spare, None
+                junk.extend([bytearray(56) for _ in range(200)])
+
+        spare = None
+        gc.callbacks.append(callback)
+        model = nn.MLP(60, [3, 2])
+        neurons = model.layers[0].neurons
+        for k in range(500):
+            gc.disable()
+            for n in neurons:
+                n.w = [Value(0.1) for _ in range(60)]
+            n = None
+            spare, junk, tracked = [nn.Neuron(60) for _ in range(3)], [], []
+            gc.set_threshold(k % 40 + 1, 100000, 100000)
+            gc.enable()
+            for _ in range(k % 7):
+                tracked.append([])
+            model([0.5] * 60)
+        still_works()
+        """
+    )
+
+
 # ---- Threads ---------------------------------------------------------------------------------------------------------
 
 

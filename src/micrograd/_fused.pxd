@@ -16,8 +16,8 @@ cdef void fused_forget(Node *n) noexcept
 cdef void hidden_show(Fused *fused) noexcept
 cdef int fused_split(Node *n) except -1
 
-# Making sums over a sample: fused_new(), then row, flags and op of each, then fused_outputs(), or fused_onto() and
-# then the same for the sums it is the sample of
+# Making sums over a sample: fused_new(); then for each layer row, flags and op of its sums, and fused_onto() the next
+# layer, or fused_outputs() after the last. `flags` are those that the sums inherit from the x.
 cdef Fused *fused_new(list x, Py_ssize_t sums, int *flags) noexcept
 cdef PyObject *row_new(list weights, PyObject *bias, int *flags) noexcept
 cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, PyObject **outputs) noexcept

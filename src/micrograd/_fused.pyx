@@ -99,7 +99,7 @@ cdef bint fused_first(Node *newest, Node *oldest) noexcept:
 
 
 cdef bint hidden_first(Node *n) noexcept:
-    """The first pass for a hidden layer."""
+    """The first pass for a hidden layer. (No partial runs Python code unless it raises: nobody can look meanwhile.)"""
     cdef Fused *above = hidden_above(n)
     cdef Sum *sums = n.b.fused.sums
     cdef Py_ssize_t i = n.place
@@ -122,7 +122,7 @@ cdef bint fused_again(Node *n) noexcept:
     cdef double *sums
     cdef double g
     cdef Py_ssize_t i, count = fused.count
-    hidden_show(fused)
+    hidden_show(fused)  # from here on the x have grads to be added to one by one
     if not sum_grad(sum_, n.data, n.grad, &g):
         return False
     if products == NULL:
@@ -164,10 +164,10 @@ cdef void fused_forget(Node *n) noexcept:
 # ---- Taking apart --------------------------------------------------------------------------------
 
 cdef void hidden_show(Fused *fused) noexcept:
-    """If the sample is a hidden layer, make its nodes, in the slots that were kept for them."""
+    """If the sample is a hidden layer, make its nodes, in the slots that were kept for them. Each goes where its number
+    stood, which was read before; the grads stand behind."""
     cdef Node *n = fused.hidden
     cdef Fused *below
-    cdef double grad
     cdef Py_ssize_t i
     cdef int flags
     if n == NULL:
@@ -176,11 +176,10 @@ cdef void hidden_show(Fused *fused) noexcept:
     flags = n.flags & PENDING
     fused.hidden = NULL
     fused.nodes = <Node **>fused.numbers
-    below.held = fused.count
+    below.held = fused.count  # by the hidden layer once, by each of its nodes from here on
     for i in range(fused.count - 1, -1, -1):
-        grad = fused.numbers[fused.count + i]
         slot_init(n, below.sums[i].op, FUSED, flags | (WALKED if below.sums[i].passes else 0), fused.numbers[i])
-        n.grad = grad
+        n.grad = fused.numbers[fused.count + i]
         n.a = NULL
         n.b.fused = below
         n.place = i
@@ -291,7 +290,7 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
             if not is_value(o):
                 return False
             fused.nodes[i] = node_of(o)
-            flags[0] |= node_of(o).flags
+            flags[0] |= node_of(o).flags & INHERITED
             Py_INCREF(o)
             fused.count += 1
         return True
@@ -423,7 +422,7 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     cdef Node *n
     if not sum_output(sum_, &r):
         return NULL
-    n = result_or_null(sum_.op, FUSED, flags & INHERITED | sum_.flags, r)
+    n = result_or_null(sum_.op, FUSED, flags | sum_.flags, r)
     if n == NULL:
         return NULL
     n.a = NULL
@@ -451,8 +450,8 @@ cdef bint fused_outputs(Fused *fused, Py_ssize_t sums, bint filled, int flags, P
 
 
 cdef bint sums_hide(Fused *fused, Py_ssize_t sums, int flags, Fused *next) noexcept:
-    """Make of the outputs of the sums a hidden layer, the sample of `next`. False where they have to be nodes, or with
-    an exception set."""
+    """Make of the outputs of the sums a hidden layer, the sample of `next`. False with an exception set, or where they
+    have to be nodes: a pass at a hidden layer marks no weights, and hidden_show() knows of no inherited flags."""
     cdef Node *n
     cdef Py_ssize_t i
     for i in range(sums):
@@ -496,7 +495,7 @@ cdef Fused *fused_onto(Fused *fused, Py_ssize_t sums, bint filled, int *flags, P
     flags[0] = 0
     while next.count < sums and outputs[next.count] != NULL:
         next.nodes[next.count] = node_of(outputs[next.count])
-        flags[0] |= next.nodes[next.count].flags
+        flags[0] |= next.nodes[next.count].flags & INHERITED
         next.count += 1
     if not sound:
         fused_drop(next)

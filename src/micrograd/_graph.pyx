@@ -139,7 +139,7 @@ cdef void block_send(Block *block, double g, Walk *walk) noexcept:
 cdef bint hidden_step(Node *n, Walk *walk) noexcept:
     """node_step() at a hidden layer; in a further pass at the newest of the nodes it turns into."""
     if node_sum(n).passes:
-        n.flags |= PENDING
+        n.flags |= PENDING  # all of them are, and counted; only this one's turn has come
         hidden_show(hidden_above(n))
         n.flags &= ~PENDING
         return block_step(n, walk)
@@ -193,7 +193,7 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
         b = n.b.node
         x = a.data
         y = b.data
-        if n.op == ADD:  # every other op, and no product for it in the chain of grads that wait for each other
+        if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
             a.grad += g
             b.grad += g
         elif rule.shape == LINEAR:

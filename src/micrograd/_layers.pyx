@@ -191,14 +191,16 @@ cdef class NetworkState:
         return network_outputs((<object>self).layers, x)
 
 
-cdef PyObject *neuron_row_new(NeuronState neuron, Py_ssize_t count, int *flags) noexcept:
+cdef PyObject *neuron_row_new(PyObject *o, Py_ssize_t count, int *flags) noexcept:
     """neuron_row() where weights or bias are others than at the last call."""
+    cdef NeuronState neuron = <NeuronState>o  # held: a new row, and the end of the old one, may run any Python code
     cdef PyObject *row
     if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
         return NULL
     row = row_new(<list>neuron.w, <PyObject *>neuron.b, flags)
     if row != NULL:
-        neuron.row, neuron.row_flags = <tuple>row, flags[0]
+        neuron.row_flags = flags[0]  # first: what the end of the old row runs may put another one there
+        neuron.row = <tuple>row
     return row
 
 
@@ -210,7 +212,7 @@ cdef inline PyObject *neuron_row(PyObject *o, Py_ssize_t count, int *flags) noex
     if (row == Py_None or PyTuple_GET_SIZE(row) != count + 1 or tuple_items(row)[0] != <PyObject *>(<NeuronState>o).b
             or not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count
             or memcmp(tuple_items(row) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
-        return neuron_row_new(<NeuronState>o, count, flags)
+        return neuron_row_new(o, count, flags)
     Py_INCREF(row)
     flags[0] = (<NeuronState>o).row_flags
     return row
@@ -222,7 +224,7 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
     cdef PyObject *o
     cdef PyObject *nonlin
     for i in range(sums):
-        if PyList_GET_SIZE(neurons) != sums:  # a new row may set off the collector, and that any Python code
+        if PyList_GET_SIZE(neurons) != sums:  # a new row may have run any Python code
             return False
         o = PyList_GET_ITEM(neurons, i)
         if Py_TYPE(o) != kind:

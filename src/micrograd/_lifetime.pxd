@@ -78,7 +78,7 @@ cdef inline void parents_release(int form, Node *a, Operand b, unsigned int plac
             PyMem_Free(sum_.stale)
         fused_release(b.fused)
         Py_DECREF(row)
-    else:
+    else:  # HIDDEN
         for i in range(place + 1):
             Py_DECREF(b.fused.sums[i].row)
         fused_release(b.fused)

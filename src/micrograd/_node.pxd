@@ -47,7 +47,7 @@ cdef struct Sum:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and
 
 cdef struct Fused:       # the sums over one sample, as of the neurons of a layer
     Py_ssize_t count     # products in each
-    Py_ssize_t held      # nodes alive that are sums of it
+    Py_ssize_t held      # nodes alive that are sums of it, a hidden layer counted once; and its maker
     Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are no nodes
     double *numbers      # the x where they are numbers or a hidden layer's, with grads behind, in the same allocation
     Node *hidden         # the hidden layer that the x are, a reference; else NULL
@@ -62,12 +62,12 @@ cdef union Operand:
 cdef struct Node:
     double data            # the value
     double grad            # d(root)/d(value), summed over backward passes
-    Node *a                # first or only parent, a reference; NULL in leaves and blocks
+    Node *a                # first or only parent, a reference; NULL in blocks; of a hidden layer: hidden_above()
     Operand b              # second parent (a reference), the number, or the block
     unsigned char op       # row of the op table, 0 for none
     unsigned char form     # a Form
     unsigned short flags   # a set of Flag
-    unsigned int place     # of a fused sum: which of `sums` is its own
+    unsigned int place     # of a fused sum: which of `sums` is its own; of a hidden layer: the last
 
 
 cdef inline PyObject *object_of(Node *n) noexcept nogil:

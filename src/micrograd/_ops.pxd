@@ -1,7 +1,8 @@
 # The op rules, and nothing else: what each op computes and how its gradient flows back.
 #
-# An op is a row of `op_rule` at the end of this file, with its functions above it. Nothing else in the engine knows an
-# op by name: nodes carry the row's number, forward and backward call through the row, the tests read the rows.
+# An op is a row of `op_rule` at the end of this file, with its functions above it. Nodes carry the row's number,
+# forward and backward call through the row, the tests read the rows. The rest of the engine knows an op by name only
+# where it has a shortcut for it, as for sums and products.
 #
 #   forward  (a, b) -> r           the op on plain doubles; an op of one argument ignores b
 #   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g
