@@ -44,6 +44,7 @@ class Row:
     value: float | None
     low: float | None = None
     high: float | None = None
+    rounds: list[float] = field(default_factory=list)  # what each round gave
 
 
 @dataclass
@@ -116,7 +117,7 @@ def take_turns(contestants: list[Contestant], rounds: int, turn: float = TURN) -
 def row(name: str, ratios: list[float]) -> Row:
     """Median and quartiles of one ratio a round."""
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Row(name, middle, low, high)
+    return Row(name, middle, low, high, ratios)
 
 
 def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: int) -> Result:

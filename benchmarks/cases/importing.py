@@ -6,13 +6,12 @@ The one case in milliseconds: an import happens once a process, so it is a diffe
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks import contestants
-from benchmarks.harness import Result, Row
+from benchmarks.harness import Result, Row, row
 
 NAME = "importing"
 IMPORTS = {"Value": "from micrograd.engine import Value", "Value and nn": "import micrograd.engine, micrograd.nn"}
@@ -56,17 +55,12 @@ def measure(rounds: int, quick: bool) -> Result:
     for what in IMPORTS:
         for name in ("ours", "reference"):
             found = times.get((name, what))
-            rows.append(Row(f"{name}: {what}", *_spread(found)) if found else Row(f"{name}: {what}", None))
+            rows.append(row(f"{name}: {what}", found) if found else Row(f"{name}: {what}", None))
         both = [times.get((name, what)) for name in ("ours", "reference")]
         label = f"ours - reference: {what}"
         if all(both):
-            rows.append(Row(label, *_spread([o - r for o, r in zip(*both)])))
+            rows.append(row(label, [o - r for o, r in zip(*both)]))
         else:
             rows.append(Row(label, None))
     rows.append(Row("NumPy loaded by ours (1 = yes)", float(numpy["ours"])))
     return Result(NAME, "import", rows, unit="ms")
-
-
-def _spread(values: list[float]) -> tuple[float, float, float]:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return middle, low, high
