@@ -12,7 +12,18 @@ from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_pare
 from micrograd._lifetime cimport Hook, hook_abandon, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport SLOT_SIZE, heap, leaf_new, result_new, slot_is_newest
+from micrograd._slab cimport (SLOT_SIZE, heap, leaf_new, result_new, slot_init, slot_is_newest,
+                              slots_take_side_by_side)
+
+
+cdef extern from *:
+    """
+    /* Which op an operator computes is known once its functions are inlined, all of them: gcc decides too early. */
+    #if defined(__GNUC__) && defined(__OPTIMIZE__)
+      #undef CYTHON_INLINE
+      #define CYTHON_INLINE inline __attribute__((always_inline))
+    #endif
+    """
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -111,6 +122,11 @@ cdef enum Kind:
     INT
 
 
+cdef inline Kind int_read(PyObject *o, double *x) noexcept:
+    x[0] = PyLong_AsDouble(o)
+    return FAILED if x[0] == -1.0 and PyErr_Occurred() != NULL else INT
+
+
 cdef Kind number_slow(PyObject *o, double *x) noexcept:
     """A number that is not exactly a float: what has __float__ or __index__ and no length, which arrays have."""
     cdef PyTypeObject *kind = Py_TYPE(o)
@@ -119,17 +135,15 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
     if PyLong_Check(o):
-        x[0] = PyLong_AsDouble(o)
-        integer = True
-    else:
-        if kind.tp_as_number == NULL or PyComplex_Check(o):
-            return OTHER
-        if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
-            return OTHER
-        integer = kind.tp_as_number.nb_index != NULL
-        if kind.tp_as_number.nb_float == NULL and not integer:
-            return OTHER
-        x[0] = PyFloat_AsDouble(o)
+        return int_read(o, x)
+    if kind.tp_as_number == NULL or PyComplex_Check(o):
+        return OTHER
+    if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
+        return OTHER
+    integer = kind.tp_as_number.nb_index != NULL
+    if kind.tp_as_number.nb_float == NULL and not integer:
+        return OTHER
+    x[0] = PyFloat_AsDouble(o)
     if x[0] == -1.0 and PyErr_Occurred() != NULL:
         return FAILED
     return INT if integer else FLOAT
@@ -143,6 +157,8 @@ cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
     if PyFloat_CheckExact(o):
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
+    if PyLong_CheckExact(o):
+        return int_read(o, x)
     if PyType_IsSubtype(Py_TYPE(o), VALUE):
         n[0] = node_of(o)
         x[0] = n[0].data
@@ -205,8 +221,11 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     cdef Node *b = NULL
     cdef Node *n
     cdef double x, y, r
-    cdef Kind kind_left = operand(left, &a, &x)
-    cdef Kind kind_right = operand(right, &b, &y)
+    cdef Kind kind_left, kind_right
+    if PyErr_Occurred() != NULL:  # the op has been tried, and raised
+        return own(NULL)
+    kind_left = operand(left, &a, &x)
+    kind_right = operand(right, &b, &y)
     if kind_left <= OTHER or kind_right <= OTHER:
         if kind_left == FAILED or kind_right == FAILED:
             return own(NULL)
@@ -237,74 +256,39 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     return own(object_of(n))
 
 
-cdef inline bint number_exact(PyObject *o, double *x, int *integer) noexcept:
-    """Read a float or an int, of no subclass. False for all else, and for an int that is too large."""
-    if PyFloat_CheckExact(o):
-        x[0] = PyFloat_AS_DOUBLE(o)
-        return True
-    if not PyLong_CheckExact(o):
-        return False
-    x[0] = PyLong_AsDouble(o)
-    integer[0] = INTEGER
-    if x[0] == -1.0 and PyErr_Occurred() != NULL:
-        PyErr_Clear()
-        return False
-    return True
-
-
-cdef object value_and_number(int op, PyObject *left, PyObject *right):
-    """A Value and most likely an int on the right, or a number on the left."""
-    cdef bint first = Py_TYPE(left) == VALUE
-    cdef PyObject *value = left if first else right
-    cdef Node *a = node_of(value)
+cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
+    """left op y, where that is a number and the newest slab has room; else NULL. Nothing here is a call, so that no
+    register has to be put by: a third of an operator's instructions."""
+    cdef Node *a = node_of(left)
+    cdef double r = op_rule(op).forward(a.data, y)
     cdef Node *n
-    cdef double x, r
-    cdef int form = NUMBER_RIGHT, integer = 0
-    if not number_exact(right if first else left, &x, &integer):
-        return value_binary_slow(op, left, right)
-    r = RULES[op].forward(a.data, x) if first else RULES[op].forward(x, a.data)
-    if rule_failed(r):
-        return own(NULL)
-    if not first and op != ADD and op != MUL:  # the reference computes 2 + v and 2 * v as v + 2 and v * 2
-        form = NUMBER_LEFT
-    n = result_new(op, form, a.flags & INHERITED | integer, r)
+    if r != r:
+        return NULL
+    n = slots_take_side_by_side(1)
+    if n == NULL:
+        return NULL
+    slot_init(n, op, form, (a.flags | flags) & INHERITED, r)
     n.a = a
-    n.b.number = x
-    Py_INCREF(value)
-    return own(object_of(n))
+    n.b = b
+    Py_INCREF(left)
+    return object_of(n)
 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     """left op right. Two Values, and a Value and a float, are compiled into each operator: they are most of a program.
     What else there is, is shared."""
-    cdef Node *a = node_of(left)
-    cdef Node *n
+    cdef PyObject *o = NULL
     cdef Operand b
-    cdef double y, r
-    cdef int form, flags
-    if Py_TYPE(left) != VALUE:
-        return value_and_number(op, left, right) if Py_TYPE(right) == VALUE else value_binary_slow(op, left, right)
-    flags = a.flags
-    if Py_TYPE(right) == VALUE:
-        form = BINARY
-        b.node = node_of(right)
-        y = b.node.data
-        flags |= b.node.flags
-    elif PyFloat_CheckExact(right):
-        form = NUMBER_RIGHT
-        b.number = y = PyFloat_AS_DOUBLE(right)
-    else:
-        return value_and_number(op, left, right)
-    r = op_rule(op).forward(a.data, y)
-    if rule_failed(r):
-        return own(NULL)
-    n = result_new(op, form, flags & INHERITED, r)
-    n.a = a
-    n.b = b
-    Py_INCREF(left)
-    if form == BINARY:
-        Py_INCREF(right)
-    return own(object_of(n))
+    if Py_TYPE(left) == VALUE:
+        if Py_TYPE(right) == VALUE:
+            b.node = node_of(right)
+            o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags)
+            if o != NULL:
+                Py_INCREF(right)
+        elif PyFloat_CheckExact(right):
+            b.number = PyFloat_AS_DOUBLE(right)
+            o = result_quick(op, NUMBER_RIGHT, left, b, b.number, 0)
+    return own(o) if o != NULL else value_binary_slow(op, left, right)
 
 
 # ---- Value ---------------------------------------------------------------------------------------
