@@ -9,7 +9,7 @@ from micrograd._graph cimport RULES, node_turn_irregular, walking
 from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
 from micrograd._ops cimport ADD, MUL, rule_failed
-from micrograd._slab cimport (heap, result_new, result_or_null, slot_before, slot_init, slots_give_back,
+from micrograd._slab cimport (heap, piece_take, result_new, result_or_null, slot_before, slot_init, slots_give_back,
                               slots_take_side_by_side)
 
 
@@ -313,8 +313,10 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
 cdef Fused *fused_room(size_t size, Py_ssize_t sums) noexcept:
     """Room for a sample of so many bytes, nothing of it read so far, and so many sums over it. NULL with an exception
     set when memory is out."""
-    cdef Fused *fused = <Fused *>PyMem_Malloc(sizeof(Fused) + (sums - 1) * sizeof(Sum) + size)
     cdef Py_ssize_t i
+    cdef Fused *fused
+    size += sizeof(Fused) + (sums - 1) * sizeof(Sum)
+    fused = <Fused *>piece_take(size)
     if fused == NULL:
         PyErr_NoMemory()
         return NULL
@@ -322,6 +324,7 @@ cdef Fused *fused_room(size_t size, Py_ssize_t sums) noexcept:
     fused.held = 1
     fused.nodes = NULL
     fused.hidden = NULL
+    fused.size = size
     fused.numbers = <double *>(fused.sums + sums)
     for i in range(sums):
         fused.sums[i].row = NULL

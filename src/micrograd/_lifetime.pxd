@@ -4,7 +4,7 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
 from micrograd._node cimport (BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
-from micrograd._slab cimport heap
+from micrograd._slab cimport heap, piece_give_back
 
 
 cdef struct Dead:
@@ -34,13 +34,17 @@ cdef int value_clear(PyObject *o) noexcept
 
 # Whoever gives up references calls dead_release() in the end.
 
-cdef inline void node_unref(Node *n) noexcept:
-    """Give up a reference. With the last one the node joins the dead, without the call of a dealloc."""
+cdef inline void node_unref_onto(Node *n, Node **first) noexcept:
+    """Give up a reference. With the last one the node goes onto a list of the dead, without the call of a dealloc."""
     if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == heap.value_type:
-        node_link(n, dead.first)
-        dead.first = n
+        node_link(n, first[0])
+        first[0] = n
     else:
         Py_DECREF(object_of(n))
+
+
+cdef inline void node_unref(Node *n) noexcept:
+    node_unref_onto(n, &dead.first)
 
 
 cdef inline void fused_release(Fused *fused) noexcept:
@@ -54,7 +58,7 @@ cdef inline void fused_release(Fused *fused) noexcept:
     elif fused.nodes != NULL:
         for i in range(fused.count):
             node_unref(fused.nodes[i])
-    PyMem_Free(fused)
+    piece_give_back(fused, fused.size)
 
 
 cdef inline void parents_release(int form, Node *a, Operand b, unsigned int place) noexcept:

@@ -51,6 +51,7 @@ cdef struct Fused:       # the sums over one sample, as of the neurons of a laye
     Node **nodes         # the x, a reference to each, in the same allocation; NULL where they are no nodes
     double *numbers      # the x where they are numbers or a hidden layer's, with grads behind, in the same allocation
     Node *hidden         # the hidden layer that the x are, a reference; else NULL
+    size_t size          # bytes of the allocation, these included
     Sum sums[1]          # one for each node, at its `place`
 
 cdef union Operand:
