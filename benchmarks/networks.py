@@ -40,6 +40,21 @@ class Problem:
         return arrays
 
 
+def array_loss(problem: Problem, parameters, X, y, tanh, relu):
+    """The loss of the whole batch on arrays of one library, which has these activations."""
+    x, last = X, len(parameters) - 2
+    for i in range(0, len(parameters), 2):
+        x = x @ parameters[i] + parameters[i + 1]
+        if not problem.hinge:
+            x = tanh(x)
+        elif i < last:
+            x = relu(x)
+    score = x[:, 0]
+    if problem.hinge:
+        return relu(1 - y * score).mean() + L2 * sum((p * p).sum() for p in parameters)
+    return ((score - y) ** 2).sum()
+
+
 def torch_eager(problem: Problem) -> Callable[[], object]:
     torch = contestants.torch()
     X, y = torch.tensor(problem.X), torch.tensor(problem.y)
@@ -47,18 +62,7 @@ def torch_eager(problem: Problem) -> Callable[[], object]:
     steps = itertools.count()
 
     def step():
-        x, last = X, len(parameters) - 2
-        for i in range(0, len(parameters), 2):
-            x = x @ parameters[i] + parameters[i + 1]
-            if not problem.hinge:
-                x = torch.tanh(x)
-            elif i < last:
-                x = torch.relu(x)
-        score = x[:, 0]
-        if problem.hinge:
-            loss = torch.relu(1 - y * score).mean() + L2 * sum((p * p).sum() for p in parameters)
-        else:
-            loss = ((score - y) ** 2).sum()
+        loss = array_loss(problem, parameters, X, y, torch.tanh, torch.relu)
         for p in parameters:
             p.grad = None
         loss.backward()
@@ -79,17 +83,7 @@ def jax_jit(problem: Problem) -> Callable[[], float]:
     steps = itertools.count()
 
     def loss_of(parameters):
-        x, last = X, len(parameters) - 2
-        for i in range(0, len(parameters), 2):
-            x = x @ parameters[i] + parameters[i + 1]
-            if not problem.hinge:
-                x = jnp.tanh(x)
-            elif i < last:
-                x = jax.nn.relu(x)
-        score = x[:, 0]
-        if problem.hinge:
-            return jax.nn.relu(1 - y * score).mean() + L2 * sum((p * p).sum() for p in parameters)
-        return ((score - y) ** 2).sum()
+        return array_loss(problem, parameters, X, y, jnp.tanh, jax.nn.relu)
 
     @jax.jit
     def update(parameters, rate):

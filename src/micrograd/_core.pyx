@@ -21,7 +21,7 @@ cdef extern from *:
     /* Which op an operator computes is known once its functions are inlined, all of them: gcc decides too early. */
     #if defined(__GNUC__) && defined(__OPTIMIZE__)
       #undef CYTHON_INLINE
-      #define CYTHON_INLINE inline __attribute__((always_inline))
+      #define CYTHON_INLINE inline __attribute__((always_inline, unused))
     #endif
     """
 
