@@ -173,7 +173,7 @@ cdef bint double_read(PyObject *o, str what, double *x) noexcept:
     if PyFloat_CheckExact(o):
         x[0] = PyFloat_AS_DOUBLE(o)
         return True
-    kind = number_slow(o, x)
+    kind = int_read(o, x) if PyLong_CheckExact(o) else number_slow(o, x)
     if kind == OTHER:
         name = PyObject_GetAttrString(<PyObject *>Py_TYPE(o), "__name__")
         if name != NULL:

@@ -274,7 +274,8 @@ cdef int fused_split(Node *n) except -1:
 # something to give back first.
 
 cdef inline bint is_value(PyObject *o) noexcept:
-    return Py_TYPE(o) == heap.value_type or PyType_IsSubtype(Py_TYPE(o), heap.value_type)
+    return Py_TYPE(o) == heap.value_type or (
+        not PyFloat_CheckExact(o) and not PyLong_CheckExact(o) and PyType_IsSubtype(Py_TYPE(o), heap.value_type))
 
 
 cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:

@@ -3,8 +3,6 @@
 # The Python classes in nn.py say what a neuron is. Where they and their subclasses leave `__call__` and `parameters` as
 # they are, the loops here do the same without a Python call a neuron. What is kept between calls is checked at each.
 
-import copyreg
-
 cimport cython
 from cpython.list cimport PyList_New
 from cpython.object cimport PyObject
@@ -154,6 +152,8 @@ def weighted_sums(list rows, list x, list biases):
 # network; calls without a frame of Python 3 %. They are copied and pickled by the rules of Python, as slots are.
 
 cdef tuple state_of(self, tuple fields):
+    import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
+
     return self.__dict__, {name: getattr(self, name)
                            for name in (*fields, *copyreg._slotnames(type(self))) if hasattr(self, name)}
 
