@@ -233,7 +233,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     r = RULES[op].forward(x, y)
     if rule_failed(r):
         return own(NULL)
-    if a == NULL and (op == ADD or op == MUL):  # as the reference does: 2 * v is v * 2
+    if a == NULL and (op == ADD or op == MUL):
         a, b = b, a
         y = x
         left = right
@@ -256,6 +256,18 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     return own(object_of(n))
 
 
+cdef inline bint number_quick(PyObject *o, double *x, int *integer) noexcept:
+    """Read a float, or an int of one digit, without a call; False for all else."""
+    if PyFloat_CheckExact(o):
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return True
+    if PyLong_CheckExact(o) and int_is_short(o):
+        x[0] = <double>short_int(o)
+        integer[0] = INTEGER
+        return True
+    return False
+
+
 cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
     """left op y, where that is a number and the newest slab has room; else NULL. Nothing here is a call, so that no
     register has to be put by: a third of an operator's instructions."""
@@ -267,7 +279,7 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
     n = slots_take_side_by_side(1)
     if n == NULL:
         return NULL
-    slot_init(n, op, form, (a.flags | flags) & INHERITED, r)
+    slot_init(n, op, form, a.flags & INHERITED | flags, r)
     n.a = a
     n.b = b
     Py_INCREF(left)
@@ -275,19 +287,21 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
-    """left op right. Two Values, and a Value and a float, are compiled into each operator: they are most of a program.
-    What else there is, is shared."""
+    """left op right. Two Values, a Value and a number, and the sum or product of a number and a Value are compiled into
+    each operator: they are most of a program. What else there is, is shared."""
     cdef PyObject *o = NULL
     cdef Operand b
+    cdef int integer = 0
     if Py_TYPE(left) == VALUE:
         if Py_TYPE(right) == VALUE:
             b.node = node_of(right)
-            o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags)
+            o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags & INHERITED)
             if o != NULL:
                 Py_INCREF(right)
-        elif PyFloat_CheckExact(right):
-            b.number = PyFloat_AS_DOUBLE(right)
-            o = result_quick(op, NUMBER_RIGHT, left, b, b.number, 0)
+        elif number_quick(right, &b.number, &integer):
+            o = result_quick(op, NUMBER_RIGHT, left, b, b.number, integer)
+    elif (op == ADD or op == MUL) and Py_TYPE(right) == VALUE and number_quick(left, &b.number, &integer):
+        o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0)  # as the reference does: 2 * v is v * 2
     return own(o) if o != NULL else value_binary_slow(op, left, right)
 
 

@@ -9,6 +9,17 @@ cdef extern from *:
     #define own(p) ((PyObject *)(p))
     /* Py_SET_REFCNT leaves a count alone that looks immortal, and memory that was never an object may look so. */
     #define set_first_reference(o) (*(Py_ssize_t *)(o) = 1)
+    /* Ints of one digit, read without a call. */
+    #if PY_VERSION_HEX >= 0x030C0000
+      #define int_is_short(o) PyUnstable_Long_IsCompact((PyLongObject *)(o))
+      #define short_int(o) PyUnstable_Long_CompactValue((PyLongObject *)(o))
+    #else
+      #if PY_VERSION_HEX < 0x030B0000
+        #include <longintrepr.h>
+      #endif
+      #define int_is_short(o) (Py_SIZE(o) >= -1 && Py_SIZE(o) <= 1)
+      #define short_int(o) (Py_SIZE(o) * (Py_ssize_t)((PyLongObject *)(o))->ob_digit[0])
+    #endif
     #define tuple_items(o) (((PyTupleObject *)(o))->ob_item)
     /* Another number after every change of the class or of one it inherits from; 0 while it has none. */
     #if PY_VERSION_HEX < 0x030B0000
@@ -20,6 +31,8 @@ cdef extern from *:
     object own(PyObject *p)
     void set_first_reference(PyObject *o) nogil
     PyObject **tuple_items(PyObject *o) nogil
+    bint int_is_short(PyObject *o) nogil
+    Py_ssize_t short_int(PyObject *o) nogil
     unsigned int type_version(PyTypeObject *type) nogil
 
 cdef extern from "Python.h":
