@@ -528,6 +528,14 @@ def test_numpy_float64_exponents(engine):
     assert (engine.Value(3.0) ** np.float64(2.0)).data == 9.0
 
 
+@pytest.mark.parametrize("bits", [0, 1, 15, 16, 30, 31, 53, 54, 63, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("f", [operator.add, operator.sub, operator.mul], ids=lambda f: f.__name__)
+def test_ints_of_any_length_on_either_side(engine, f, sign, bits):
+    n, a = sign * (2**bits - 1), engine.Value(1.5)
+    assert [f(a, n).data, f(n, a).data] == [f(1.5, float(n)), f(float(n), 1.5)]
+
+
 @pytest.mark.parametrize("number", [True, 3, 3.0, np.float64(3.0)])
 def test_data_from_other_numbers(engine, number):
     assert engine.Value(number).data == number
