@@ -7,7 +7,7 @@ from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_fir
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT,
                               PENDING, SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
                               object_of)
-from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
+from micrograd._ops cimport ADD, LINEAR, MUL, OP_COUNT, PRODUCT, Rule, op_rule, rule_failed
 from micrograd._slab cimport Slab, slab_of, slab_slot, slot_before
 
 
@@ -196,12 +196,12 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
         if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
             a.grad += g
             b.grad += g
+        elif n.op == MUL:  # most of the other half
+            a.grad += y * g
+            b.grad += x * g
         elif rule.shape == LINEAR:
             a.grad += SLOPE_LEFT[n.op] * g
             b.grad += SLOPE_RIGHT[n.op] * g
-        elif rule.shape == PRODUCT:
-            a.grad += y * g
-            b.grad += x * g
         else:
             sent = rule.d_left(x, y, n.data, g)
             if refused(sent, a):
