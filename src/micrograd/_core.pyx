@@ -122,9 +122,15 @@ cdef enum Kind:
     INT
 
 
-cdef inline Kind int_read(PyObject *o, double *x) noexcept:
-    x[0] = PyLong_AsDouble(o)
-    return FAILED if x[0] == -1.0 and PyErr_Occurred() != NULL else INT
+cdef inline Kind number_quick(PyObject *o, double *x) noexcept:
+    """A float, or an int of one digit, which are read without a call; OTHER for all else."""
+    if PyFloat_CheckExact(o):
+        x[0] = PyFloat_AS_DOUBLE(o)
+        return FLOAT
+    if PyLong_CheckExact(o) and int_is_short(o):
+        x[0] = <double>short_int(o)
+        return INT
+    return OTHER
 
 
 cdef Kind number_slow(PyObject *o, double *x) noexcept:
@@ -135,30 +141,31 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
     if PyLong_Check(o):
-        return int_read(o, x)
-    if kind.tp_as_number == NULL or PyComplex_Check(o):
-        return OTHER
-    if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
-        return OTHER
-    integer = kind.tp_as_number.nb_index != NULL
-    if kind.tp_as_number.nb_float == NULL and not integer:
-        return OTHER
-    x[0] = PyFloat_AsDouble(o)
+        x[0] = PyLong_AsDouble(o)
+        integer = True
+    else:
+        if kind.tp_as_number == NULL or PyComplex_Check(o):
+            return OTHER
+        if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
+            return OTHER
+        integer = kind.tp_as_number.nb_index != NULL
+        if kind.tp_as_number.nb_float == NULL and not integer:
+            return OTHER
+        x[0] = PyFloat_AsDouble(o)
     if x[0] == -1.0 and PyErr_Occurred() != NULL:
         return FAILED
     return INT if integer else FLOAT
 
 
 cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
+    cdef Kind kind
     if Py_TYPE(o) == VALUE:
         n[0] = node_of(o)
         x[0] = n[0].data
         return NODE
-    if PyFloat_CheckExact(o):
-        x[0] = PyFloat_AS_DOUBLE(o)
-        return FLOAT
-    if PyLong_CheckExact(o):
-        return int_read(o, x)
+    kind = number_quick(o, x)
+    if kind != OTHER:
+        return kind
     if PyType_IsSubtype(Py_TYPE(o), VALUE):
         n[0] = node_of(o)
         x[0] = n[0].data
@@ -168,12 +175,11 @@ cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
 
 cdef bint double_read(PyObject *o, str what, double *x) noexcept:
     """A number as a double; False with an exception set, that names `what`, where it is none."""
-    cdef Kind kind
+    cdef Kind kind = number_quick(o, x)
     cdef PyObject *name
-    if PyFloat_CheckExact(o):
-        x[0] = PyFloat_AS_DOUBLE(o)
+    if kind != OTHER:
         return True
-    kind = int_read(o, x) if PyLong_CheckExact(o) else number_slow(o, x)
+    kind = number_slow(o, x)
     if kind == OTHER:
         name = PyObject_GetAttrString(<PyObject *>Py_TYPE(o), "__name__")
         if name != NULL:
@@ -256,18 +262,6 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     return own(object_of(n))
 
 
-cdef inline bint number_quick(PyObject *o, double *x, int *integer) noexcept:
-    """Read a float, or an int of one digit, without a call; False for all else."""
-    if PyFloat_CheckExact(o):
-        x[0] = PyFloat_AS_DOUBLE(o)
-        return True
-    if PyLong_CheckExact(o) and int_is_short(o):
-        x[0] = <double>short_int(o)
-        integer[0] = INTEGER
-        return True
-    return False
-
-
 cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
     """left op y, where that is a number and the newest slab has room; else NULL. Nothing here is a call, so that no
     register has to be put by: a third of an operator's instructions."""
@@ -291,16 +285,18 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     each operator: they are most of a program. What else there is, is shared."""
     cdef PyObject *o = NULL
     cdef Operand b
-    cdef int integer = 0
+    cdef Kind kind
     if Py_TYPE(left) == VALUE:
         if Py_TYPE(right) == VALUE:
             b.node = node_of(right)
             o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags & INHERITED)
             if o != NULL:
                 Py_INCREF(right)
-        elif number_quick(right, &b.number, &integer):
-            o = result_quick(op, NUMBER_RIGHT, left, b, b.number, integer)
-    elif (op == ADD or op == MUL) and Py_TYPE(right) == VALUE and number_quick(left, &b.number, &integer):
+        else:
+            kind = number_quick(right, &b.number)
+            if kind != OTHER:
+                o = result_quick(op, NUMBER_RIGHT, left, b, b.number, INTEGER if kind == INT else 0)
+    elif (op == ADD or op == MUL) and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
         o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0)  # as the reference does: 2 * v is v * 2
     return own(o) if o != NULL else value_binary_slow(op, left, right)
 

@@ -66,7 +66,7 @@ cdef inline void parents_release(int form, Node *a, Operand b, unsigned int plac
     cdef Py_ssize_t i
     cdef Sum *sum_
     cdef PyObject *row
-    if form < BLOCK:  # first: nearly all are
+    if form < BLOCK:
         if form != LEAF:
             node_unref(a)
         if form == BINARY:
