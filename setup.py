@@ -20,6 +20,8 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-DNDEBUG"]  # CFLAGS replaces what Python has of these
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
+macros = [("MICROGRAD_PLAIN", None)] if plain else []
+
 headers = {
     "_optim": ["src/micrograd/_adam.h"],
     "_steps": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
@@ -29,7 +31,7 @@ extensions = [
         f"micrograd.{name}",
         [f"src/micrograd/{name}.pyx"],
         extra_compile_args=flags,
-        define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
+        define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if name == "_core" else []),
         libraries=[] if windows else ["m"],
         depends=headers.get(name, []),
     )
