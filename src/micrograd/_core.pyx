@@ -434,6 +434,7 @@ cdef class Value:
     @data.setter
     def data(self, value):
         refuse_traced(&self.node, "assigning .data of")
+        members_look()  # where the class was changed, value_setattro() comes here until then
         self.node.data = to_double(value, "Value.data")
 
     @data.deleter
@@ -675,11 +676,14 @@ def _bare(kind):
 # `Value.tanh = mine` works as for any class. What computes without a look at the class, as fused sums do, asks here
 # whether an op's member is still the class's own. CPython gives a class another version whenever it is changed.
 
+cdef enum:
+    NO_VERSION = 0xffffffff
+
 cdef struct Members:
-    unsigned int version   # of the class when its members were compared
-    bint fields            # are `data` and `grad` its own?
-    bint[OP_COUNT] ops     # are the method, or the operators, of an op?
-    Py_ssize_t changes     # how often others were found than the time before
+    unsigned int version         # of the class when its members were compared
+    unsigned int fields_version  # the same if `data` and `grad` were its own, else NO_VERSION
+    bint[OP_COUNT] ops           # were the method, or the operators, of an op?
+    Py_ssize_t changes           # how often others were found than the time before
 
 cdef Members members
 cdef dict own_members = {}
@@ -712,10 +716,11 @@ cdef int members_compare() except -1:
     for name in own_members:
         found_members[name] = class_members.get(name)
     members.changes += found_members != before
-    members.fields = members_are(("data", "grad"))
     for op in range(1, <int>OP_COUNT):
         members.ops[op] = members_are(op_members(op))
-    members.version = type_version(VALUE)
+    members.version = members.fields_version = type_version(VALUE)
+    if members.version == 0 or not members_are(("data", "grad")):
+        members.fields_version = NO_VERSION
     return 0
 
 
@@ -734,10 +739,10 @@ cdef int members_look() except -1:
     return 0 if members.version == type_version(VALUE) and members.version else members_compare()
 
 
-cdef bint op_is_own(int op) except -1:
-    """Does Value compute this op as the table says?"""
+cdef bint sums_are_own(int op) except -1:
+    """Does Value add, multiply and compute this op as the table says?"""
     members_look()
-    return members.ops[op]
+    return members.ops[<int>ADD] and members.ops[<int>MUL] and members.ops[op]
 
 
 cdef bint sums_as_value(PyTypeObject *kind) noexcept:
@@ -752,18 +757,6 @@ cdef Py_ssize_t member_changes() except -1:
     """A number that is another one once members of ops were replaced."""
     members_look()
     return members.changes
-
-
-cdef inline bint fields_are_own() noexcept:
-    return members.version == type_version(VALUE) and members.version and members.fields or fields_look()
-
-
-cdef bint fields_look() noexcept:
-    try:
-        members_look()
-    except MemoryError:
-        return False
-    return members.fields
 
 
 # ---- The type's slots that Cython has no hook for ------------------------------------------------
@@ -817,7 +810,8 @@ cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
 cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
     interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
-    if Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value) and fields_are_own():
+    if (Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value)
+            and type_version(VALUE) == members.fields_version):
         if name == DATA and not node_of(o).flags & TRACED:
             node_of(o).data = PyFloat_AS_DOUBLE(value)
             return 0

@@ -72,6 +72,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
 
     int PyObject_IsTrue(PyObject *o)
+    void PyObject_GC_UnTrack(PyObject *o)
     bint PyList_CheckExact(PyObject *o)
     Py_ssize_t PyList_GET_SIZE(PyObject *o)
     PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i)

@@ -389,14 +389,23 @@ cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
     return 0
 
 
-cdef bint walk_collect(Node *n, Stack *marked) noexcept:
-    """Keep a node, whose mark the walk takes away, for the general path: of a hidden layer its nodes. False with an
-    exception set when memory is out."""
+cdef enum Course:
+    FAILED   # an exception is set: the walk goes on to take the marks away
+    GATHERS  # a fused sum was taken apart: it goes on to gather what is marked, for the general path
+    STEPS
+
+
+cdef Course walk_pass(Walk *walk, Node *n, Stack *marked, Course course) noexcept:
+    """Pass a node that has lost its mark, without a step."""
+    if course == FAILED:
+        if n.form == HIDDEN:
+            walk.here -= n.place
+        return FAILED
     if n.form == HIDDEN:
-        n.flags |= PENDING  # all of them are, and counted; only this one's turn has come
+        n.flags |= PENDING  # all its nodes are, and counted; only this one's turn has come
         hidden_show(hidden_above(n))
         n.flags &= ~PENDING
-    return stack_push(marked, n)
+    return GATHERS if stack_push(marked, n) else FAILED
 
 
 cdef int backward_ordered(Node *root) except -1:
@@ -410,7 +419,7 @@ cdef int backward_ordered(Node *root) except -1:
     cdef Node *n = root
     cdef Py_ssize_t slabs = 0, splits_before = splits
     cdef int form, walked = WALKED
-    cdef bint sound = True, ordered = True
+    cdef Course course = STEPS
     root.flags |= PENDING
     walking = True
     while True:
@@ -420,17 +429,14 @@ cdef int backward_ordered(Node *root) except -1:
                 n.flags = (n.flags & ~PENDING) | walked
                 walk.here -= 1
                 form = n.form
-                if ordered:
-                    sound = node_step(n, &walk)
-                    if not sound:
-                        ordered = False
+                if course == STEPS:
+                    if not node_step(n, &walk):
+                        course = FAILED
                         walked = 0
                     if form >= BLOCK:
                         n = walk.oldest
-                elif sound:
-                    sound = walk_collect(n, &marked)
-                elif form == HIDDEN:
-                    walk.here -= n.place
+                else:
+                    course = walk_pass(&walk, n, &marked, course)
             n = slot_before(n, 1)
         if walk.elsewhere == 0:
             break
@@ -443,21 +449,23 @@ cdef int backward_ordered(Node *root) except -1:
         n = walk.slab.top
         walk.slab.top = NULL
         slabs += 1
-        if slabs % SLABS_A_SIGNAL_CHECK == 0 and ordered:
-            sound = PyErr_CheckSignals() == 0
-            if not sound or splits != splits_before:
-                ordered = False
+        if slabs % SLABS_A_SIGNAL_CHECK == 0 and course == STEPS:
+            if PyErr_CheckSignals():
+                course = FAILED
+            elif splits != splits_before:
+                course = GATHERS
+            if course != STEPS:
                 walked = 0
     walking = False
     if marked.items != NULL:
-        return backward_rest(&marked, sound)
-    return 0 if sound else -1
+        return backward_rest(&marked, course)
+    return -1 if course == FAILED else 0
 
 
-cdef int backward_rest(Stack *marked, bint sound) except -1:
-    """Go on from the nodes that a walk had marked when it was given up; or raise what ended it."""
+cdef int backward_rest(Stack *marked, Course course) except -1:
+    """Go on from the nodes that a walk has gathered, unless it failed."""
     try:
-        return backward_general(marked.items, marked.count) if sound else -1
+        return -1 if course == FAILED else backward_general(marked.items, marked.count)
     finally:
         free(marked.items)
 

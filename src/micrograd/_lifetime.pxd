@@ -3,8 +3,9 @@
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
-from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
-from micrograd._node cimport (BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
+from micrograd._cpython cimport (Py_DECREF, Py_None, Py_REFCNT, Py_TYPE, PyObject_GC_UnTrack, PyTuple_GET_SIZE,
+                                 tuple_items, visitproc)
+from micrograd._node cimport BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, node_of, object_of
 from micrograd._slab cimport heap, piece_give_back
 
 
@@ -40,13 +41,13 @@ cdef int value_clear(PyObject *o) noexcept
 
 cdef inline void node_unref_onto(Node *n, Node **first) noexcept:
     """Give up a reference. With the last one the node goes onto a list of the dead, without the call of a dealloc."""
-    if Py_REFCNT(object_of(n)) != 1:
-        Py_DECREF(object_of(n))
-    elif Py_TYPE(object_of(n)) == heap.value_type:
+    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == heap.value_type:
         node_link(n, first[0])
         first[0] = n
-    else:
+    elif Py_REFCNT(object_of(n)) == 1:
         decref_outside(object_of(n))
+    else:
+        Py_DECREF(object_of(n))
 
 
 cdef inline void node_unref(Node *n) noexcept:
@@ -54,10 +55,16 @@ cdef inline void node_unref(Node *n) noexcept:
 
 
 cdef inline void row_unref(PyObject *row) noexcept:
+    """Give up a reference to the row of a sum. With the last one its items are taken out, and given up one by one."""
+    cdef PyObject **items = tuple_items(row)
+    cdef Py_ssize_t i
     if Py_REFCNT(row) == 1:
-        decref_outside(row)  # it may be the last to hold an instance of a subclass
-    else:
-        Py_DECREF(row)
+        PyObject_GC_UnTrack(row)  # no `__del__` is to find it half empty
+        for i in range(PyTuple_GET_SIZE(row)):
+            if items[i] != Py_None:
+                node_unref(node_of(items[i]))
+                items[i] = NULL
+    Py_DECREF(row)
 
 
 cdef inline void fused_release(Fused *fused) noexcept:
