@@ -223,6 +223,28 @@ def test_gradients_are_pytorchs():
     assert [p.grad for p in model.parameters()] == pytest.approx(grads, rel=1e-11, abs=1e-15)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "tanh", "exp of softmax", "products"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_gradients_of_each_of_several_outputs(name, count):
+    """The data of a row are read once for every output, whatever the grads of the one before did to their slots."""
+    function = {
+        "softmax": functional.softmax,
+        "log_softmax": functional.log_softmax,
+        "tanh": lambda xs: [(w * x).tanh() for w, x in zip(weights, xs)],
+        "exp of softmax": lambda xs: [p.exp() * w for w, p in zip(weights, functional.softmax(xs))],
+        "products": lambda xs: [x * xs[0] * (w * xs[-1]).exp() for w, x in zip(weights, xs)],
+    }[name]
+    draw = random.Random(count)
+    weights = [Value(draw.uniform(-1, 1)) for _ in range(count)]
+    xs = [Value(draw.uniform(-1, 1)) for _ in range(count)]
+    leaves = [*xs, *weights]
+    found, expected = micrograd.compile(function)(xs), function(xs)
+    for ours, theirs in zip(found, expected):
+        assert bits(ours.data) == bits(theirs.data)
+        assert grads_of(leaves, ours) == pytest.approx(grads_of(leaves, theirs), rel=1e-13, abs=1e-16)
+    assert len(found) == len(expected) == count
+
+
 def test_gradients_are_central_differences():
     w = [Value(0.3), Value(-0.7)]
     X = np.linspace(-1, 1, 20)

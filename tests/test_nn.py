@@ -296,6 +296,15 @@ def test_sizes_of_numpy_and_other_sequences():
     expected = repr(nn.MLP(2, [3, 1]))
     assert repr(nn.MLP(np.int64(2), np.array([3, 1]))) == repr(nn.MLP(2, (3, 1))) == expected
     assert repr(nn.MLP(2, iter([3, 1]))) == expected
+    assert repr(nn.MLP(np.array(2), [np.array(3), True])) == expected
+    with pytest.raises(TypeError):
+        nn.Layer(2, np.array(3.0))
+
+
+def test_sizes_that_are_tensors():
+    torch = pytest.importorskip("torch")
+    assert repr(nn.MLP(torch.tensor(2), torch.tensor([3, 1]))) == repr(nn.MLP(2, [3, 1]))
+    assert repr(nn.Neuron(torch.tensor(2))) == "ReLUNeuron(2)"
 
 
 # -- parameters by name

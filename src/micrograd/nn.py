@@ -26,7 +26,7 @@ __all__ = ["MLP", "Layer", "Module", "Neuron"]
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, ClassVar
+    from typing import Any, ClassVar, SupportsIndex
 
     from micrograd._state import IncompatibleKeys
 
@@ -120,10 +120,11 @@ def _named_values(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Value
             yield f"{name}.{path}", value
 
 
-def _width(width: int, what: str) -> int:
-    if operator.index(width) < 1:
-        raise ValueError(f"{what} must be at least 1, not {width}")
-    return width
+def _width(width: SupportsIndex, what: str) -> int:
+    number = operator.index(width)
+    if number < 1:
+        raise ValueError(f"{what} must be at least 1, not {number}")
+    return number
 
 
 class Neuron(NeuronState, Module):
@@ -189,7 +190,7 @@ class Layer(LayerState, Module):
     neurons: list[Neuron]
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        _width(nin, "a layer's number of inputs")
+        nin = _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
     def parameters(self) -> list[Value]:
