@@ -335,7 +335,7 @@ def test_fields_that_a_class_computes_are_asked_for():
     w, b = neuron.shared, neuron.b
     b.data = 0.5
     assert [out.data for out in model([1.0, 2.0])] == [0.5 + w.data + w.data * 2.0] * 2
-    assert layer.parameters() == model.parameters() == [w, w, b, w, w, b]
+    assert layer.parameters() == model.parameters() == [w, b]
 
 
 def test_parameters_of_neurons_of_several_classes():
