@@ -328,14 +328,12 @@ cdef class Replay:
         return 0
 
     cdef object row_backward(self, Py_ssize_t output):
-        """The grads of one output, of the first first: as gradients() leaves them, those of arguments in their slots.
-        Returns what a rule raised."""
+        """The grads of one output: as gradients() leaves them, those of arguments in their
+        slots. Returns what a rule raised."""
         cdef Program program = self.program
         cdef Work *work = &self.own
         cdef Py_ssize_t i
         cdef bint sound
-        if output > 0:
-            self.row_forward()  # grads of the output before stand where data stood that were read for the last time
         for i in range(len(program.outputs)):
             self.seeds[i] = i == output
         work.grads = self.partials + 1
