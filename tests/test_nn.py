@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from oracle import complaint
 
 import micrograd
 from micrograd import Value, functional, mlp, nn, optim
@@ -205,8 +206,14 @@ def test_generators_and_lone_numbers_as_inputs(module):
     assert wide(x for x in (1.0, 2.0, 3.0)).data == wide([1.0, 2.0, 3.0]).data
     assert wide(map(float, range(3))).data == wide([0.0, 1.0, 2.0]).data
     assert narrow(0.5).data == narrow(Value(0.5)).data == narrow([0.5]).data == narrow(np.float64(0.5)).data
-    assert module.Layer(2, 1)(iter([1.0, 2.0])).data is not None
-    assert module.Neuron(2)(iter([1.0, 2.0])).data is not None
+    for part in (
+        module.Layer(2, 1),
+        module.Neuron(2),
+        module.Layer(2, 1, nonlin=False),
+        module.Neuron(2, nonlin=False),
+    ):
+        assert part(iter([1.0, 2.0])).data == part([1.0, 2.0]).data
+    assert module.Neuron(2, nonlin=False)(iter([1.0, 2.0])).data != 0.0
 
 
 @pytest.mark.parametrize("module", [nn, mlp])
@@ -409,7 +416,7 @@ def test_load_state_dict_that_is_not_strict_reports_what_it_passed_over():
     w1 = neuron.w[1].data
     keys = neuron.load_state_dict({"b": 7.0, "w.0": 1.0, "w.2": 9.0}, strict=False)
     assert (keys.missing_keys, keys.unexpected_keys) == (["w.1"], ["w.2"])
-    assert (keys.missing_keys, keys.unexpected_keys) == (["w.1"], ["w.2"])
+    assert keys == (["w.1"], ["w.2"])
     assert [p.data for p in neuron.parameters()] == [1.0, w1, 7.0]
 
 
@@ -498,7 +505,7 @@ def test_python_code_that_changes_a_layer_while_it_is_computed():
     layer.neurons[0].nonlin = Answer(True, lambda: layer.neurons.__setitem__(0, None))
     assert len(layer([1.0, 2.0])) == 2
     x = [Answer("no", lambda: x.clear()), 1.0]
-    with pytest.raises(TypeError, match="non-float"):
+    with pytest.raises(TypeError, match=complaint(float, Answer("no", lambda: None))):
         nn.Layer(2, 2)(x)
     biases = [Value(1.0), Value(2.0)]
     assert functional.linear([Answer(1.0, biases.clear)], [[Value(1.0)], [Value(2.0)]], biases) == []
