@@ -74,8 +74,12 @@ cdef extern from *:
 
 
 cdef enum Op:
-    NO_OP, ADD, SUB, MUL, DIV, POW, NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS, SUM, LOGSUMEXP,
-    HIGHEST, CROSS_ENTROPY, OP_COUNT
+    NO_OP
+    ADD, SUB, MUL, DIV, POW
+    NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
+    SUM, LOGSUMEXP, HIGHEST
+    CROSS_ENTROPY
+    OP_COUNT
 
 cdef enum:
     MANY = 0  # arity of an op of any number of arguments: d_left is for each of them
