@@ -4,7 +4,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._core cimport Value, to_double
 from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
-from micrograd._node cimport BINARY, BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
+from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
 from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
 from micrograd._slab cimport result_new
 
@@ -66,19 +66,24 @@ def logsumexp_values(list values):
 
 
 def shifted_values(list values):
-    """Each less the highest of all: a number, which has no gradient. Where the number is not known, in a trace, it is a
-    Value that passes none on."""
-    cdef double highest = (<Value?>values[0]).node.data if values else 0.0
-    cdef bint known = True
+    """Each less the highest of all, which has no gradient. That is a node, not a number: in a trace the data are those
+    of another call."""
     cdef list shifted = []
+    highest = many(HIGHEST, values)
     for x in values:
-        known = known and not (<Value?>x).node.flags & TRACED
-        if (<Value>x).node.data > highest:
-            highest = (<Value>x).node.data
-    subtrahend = highest if known else many(HIGHEST, values)
-    for x in values:
-        shifted.append(x - subtrahend)
+        shifted.append(x - highest)
     return shifted
+
+
+def softmax_values(list values):
+    """exp(x) / sum(exp(x')), for values the highest of which is 0."""
+    cdef list exps = [], shares = []
+    for x in values:
+        exps.append(x.exp())
+    scale = many(SUM, exps) ** -1.0
+    for x in exps:
+        shares.append(x * scale)
+    return shares
 
 
 def cross_entropy_value(list shifted, Py_ssize_t target):

@@ -12,7 +12,14 @@ from typing import Any, SupportsIndex, Union, cast
 
 from micrograd._core import Value
 from micrograd._layers import sample, weighted_sums
-from micrograd._reduce import as_values, cross_entropy_value, logsumexp_values, shifted_values, sum_values
+from micrograd._reduce import (
+    as_values,
+    cross_entropy_value,
+    logsumexp_values,
+    shifted_values,
+    softmax_values,
+    sum_values,
+)
 
 __all__ = [
     "cross_entropy",
@@ -47,8 +54,8 @@ def _not_empty(values: list[Any], what: str) -> None:
 
 
 def _has_items(x: Any) -> bool:
-    """Arrays and tensors without dimensions can be iterated over only by their types."""
-    return isinstance(x, Iterable) and getattr(x, "ndim", None) != 0
+    """Of arrays and tensors without dimensions only the type has an iterator."""
+    return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
 
 
 def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
@@ -141,9 +148,7 @@ def softmax(logits: Iterable[Scalar]) -> list[Value]:
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "softmax")
-    exps = [x.exp() for x in shifted_values(values)]
-    scale = sum_values(exps) ** -1.0
-    return [e * scale for e in exps]
+    return softmax_values(shifted_values(values))
 
 
 def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
