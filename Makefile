@@ -1,7 +1,7 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make bench    compare with other engines
+# make bench    compare with other engines          make guide    follow CONTRIBUTING.md's guide to adding an op, in a copy
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h)
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons test bench lint workflows wheels headers clean
+.PHONY: setup train moons test guide bench lint workflows wheels headers clean
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -24,6 +24,9 @@ moons: .venv/installed-test
 
 test: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some need a gigabyte
+
+guide: .venv/installed-test $(REFERENCE)
+	$(BIN)/python .ci/guide.py
 
 # PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
 bench: .venv/installed $(REFERENCE)

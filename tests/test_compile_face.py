@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from oracle import complaint
 
 import micrograd
 from micrograd import TraceError, Value, functional, nn
@@ -370,7 +371,7 @@ def test_the_first_row_to_raise_is_named(threads, rows):
     for row in {0, rows // 2, rows - 1}:
         x[:] = 0.0
         x[row:] = 710.0
-        with pytest.raises(OverflowError, match=f"^row {row}: math range error$"):
+        with pytest.raises(OverflowError, match=f"^row {row}: {complaint(math.exp, 710.0)}"):
             f.sum(x)
         x[row] = -2.0  # a later op, of an earlier row than the overflows
         with pytest.raises(ValueError, match=f"^row {row}: "):
@@ -409,7 +410,7 @@ def test_what_raises_once_a_call():
     w.data = 4.0
     assert f.sum([1.0, 2.0]).data == 6.0
     w.data = -1.0
-    with pytest.raises(ValueError, match="math domain error"):
+    with pytest.raises(ValueError, match=complaint(math.sqrt, -1.0)):
         f.sum([1.0, 2.0])
     w.data = 0.0
     total = f.sum([1.0, 2.0])

@@ -4,12 +4,14 @@ Float edges that raise on both engines alike are in test_contract.py; errors of 
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from oracle import complaint
 
 from micrograd import Value
 
@@ -203,7 +205,7 @@ def test_operands_of_a_failed_op_are_unchanged():
     a.grad, b.grad = 5.0, 6.0
     with pytest.raises(ZeroDivisionError):
         a / b
-    with pytest.raises(ValueError, match=r"math domain error|positive|expected"):
+    with pytest.raises(ValueError, match=complaint(math.log, 0.0)):
         b.log()
     assert (a.data, a.grad, b.data, b.grad) == (1.0, 5.0, 0.0, 6.0)
 

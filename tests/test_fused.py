@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+from oracle import complaint
 
 from micrograd import Value, functional, mlp, nn
 
@@ -204,7 +205,7 @@ def test_a_network_that_goes_leaves_nothing_behind():
         use(model(x))
         kept = model(x)[1]
         use([kept])
-        assert list(map(sys.getrefcount, x)) > references[:3]
+        assert all(now > before for now, before in zip(map(sys.getrefcount, x), references))
         del kept
         assert list(map(sys.getrefcount, held)) == references
 
@@ -335,7 +336,7 @@ def test_fields_that_a_class_computes_are_asked_for():
     w, b = neuron.shared, neuron.b
     b.data = 0.5
     assert [out.data for out in model([1.0, 2.0])] == [0.5 + w.data + w.data * 2.0] * 2
-    assert layer.parameters() == model.parameters() == [w, w, b, w, w, b]
+    assert layer.parameters() == model.parameters() == [w, b]
 
 
 def test_parameters_of_neurons_of_several_classes():
@@ -365,7 +366,7 @@ def test_an_activation_that_raises_leaves_nothing_behind():
     layer.neurons = [Log(1) for _ in range(3)]
     for n, b in zip(layer.neurons, (1.0, 1.0, -1.0)):
         n.w[0].data, n.b.data = 0.0, b
-    with pytest.raises(ValueError, match="math domain error"):
+    with pytest.raises(ValueError, match=complaint(math.log, -1.0)):
         layer([1.0])
     layer.neurons[2].b.data = 2.0
     assert layer([1.0])[2].data == math.log(2.0)
@@ -387,7 +388,7 @@ def test_an_activation_that_raises_in_the_middle_of_a_network():
     assert model(inputs).data == pytest.approx(1.0 + 2.0 * math.log(13.0))  # 4 each, log(1 + 3 * 4) each
     last.data = -1e3
     references = [sys.getrefcount(v) for v in (*inputs, *model.parameters())]
-    with pytest.raises(ValueError, match="math domain error"):
+    with pytest.raises(ValueError, match=complaint(math.log, 1.0 + 3 * 4.0 - 1001.0)):
         model(inputs)
     assert [sys.getrefcount(v) for v in (*inputs, *model.parameters())] == references
     last.data = 1.0

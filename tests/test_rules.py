@@ -24,6 +24,9 @@ EPS = sys.float_info.epsilon
 ORDINARY = [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.25, 19.0, 1e-3, 1e-9, 40.0, 300.0]
 ORDINARY += [-x for x in ORDINARY]
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2e-308, -2.2e-308, 1e-308, 1e308, -1e308]
+ENOUGH = (
+    90  # gradients that each comparison has to come to; log and sqrt, which half of the points are for, have some 110
+)
 SPECIAL += [1.0, -1.0, 0.5, 2.0, -3.0, 709.0, 710.0, -745.0, -746.0, 1e-200, 1e200, 1e16]
 
 IN_MPMATH = {
@@ -109,10 +112,8 @@ def test_forward_is_pythons_to_the_bit(row):
         assert error or bits(ours) == bits(theirs), (args, ours, theirs)
 
 
-def test_forward_of_numbers_is_that_of_values(row):
-    name, arity = row
-    if arity == 1:
-        return
+@pytest.mark.parametrize("name", [name for name, (_, arity) in sorted(OPS.items()) if arity == 2])
+def test_forward_of_numbers_is_that_of_values(name):
     for args in points(ORDINARY + SPECIAL, 2, 2):
         a, b = args
         both, error = attempt(lambda args=args: op(name)(*map(Value, args)))
@@ -143,6 +144,7 @@ def test_division_and_tanh_keep_the_roundings_of_pow():
 def test_gradients_are_mpmaths(row):
     name, arity = row
     exact = in_mpmath(name)
+    compared = 0
     for args in points(ORDINARY, arity, 4):
         result, error = attempt(gradients, name, args)
         with mpmath.workdps(40):
@@ -161,10 +163,13 @@ def test_gradients_are_mpmaths(row):
                 slope = mpmath.diff(exact, args, order) if arity > 1 else mpmath.diff(exact, args[0])
                 if not (math.isinf(ours) and abs(slope) > sys.float_info.max):
                     assert close(name, args, ours, slope), (args, i, slope)
+                    compared += 1
+    assert compared >= ENOUGH
 
 
 def test_gradients_are_central_differences(row):
     name, arity = row
+    compared = 0
     for args in points(ORDINARY, arity, 5):
         result, error = attempt(gradients, name, args)
         if error or not all(map(math.isfinite, result[1])):
@@ -179,12 +184,15 @@ def test_gradients_are_central_differences(row):
             noise = EPS * abs(result[0]) / step
             bend = max(1.0, abs(args[0]), abs(args[-1]), math.log(abs(args[0])) ** 2) ** 3
             assert abs(ours - difference) <= 8 * noise + 1e-9 * bend * max(abs(ours), abs(result[0]), 1.0), (args, i)
+            compared += 1
+    assert compared >= ENOUGH
 
 
 def test_gradients_are_pytorchs(row):
     torch = pytest.importorskip("torch")
     name, arity = row
     theirs = in_torch(name)
+    compared = 0
     for args in points(ORDINARY, arity, 6):
         result, error = attempt(gradients, name, args)
         tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in args]
@@ -198,6 +206,8 @@ def test_gradients_are_pytorchs(row):
             exact = tensor.grad.item()
             assert math.isnan(ours) == math.isnan(exact), args
             assert math.isnan(ours) or close(name, args, ours, exact), (args, ours, exact)
+            compared += 1
+    assert compared >= ENOUGH
 
 
 # ---- Edges -----------------------------------------------------------------------------------------------------------
@@ -224,11 +234,11 @@ def test_special_values_are_the_oracles(row):
 AT_NAN = {"relu": 0.0, "abs": math.nan}
 
 
-def test_special_values_are_pytorchs(row):
+@pytest.mark.parametrize("name", [name for name, (_, arity) in sorted(OPS.items()) if arity == 1])
+def test_special_values_are_pytorchs(name):
     """Of one argument; with two, PyTorch has rules of its own. Where Python raises, PyTorch has inf or NaN."""
     torch = pytest.importorskip("torch")
-    name, arity = row
-    for x in SPECIAL if arity == 1 else []:
+    for x in SPECIAL:
         result, error = attempt(gradients, name, (x,))
         tensor = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         out = in_torch(name)(tensor)

@@ -16,6 +16,7 @@ from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
 from micrograd._replay cimport Replay
 from micrograd._slab cimport result_or_null
 from micrograd._steps cimport slot
+from micrograd._trace cimport Trace
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -96,6 +97,7 @@ cdef class Traced:
     cdef readonly Program program
     cdef readonly object form
     cdef readonly list places
+    cdef list singles  # for each of several outputs, what computes that one alone
 
     def __init__(self, Program program, form, list places):
         self.program, self.form, self.places = program, form, places
@@ -146,11 +148,38 @@ cdef class Traced:
         for leaf in leaves:
             if isinstance(leaf, Value):
                 parents.append(leaf)
+        if parents and len(self.program.outputs) > 1:
+            return self.sample_singly(leaves)
         replay = Replay(self.program, ALL if len(parents) > len(captured) else CAPTURED_ONLY, Batch.of_sample(leaves))
         replay.row_forward()
         for i in range(len(self.program.outputs)):
             nodes.append(sample_node(replay, i, leaves, parents))
         return nodes
+
+    cdef list sample_singly(self, list leaves):
+        """The outputs by programs of their own: nothing that only others need has a part in the gradients of one, where
+        it may raise, or be 0 * inf."""
+        cdef list nodes = []
+        cdef Traced single
+        if self.singles is None:
+            self.singles = self.find_singles()
+        try:
+            for single in self.singles:
+                nodes += single.sample(leaves)
+        except (ArithmeticError, ValueError):
+            Replay(self.program, FORWARD, Batch.of_sample(leaves)).row_forward()  # raises what comes first in the code
+            raise
+        return nodes
+
+    cdef list find_singles(self):
+        cdef Trace trace, whole = self.program.trace
+        cdef list singles = []
+        for output in whole.outputs:
+            trace = Trace([], [])
+            trace.rows, trace.captured, trace.arguments = whole.rows, whole.captured, whole.arguments
+            trace.outputs = [output]
+            singles.append(Traced(Program(trace), self.form, self.places))
+        return singles
 
 
 # The ways of a compiled function that are walked again and again; None where it has to be traced first, where there

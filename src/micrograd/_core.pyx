@@ -860,5 +860,5 @@ members_note()
 # The rows of the op table that are methods of Value, for tests and tools: {name: (symbol, arity)}.
 OPS = {
     RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
-    for op in range(OP_COUNT) if RULES[op].arity != MANY
+    for op in range(OP_COUNT) if RULES[op].arity != MANY and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
 }

@@ -14,8 +14,8 @@
 # thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
 
 from cpython.object cimport PyObject
-from libc.math cimport (INFINITY, NAN, cos as c_cos, exp as c_exp, fabs, fmax, isfinite, log as c_log, log1p,
-                        sin as c_sin, sqrt as c_sqrt, tanh as c_tanh)
+from libc.math cimport (INFINITY, NAN, cos as c_cos, exp as c_exp, expm1, fabs, fmax, isfinite, log as c_log,
+                        log1p, sin as c_sin, sqrt as c_sqrt, tanh as c_tanh)
 from micrograd._cpython cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
                                  PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
                                  PyNumber_TrueDivide, PyObject_CallMethod)
@@ -74,8 +74,12 @@ cdef extern from *:
 
 
 cdef enum Op:
-    NO_OP, ADD, SUB, MUL, DIV, POW, NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS, SUM, LOGSUMEXP,
-    HIGHEST, OP_COUNT
+    NO_OP
+    ADD, SUB, MUL, DIV, POW
+    NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
+    SUM, LOGSUMEXP, HIGHEST
+    CROSS_ENTROPY
+    OP_COUNT
 
 cdef enum:
     MANY = 0  # arity of an op of any number of arguments: d_left is for each of them
@@ -92,7 +96,7 @@ ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogi
 ctypedef double (*Reduce)(const double *x, Py_ssize_t count) noexcept nogil
 
 cdef struct Rule:
-    const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`
+    const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`; `_name`: of functional alone
     const char *symbol  # what `_op` shows
     int arity           # arguments: 1, 2 or MANY
     Shape shape
@@ -331,6 +335,12 @@ cdef inline double pass_nothing_on(double a, double b, double r, double g) noexc
     return 0.0
 
 
+# The logarithm of all that logits give, less the target's. That is a part of a, which was told to send it nothing: here
+# its share less 1 is computed at once. As two terms it would be lost to cancellation where the share is near 1.
+cdef inline double cross_entropy_right(double a, double b, double r, double g) noexcept nogil:
+    return expm1(-r) * g
+
+
 # ---- The table -----------------------------------------------------------------------------------
 # With a constant `op`, as in a method of Value, the compiler folds the whole call to the row's forward, inlined.
 
@@ -352,6 +362,7 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == COS:      return Rule("cos",         "cos",      1, CURVED,  cos,      cos_left,        NULL)
     if op == ABS:      return Rule("abs",         "abs",      1, CURVED,  absolute, absolute_left,   NULL)
     if op == SOFTPLUS: return Rule("softplus",    "softplus", 1, CURVED,  softplus, softplus_left,   NULL)
+    if op == CROSS_ENTROPY: return Rule("_cross_entropy", "cross_entropy", 2, CURVED, sub, pass_on, cross_entropy_right)
     if op == SUM:      return Rule("sum",         "sum",   MANY, LINEAR,  NULL,     pass_on,         NULL)
     if op == LOGSUMEXP: return Rule("logsumexp",  "logsumexp", MANY, CURVED, NULL,  logsumexp_left,  NULL)
     if op == HIGHEST:  return Rule("highest",     "max",   MANY, LINEAR,  NULL,     pass_nothing_on, NULL)

@@ -1,11 +1,11 @@
-# Ops of any number of arguments, a node each, for functional.py.
+# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._core cimport Value, to_double
 from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
-from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
-from micrograd._ops cimport HIGHEST, LOGSUMEXP, SUM, op_reduce
+from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
+from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
 from micrograd._slab cimport result_new
 
 from micrograd._layers import sample
@@ -65,13 +65,43 @@ def logsumexp_values(list values):
     return many(LOGSUMEXP, values)
 
 
-def highest_value(list values):
-    """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
-    passes none on."""
-    cdef double highest = (<Value?>values[0]).node.data
+def shifted_values(list values):
+    """Each less the highest of all, which has no gradient. That is a node, not a number: in a trace the data are those
+    of another call."""
+    cdef list shifted = []
+    highest = many(HIGHEST, values)
     for x in values:
-        if (<Value?>x).node.flags & TRACED:
-            return many(HIGHEST, values)
-        if (<Value>x).node.data > highest:
-            highest = (<Value>x).node.data
-    return highest
+        shifted.append(x - highest)
+    return shifted
+
+
+def softmax_values(list values):
+    """exp(x) / sum(exp(x')), for values the highest of which is 0."""
+    cdef list exps = [], shares = []
+    for x in values:
+        exps.append(x.exp())
+    scale = many(SUM, exps) ** -1.0
+    for x in exps:
+        shares.append(x * scale)
+    return shares
+
+
+def cross_entropy_value(list shifted, Py_ssize_t target):
+    """-log softmax(shifted)[target], for values the highest of which is 0."""
+    cdef Node *total
+    cdef Node *logit
+    cdef Node *n
+    cdef Value normalizer
+    cdef list logits = list(shifted)
+    if not 0 <= target < len(logits):
+        raise IndexError(f"target {target} of {len(logits)} logits")
+    chosen = logits[target]
+    logits[target] = many(HIGHEST, [chosen])  # its data without its gradient, which the rule has
+    normalizer = many(LOGSUMEXP, logits)
+    total, logit = &normalizer.node, &(<Value>chosen).node
+    n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,
+                   op_rule(CROSS_ENTROPY).forward(total.data, logit.data))
+    n.a, n.b.node = total, logit
+    Py_INCREF(object_of(total))
+    Py_INCREF(object_of(logit))
+    return own(object_of(n))

@@ -37,10 +37,10 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
-        if operator.index(threads) < 1:
+        self._threads = operator.index(threads)  # of an array without dimensions, an int for good
+        if self._threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
-        self._threads = threads
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are quicker to tell
         self._captured: dict[int, Value] = {}  # by id, in the order of use

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from typing import Any, SupportsIndex, Union, cast
 
 from micrograd._core import Value
 from micrograd._layers import sample, weighted_sums
-from micrograd._reduce import as_values, highest_value, logsumexp_values, sum_values
+from micrograd._reduce import (
+    as_values,
+    cross_entropy_value,
+    logsumexp_values,
+    shifted_values,
+    softmax_values,
+    sum_values,
+)
 
 __all__ = [
     "cross_entropy",
@@ -44,6 +51,11 @@ def _same_length(a: Sequence[Any], b: Sequence[Any], a_name: str, b_name: str) -
 def _not_empty(values: list[Any], what: str) -> None:
     if not values:
         raise ValueError(f"{what} of no values")
+
+
+def _has_items(x: Any) -> bool:
+    """Of arrays and tensors without dimensions only the type has an iterator."""
+    return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
 
 
 def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
@@ -136,10 +148,7 @@ def softmax(logits: Iterable[Scalar]) -> list[Value]:
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "softmax")
-    highest = highest_value(values)
-    exps = [(x - highest).exp() for x in values]
-    scale = sum_values(exps) ** -1.0
-    return [e * scale for e in exps]
+    return softmax_values(shifted_values(values))
 
 
 def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
@@ -152,31 +161,29 @@ def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "log_softmax")
-    highest = highest_value(values)
-    shifted = [x - highest for x in values]
+    shifted = shifted_values(values)
     total = logsumexp_values(shifted)
     return [x - total for x in shifted]
 
 
-def cross_entropy(logits: Iterable[Scalar], target: int | Iterable[float]) -> Value:
+def cross_entropy(logits: Iterable[Scalar], target: SupportsIndex | Iterable[float]) -> Value:
     """-log softmax(logits)[target], or -Σ target[i] log softmax(logits)[i] where `target` is a list of probabilities.
 
     >>> cross_entropy([Value(0.0), Value(0.0)], 1).data
     0.6931471805599453
 
-    Computed from the differences to the target's logit, which keeps small losses of large logits exact.
-    Raises IndexError where there is no such logit, ValueError where there is not one probability for each logit.
+    A target is an index where it is an int, or has `__index__` and no dimensions, as `np.int64(1)` and
+    `torch.tensor(1)`. Small losses of large logits are exact, and so are their gradients.
+    Raises IndexError where there is no such logit, TypeError where a target is no integer, ValueError where there is
+    not one probability for each logit.
     """
     values = as_values(logits, "a logit")
     _not_empty(values, "cross_entropy")
-    if isinstance(target, Iterable):
+    if _has_items(target):
         shares = sample(target)
         _same_length(shares, values, "probabilities", "logits")
         return dot([-x for x in log_softmax(values)], shares)
-    index = operator.index(target)
-    if not 0 <= index < len(values):
-        raise IndexError(f"target {index} of {len(values)} logits")
-    return logsumexp_values([x - values[index] for x in values])
+    return cross_entropy_value(shifted_values(values), operator.index(cast("SupportsIndex", target)))
 
 
 def mse_loss(predictions: Iterable[Scalar], targets: Iterable[Scalar]) -> Value:

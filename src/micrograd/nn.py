@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import random
+import sys
 
 from micrograd._core import Value
 from micrograd._layers import (
@@ -14,8 +15,10 @@ from micrograd._layers import (
     NetworkState,
     NeuronState,
     clear_grads,
+    is_parameter,
     layer_parameters,
     network_parameters,
+    neuron_parameters,
     sample,
     set_plain_classes,
     weighted_sums,
@@ -26,13 +29,17 @@ __all__ = ["MLP", "Layer", "Module", "Neuron"]
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, ClassVar
+    from typing import Any, ClassVar, SupportsIndex
 
     from micrograd._state import IncompatibleKeys
 
 
 class Module:
-    """Base of whatever has parameters: Values in its attributes, or in Modules, lists, tuples and dicts among them."""
+    """Base of whatever has parameters: Values in its attributes, or in Modules, lists, tuples and dicts among them.
+
+    A Value that was computed from others is none. One that has several places is listed once, at the first, and so is
+    what is in a Module or a list that has several; Modules may refer to each other in circles.
+    """
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0.0."""
@@ -40,7 +47,9 @@ class Module:
 
     def parameters(self) -> list[Value]:
         """The parameters, in the order of `named_parameters()`."""
-        return [p for _, p in self.named_parameters()]
+        if type(self).named_parameters is not Module.named_parameters:
+            return [p for _, p in self.named_parameters()]
+        return [p for _, _, p in _walk(self)]
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Pairs of name and parameter, by attribute and index: ('layers.0.neurons.1.w.2', Value(…)).
@@ -48,22 +57,40 @@ class Module:
         >>> [name for name, _ in Neuron(2).named_parameters()]
         ['w.0', 'w.1', 'b']
         """
-        return _named_values(vars(self).items())
+        for path, name, p in _walk(self):
+            yield ".".join([*path, name]), p
+
+    def _members(self) -> Iterable[tuple[Any, Any]]:
+        return vars(self).items()
+
+    def _state(self) -> dict[str, Value]:
+        """The parameters by name, under all their names. Raises ValueError where two have one, as keys 1 and '1' do."""
+        if type(self).named_parameters is not Module.named_parameters:
+            return dict(self.named_parameters())
+        found: dict[str, Value] = {}
+        for path, name, p in _walk(self, every_name=True):
+            full = ".".join([*path, name])
+            if found.setdefault(full, p) is not p:
+                raise ValueError(f"two parameters of {self!r} are named {full!r}")
+        return found
 
     def state_dict(self) -> dict[str, float]:
         """The parameters' data by name, to be kept and given to `load_state_dict()` of a module of the same shape.
+
+        A parameter that has several places is there under the name of each.
 
         >>> random.seed(0)
         >>> Neuron(1).state_dict()
         {'w.0': 0.6888437030500962, 'b': 0.0}
         """
-        return {name: p.data for name, p in self.named_parameters()}
+        return {name: p.data for name, p in self._state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, float], strict: bool = True) -> IncompatibleKeys:
         """Set the parameters' data from what `state_dict()` gave. Nothing is changed unless all can be.
 
         Returns the names that were missing and those that were unexpected; with `strict` there may be none of either.
-        Raises RuntimeError naming every key that is missing, unexpected or not a number, as PyTorch does.
+        Where the names of one parameter disagree, the last counts. Raises RuntimeError naming every key that is
+        missing, unexpected or not a number. All of this is as in PyTorch.
 
         >>> Neuron(1).load_state_dict({"w.0": 0.5})
         Traceback (most recent call last):
@@ -76,7 +103,7 @@ class Module:
 
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict must be a mapping of names to numbers, not {type(state_dict).__name__!r}")
-        parameters = dict(self.named_parameters())
+        parameters = self._state()
         missing = [name for name in parameters if name not in state_dict]
         unexpected = [name for name in state_dict if name not in parameters]
         data, misshapen = {}, []
@@ -102,28 +129,77 @@ class Module:
         return IncompatibleKeys(missing, unexpected)
 
 
-def _named_values(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Value]]:
-    for name, item in items:
-        if isinstance(item, Value):
-            yield str(name), item
-            continue
-        inner: Iterable[tuple[Any, Any]]
-        if isinstance(item, Module):
-            inner = item.named_parameters()
-        elif isinstance(item, (list, tuple)):
-            inner = _named_values(enumerate(item))
-        elif isinstance(item, dict):
-            inner = _named_values(item.items())
+def _items(container: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What a container has in it, by name; None for what is no container."""
+    if isinstance(container, Module):
+        if type(container).named_parameters is Module.named_parameters:
+            return container._members()
+        return container.named_parameters()
+    if isinstance(container, (list, tuple)):
+        return enumerate(container)
+    return container.items() if isinstance(container, dict) else None
+
+
+class _Level:
+    """A container that is being looked into."""
+
+    def __init__(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
+        self.container = container
+        self.items = iter(items)
+        self.found = False  # a parameter
+        self.meets = sys.maxsize  # depth of the outermost of those being looked into that it has in it again
+
+
+def _walk(root: Module, every_name: bool = False) -> Iterator[tuple[list[str], str, Value]]:
+    """The parameters below a module, each with the names on the way to it and its own. Parameters and containers come
+    once; with `every_name` as often as they have places, but for containers that are a part of themselves.
+
+    A loop, since modules may be nested more deeply than Python calls."""
+    levels = [_Level(root, root._members())]
+    path: list[str] = []
+    depth_of = {id(root): 0}  # of the containers that are being looked into
+    done: dict[int, Any] = {}  # parameters and containers that are not to come again: held, or others may get their ids
+    outermost: dict[int, int] = {}  # of a container that is a part of itself: the id of the outermost that is one of it
+    while levels:
+        level = levels[-1]
+        for name, item in level.items:
+            key = id(item)
+            level.meets = min(level.meets, depth_of.get(outermost.get(key, key), sys.maxsize))
+            if key in done or key in depth_of:
+                continue
+            if isinstance(item, Value):
+                if is_parameter(item):
+                    level.found = True
+                    if not every_name:
+                        done[key] = item
+                    yield path, str(name), item
+                continue
+            items = _items(item)
+            if items is not None:
+                depth_of[key] = len(levels)
+                levels.append(_Level(item, items))
+                path.append(str(name))
+                break
         else:
-            continue
-        for path, value in inner:
-            yield f"{name}.{path}", value
+            levels.pop()
+            del path[-1:]
+            key = id(level.container)
+            depth = depth_of.pop(key)
+            if level.meets <= depth:
+                outermost[key] = id(levels[level.meets].container) if level.meets < depth else key
+            if not every_name or not level.found or key in outermost:
+                done[key] = level.container
+            if levels:
+                levels[-1].found |= level.found
+                if level.meets < depth:
+                    levels[-1].meets = min(levels[-1].meets, level.meets)
 
 
-def _width(width: int, what: str) -> int:
-    if operator.index(width) < 1:
-        raise ValueError(f"{what} must be at least 1, not {width}")
-    return width
+def _width(width: SupportsIndex, what: str) -> int:
+    number = operator.index(width)
+    if number < 1:
+        raise ValueError(f"{what} must be at least 1, not {number}")
+    return number
 
 
 class Neuron(NeuronState, Module):
@@ -164,10 +240,10 @@ class Neuron(NeuronState, Module):
         return activated
 
     def parameters(self) -> list[Value]:
-        return [*self.w, self.b]
+        return neuron_parameters(self)
 
-    def named_parameters(self) -> Iterator[tuple[str, Value]]:
-        return _named_values([("w", self.w), ("b", self.b), *vars(self).items()])
+    def _members(self) -> Iterable[tuple[Any, Any]]:
+        return [("w", self.w), ("b", self.b), *vars(self).items()]
 
     def __repr__(self) -> str:
         return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
@@ -189,14 +265,14 @@ class Layer(LayerState, Module):
     neurons: list[Neuron]
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        _width(nin, "a layer's number of inputs")
+        nin = _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
     def parameters(self) -> list[Value]:
         return layer_parameters(self.neurons)
 
-    def named_parameters(self) -> Iterator[tuple[str, Value]]:
-        return _named_values([("neurons", self.neurons), *vars(self).items()])
+    def _members(self) -> Iterable[tuple[Any, Any]]:
+        return [("neurons", self.neurons), *vars(self).items()]
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
