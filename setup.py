@@ -15,7 +15,7 @@ debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
 plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 # No contraction: a fused multiply-add rounds once where Python rounds twice: last bits would differ between machines.
 if windows:
-    flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
+    flags = ["/Od", "/Zi", "/UNDEBUG"] if debug else ["/O2", "/fp:precise"]
 else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-DNDEBUG"]  # CFLAGS replaces what Python has of these
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors

@@ -7,6 +7,7 @@
 #   _core       Value, the Python type that is a node
 #   _lifetime   how nodes die
 #   _cpython    declarations of CPython's C API
+#   _debug      assertions
 
 from cpython.object cimport PyObject
 from micrograd._node cimport Node

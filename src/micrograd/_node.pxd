@@ -29,7 +29,7 @@ cdef enum Flag:
     SHOWN = 1024   # a number that got a node because somebody looked
     GROWN = 2048   # a fused sum, of whose weights and bias some are no leaves
     TRACED = 4096  # stands for an argument in a trace, or was computed from one: its data are not known
-    INHERITED = 4104  # IRREGULAR and TRACED: what descendants take over when they are made
+    INHERITED = IRREGULAR | TRACED  # what descendants take over when they are made
 
 cdef struct Block:
     Py_ssize_t count   # parents

@@ -61,7 +61,7 @@ cdef extern from *:
 
 cdef enum:
     ARENA_SLABS = 32           # 2 MB, a huge page
-    ARENA_SIZE = 32 * 65536
+    ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
     RESERVE = 256              # empty slabs kept for the next graph: 16 MB
 
 
