@@ -428,6 +428,7 @@ calls = []
 def handle(signum, frame):
     calls.append(walking)
     work()
+    signal.setitimer(signal.ITIMER_REAL, pause)  # now, or a slow machine would be called again before it is done
 
 def sweep():
     global walking
@@ -445,12 +446,14 @@ def sweep():
     assert any(calls), "no signal came in a walk"
 
 walking = False
+pause = 0.005
 signal.signal(signal.SIGALRM, handle)
-signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+signal.setitimer(signal.ITIMER_REAL, pause)
 try:
     sweep()
 finally:
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    pause = 0
+    signal.setitimer(signal.ITIMER_REAL, pause)
 """
 
 
