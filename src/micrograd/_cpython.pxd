@@ -62,7 +62,7 @@ cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(PyObject *o) nogil
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
-    Py_ssize_t Py_REFCNT(PyObject *o)
+    Py_ssize_t Py_REFCNT(PyObject *o) nogil
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)

@@ -3,6 +3,7 @@
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
+from micrograd._debug cimport check
 from micrograd._node cimport (BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
 from micrograd._slab cimport heap, piece_give_back
 
@@ -50,6 +51,7 @@ cdef inline void node_unref(Node *n) noexcept:
 cdef inline void fused_release(Fused *fused) noexcept:
     """A sum less; with the last of them go the x."""
     cdef Py_ssize_t i
+    check(fused.held > 0, "a sum's block is held by each of its nodes")
     fused.held -= 1
     if fused.held:
         return
