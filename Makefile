@@ -1,7 +1,8 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make bench    compare with other engines          make guide    follow CONTRIBUTING.md's guide to adding an op, in a copy
+# make guide    follow CONTRIBUTING.md's guide to   make sanitize run the tests under gcc's sanitizers
+#               adding an op, in a copy             make bench    compare with other engines
 # Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h)
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons test guide bench lint workflows wheels headers clean
+.PHONY: setup train moons test guide sanitize bench lint workflows wheels headers clean
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -27,6 +28,17 @@ test: .venv/installed-test $(REFERENCE)
 
 guide: .venv/installed-test $(REFERENCE)
 	$(BIN)/python .ci/guide.py
+
+# A debug build in a folder of its own. A report ends the process of the test it comes from, and so fails that; pytest
+# leaves stderr alone, which it is written to. Python's memory comes from malloc, which the sanitizer watches, and
+# libstdc++ is there from the start, or the sanitizer would not know what C++ throws.
+sanitize: .venv/installed-test $(REFERENCE)
+	CC=gcc MICROGRAD_SANITIZE=1 $(PIP) install --quiet --no-deps --upgrade --target build/sanitize/lib .
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:abort_on_error=1 \
+	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
+	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib MICROGRAD_SANITIZE=1 \
+	$(BIN)/python -m pytest --numprocesses 2 --capture=sys
 
 # PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
 bench: .venv/installed $(REFERENCE)

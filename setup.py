@@ -1,6 +1,7 @@
 """Builds the extension modules; everything else is in pyproject.toml.
 
-MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions. MICROGRAD_PLAIN=1 builds in standard C,
+MICROGRAD_DEBUG=1 builds without optimisation, with symbols and assertions; MICROGRAD_SANITIZE=1 with assertions, under
+gcc's sanitizers of memory and of undefined behaviour. MICROGRAD_PLAIN=1 builds in standard C,
 from the fallbacks for compilers and systems that lack the rest.
 """
 
@@ -12,13 +13,18 @@ from setuptools import Extension, setup
 
 windows = sys.platform == "win32"
 debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
+sanitize = os.environ.get("MICROGRAD_SANITIZE", "0") != "0"
 plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 # No contraction: a fused multiply-add rounds once where Python rounds twice: last bits would differ between machines.
 if windows:
-    flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
+    flags = ["/Od", "/Zi", "/UNDEBUG"] if debug else ["/O2", "/fp:precise"]
 else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-DNDEBUG"]  # CFLAGS replaces what Python has of these
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
+sanitizers = []
+if sanitize:
+    sanitizers = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *sanitizers]
 
 macros = [("MICROGRAD_PLAIN", None)] if plain else []
 
@@ -31,6 +37,7 @@ extensions = [
         f"micrograd.{name}",
         [f"src/micrograd/{name}.pyx"],
         extra_compile_args=flags,
+        extra_link_args=sanitizers,
         define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if name == "_core" else []),
         libraries=[] if windows else ["m"],
         depends=headers.get(name, []),
@@ -62,5 +69,8 @@ directives = {
 }
 setup(
     ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives),
-    options={"build_ext": {"parallel": True}},  # a module a processor
+    options={
+        "build_ext": {"parallel": True},  # a module a processor
+        "build": {"build_base": "build/sanitize" if sanitize else "build"},  # no build takes over the other's objects
+    },
 )

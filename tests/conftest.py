@@ -14,6 +14,25 @@ os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 
 _REFERENCE = original.load()
 
+# What a build under AddressSanitizer cannot pass, and why not.
+_MEMORY = "the sanitizer keeps freed memory back for a while, and what it knows of each eight bytes takes another"
+NOT_SANITIZED = {
+    "test_a_leaf_is_64_bytes": _MEMORY,
+    "test_a_node_is_64_bytes": _MEMORY,
+    "test_closures_of_user_ops_are_collected": _MEMORY,
+    "test_freed_graphs_return_their_memory": _MEMORY,
+    "test_memory_is_flat_over_training_steps": _MEMORY,
+    "test_nothing_is_left_behind": "the interpreter's caches grow by more than the bound with PYTHONMALLOC=malloc",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from micrograd._slab import SANITIZED
+
+    for item in items if SANITIZED else ():
+        if reason := NOT_SANITIZED.get(item.originalname if isinstance(item, pytest.Function) else ""):
+            item.add_marker(pytest.mark.skip(reason=f"under AddressSanitizer: {reason}"))
+
 
 def _ours() -> SimpleNamespace:
     from micrograd import nn

@@ -727,11 +727,14 @@ def test_ctrl_c_in_backward(check, walk):
 
 
 HANDLER = """
+import random
 calls = []
 
 def handle(signum, frame):
     calls.append(walking)
     work()
+    # Now, or a slow machine would be called again before it is done; at random, or it might never fall into a walk.
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(pause / 10, pause))
 
 def sweep():
     global walking
@@ -749,12 +752,14 @@ def sweep():
     assert any(calls), "no signal came in a walk"
 
 walking = False
+pause = 0.005
 signal.signal(signal.SIGALRM, handle)
-signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+signal.setitimer(signal.ITIMER_REAL, pause)
 try:
     sweep()
 finally:
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    pause = 0
+    signal.setitimer(signal.ITIMER_REAL, pause)
 """
 
 

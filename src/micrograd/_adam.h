@@ -24,6 +24,11 @@ typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *a
 /* struct Node begins behind the object's head, and with these. */
 #define DATA(o) (((double *)((o) + 1))[0])
 #define GRAD(o) (((double *)((o) + 1))[1])
+#if defined(__GNUC__)
+  #define adam_fits(n) (offsetof(__typeof__(*(n)), data) == 0 && offsetof(__typeof__(*(n)), grad) == sizeof(double))
+#else
+  #define adam_fits(n) 1
+#endif
 
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
   typedef double Four __attribute__((vector_size(32))); /* compilers make two of it where vectors are shorter */

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from micrograd._batch cimport Batch, form_of
 from micrograd._core cimport Value
 from micrograd._cpython cimport Py_INCREF, PySequence_Fast_ITEMS, own
+from micrograd._invariants cimport node_fits
 from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport NO_OP
 from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
@@ -44,6 +45,7 @@ cdef object node_with_grads(double data, list parents, const double *local):
     n.flags |= flags & INHERITED
     n.a = NULL
     n.b.block = block
+    node_fits(n)
     return own(object_of(n))
 
 

@@ -7,6 +7,8 @@
 #   _core       Value, the Python type that is a node
 #   _lifetime   how nodes die
 #   _cpython    declarations of CPython's C API
+#   _invariants what a debug build asserts
+#   _debug      assertions, and memory that AddressSanitizer watches
 
 from cpython.object cimport PyObject
 from micrograd._cpython cimport PyTypeObject

@@ -9,6 +9,7 @@ from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_parent, node_parent_count, node_propagate,
                                node_turn_irregular, refused, walking)
+from micrograd._invariants cimport node_fits
 from micrograd._lifetime cimport Attributes, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
@@ -63,6 +64,7 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     n.a = NULL
     n.form = BLOCK
     n.flags = n.flags & ~END | flags & TRACED
+    node_fits(n)
     return flags & IRREGULAR != 0
 
 
@@ -256,6 +258,7 @@ cdef inline object value_unary(int op, Value value):
     n.a = a
     n.b.number = 0.0
     Py_INCREF(<PyObject *>value)
+    node_fits(n)
     return own(object_of(n))
 
 
@@ -305,6 +308,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
         n.b.node = b
         Py_INCREF(left)
         Py_INCREF(right)
+    node_fits(n)
     return own(object_of(n))
 
 
@@ -323,6 +327,7 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
     n.a = a
     n.b = b
     Py_INCREF(left)
+    node_fits(n)
     return object_of(n)
 
 

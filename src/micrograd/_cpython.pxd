@@ -65,7 +65,7 @@ cdef extern from "Python.h":
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
     PyObject *_PyType_Lookup(PyTypeObject *kind, PyObject *name)
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
-    Py_ssize_t Py_REFCNT(PyObject *o)
+    Py_ssize_t Py_REFCNT(PyObject *o) nogil
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)

@@ -5,7 +5,9 @@ from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._cpython cimport *
 from micrograd._core cimport double_read, sums_as_value
+from micrograd._debug cimport check
 from micrograd._graph cimport RULES, node_turn_irregular, splits
+from micrograd._invariants cimport node_fits
 from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
 from micrograd._ops cimport ADD, MUL, rule_failed
@@ -173,6 +175,7 @@ cdef void hidden_show(Fused *fused) noexcept:
     if n == NULL:
         return
     below = n.b.fused
+    check(below.held == 1, "a hidden layer is all that its inputs are for")
     flags = n.flags & PENDING
     fused.hidden = NULL
     fused.nodes = <Node **>fused.numbers
@@ -198,6 +201,7 @@ cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double 
         Py_INCREF(object_of(b))
     else:
         n.b.number = number
+    node_fits(n)
     return n
 
 
@@ -439,6 +443,7 @@ cdef PyObject *sum_new(Fused *fused, Py_ssize_t place, int flags) noexcept:
     n.b.fused = fused
     n.place = place
     fused.held += 1
+    node_fits(n)
     return object_of(n)
 
 
@@ -483,6 +488,7 @@ cdef bint sums_hide(Fused *fused, Py_ssize_t sums, int flags, Fused *next) noexc
     n.place = sums - 1
     next.hidden = n
     next.count = sums
+    node_fits(n)
     return True
 
 

@@ -4,7 +4,9 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from micrograd._cpython cimport (Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_NoMemory, PyErr_Occurred,
                                  own)
+from micrograd._debug cimport check
 from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_first, hidden_show
+from micrograd._invariants cimport marks_are_gone, marks_fit, node_fits
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT,
                               PENDING, SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
                               object_of)
@@ -190,6 +192,7 @@ cdef inline bint node_step(Node *n, Walk *walk) noexcept:
     cdef Node *b
     cdef double x, y, sent
     cdef double g = n.grad
+    node_fits(n)
     if n.form == BINARY:
         b = n.b.node
         x = a.data
@@ -424,6 +427,7 @@ cdef int backward_ordered(Node *root) except -1:
     walking = True
     while True:
         while walk.here:
+            check(n >= slab_slot(walk.slab, 0), "the marks of a slab are in it")
             prefetch_to_write(<char *>n - AHEAD)
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | walked
@@ -443,7 +447,9 @@ cdef int backward_ordered(Node *root) except -1:
         walk.slab = walk.slab.older
         while walk.slab.pending == 0:
             walk.slab = walk.slab.older
+            check(walk.slab != NULL, "marks elsewhere are in older slabs")
         walk.here = walk.slab.pending
+        marks_fit(walk.slab, walk.here)
         walk.elsewhere -= walk.here
         walk.slab.pending = 0
         n = walk.slab.top
@@ -457,6 +463,7 @@ cdef int backward_ordered(Node *root) except -1:
             if course != STEPS:
                 walked = 0
     walking = False
+    marks_are_gone()
     if marked.items != NULL:
         return backward_rest(&marked, course)
     return -1 if course == FAILED else 0

@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from micrograd._cpython cimport (Py_DECREF, Py_None, Py_REFCNT, Py_TYPE, PyObject_GC_UnTrack, PyTuple_GET_SIZE,
                                  tuple_items, visitproc)
+from micrograd._debug cimport check
 from micrograd._node cimport BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, node_of, object_of
 from micrograd._slab cimport heap, piece_give_back
 
@@ -70,6 +71,7 @@ cdef inline void row_unref(PyObject *row) noexcept:
 cdef inline void fused_release(Fused *fused) noexcept:
     """A sum less; with the last of them go the x."""
     cdef Py_ssize_t i
+    check(fused.held > 0, "a sum's block is held by each of its nodes")
     fused.held -= 1
     if fused.held:
         return

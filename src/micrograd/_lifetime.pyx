@@ -2,6 +2,7 @@
 
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
+from micrograd._debug cimport check
 from micrograd._graph cimport late_nodes, node_parent, node_parent_count
 from micrograd._node cimport *
 from micrograd._slab cimport heap, slots_give_back
@@ -78,6 +79,7 @@ cdef void node_release(Node *n) noexcept:
         attributes_release(n)
     if n.flags & LATE:
         late_nodes -= 1
+        check(late_nodes >= 0, "nodes that turned irregular late are counted")
     parents_release(n.form, n.a, n.b, n.place)
     if kind == heap.value_type:
         slots_give_back(n, n.place + 1 if n.form == HIDDEN else 1)

@@ -30,7 +30,7 @@ cdef enum Flag:
     GROWN = 2048   # a fused sum, of whose weights and bias some are no leaves
     TRACED = 4096  # stands for an argument in a trace, or was computed from one: its data are not known
     LISTED = 32768  # in a list of parameters that is being looked through: never outside of one C function
-    INHERITED = 4104  # IRREGULAR and TRACED: what descendants take over when they are made
+    INHERITED = IRREGULAR | TRACED  # what descendants take over when they are made
 
 cdef struct Block:
     Py_ssize_t count   # parents

@@ -8,6 +8,7 @@ from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
 from micrograd._cpython cimport PySequence_Fast_ITEMS
 from micrograd._core cimport Value, to_double
+from micrograd._debug cimport static_check
 from micrograd._node cimport LEAF, Node, node_of
 
 
@@ -72,8 +73,9 @@ cdef class State:
 
     cdef bint is_of(self, params) noexcept:
         return (isinstance(params, list) and len(<list>params) == self.count
-                and memcmp(PySequence_Fast_ITEMS(<PyObject *>params), PySequence_Fast_ITEMS(<PyObject *>self.params),
-                           self.count * sizeof(PyObject *)) == 0)
+                and (self.count == 0  # an empty list may have no items to point to
+                     or memcmp(PySequence_Fast_ITEMS(<PyObject *>params),
+                               PySequence_Fast_ITEMS(<PyObject *>self.params), self.count * sizeof(PyObject *)) == 0))
 
     def rows(self):
         """The numbers, a tuple for each parameter."""
@@ -192,7 +194,9 @@ cdef extern from "_adam.h" nogil:
         int amsgrad
     ctypedef void (*AdamLoop)(const Adam *, PyObject **, double *, double *, double *, Py_ssize_t) noexcept
     AdamLoop adam_best()
+    bint adam_fits(Node *n)
 
+static_check(adam_fits(<Node *>NULL))
 cdef AdamLoop adam_loop = adam_best()
 
 

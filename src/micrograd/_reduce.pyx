@@ -4,6 +4,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._core cimport Value, to_double
 from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
+from micrograd._invariants cimport node_fits
 from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
 from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
 from micrograd._slab cimport result_new
@@ -44,6 +45,7 @@ cdef object many(int op, list values):
         Py_INCREF(object_of(block.parents[i]))
     n.a = NULL
     n.b.block = block
+    node_fits(n)
     return own(object_of(n))
 
 
@@ -104,4 +106,5 @@ def cross_entropy_value(list shifted, Py_ssize_t target):
     n.a, n.b.node = total, logit
     Py_INCREF(object_of(total))
     Py_INCREF(object_of(logit))
+    node_fits(n)
     return own(object_of(n))

@@ -6,6 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
 from micrograd._cpython cimport Py_SET_TYPE, PyErr_NoMemory, PyTypeObject, set_first_reference
+from micrograd._debug cimport SANITIZE, check, poison, unpoison
 from micrograd._node cimport END, LEAF, Node, node_attributes, node_link, node_next, node_of, object_of
 
 
@@ -61,10 +62,29 @@ cdef inline Node *slot_before(Node *n, int steps) noexcept nogil:
     return <Node *>(<char *>n - steps * SLOT_SIZE)
 
 
+cdef inline void slots_poison(Node *n, Py_ssize_t count) noexcept nogil:
+    """A slot without a node, and others before it. What may be touched is the link in a leaf's, and in a result's what
+    the backward walk reads: op, form, flags and place."""
+    if SANITIZE:
+        for _ in range(count):
+            poison(object_of(n), SLOT_SIZE)
+            if slab_of(n).leaves:
+                unpoison(object_of(n), sizeof(Node *))
+            else:
+                unpoison(&n.op, <char *>node_attributes(n) - <char *>&n.op)
+            n = slot_before(n, 1)
+
+
+cdef inline void slots_unpoison(Node *n, Py_ssize_t count) noexcept nogil:
+    unpoison(object_of(slot_before(n, <int>count - 1)), count * SLOT_SIZE)
+
+
 cdef inline void slots_give_back(Node *n, int count) noexcept nogil:
     """A slot, and as many before it as make up the count: these are none of leaves."""
     cdef Slab *slab = slab_of(n)
     slab.freed += count
+    check(slab.freed <= slab.used, "no slot is given back twice")
+    slots_poison(n, count)
     if slab.leaves or slab.freed == slab.used:
         slot_settle(n, slab)
 
@@ -82,6 +102,7 @@ cdef inline Node *slot_take_ordered() noexcept nogil:
         if slab == NULL:
             return NULL
     slab.used += 1
+    slots_unpoison(slab_slot(slab, slab.used - 1), 1)
     return slab_slot(slab, slab.used - 1)
 
 
@@ -92,6 +113,7 @@ cdef inline Node *slots_take_side_by_side(Py_ssize_t count) noexcept nogil:
     if slab == NULL or slab.used + count > SLAB_SLOTS:
         return NULL
     slab.used += <int>count
+    slots_unpoison(slab_slot(slab, slab.used - 1), count)
     return slab_slot(slab, slab.used - 1)
 
 
@@ -139,18 +161,24 @@ cdef inline void *piece_take(size_t size) noexcept:
     cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
     cdef Piece *piece = heap.pieces[kind] if kind < PIECE_KINDS else NULL
     if piece == NULL:
-        return PyMem_Malloc(kind * PIECE_STEP)
+        piece = <Piece *>PyMem_Malloc(kind * PIECE_STEP)
+        if SANITIZE and piece != NULL:
+            poison(<char *>piece + size, kind * PIECE_STEP - size)
+        return piece
     heap.pieces[kind] = piece.next
     heap.pieces_size -= kind * PIECE_STEP
+    unpoison(piece, size)
     return piece
 
 
 cdef inline void piece_give_back(void *piece, size_t size) noexcept:
     """Give back what piece_take() gave for this size."""
     cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
+    check(heap.pieces_size <= PIECES_SIZE, "no more is kept than is worth keeping")
     if kind >= PIECE_KINDS or heap.pieces_size + kind * PIECE_STEP > PIECES_SIZE:
         PyMem_Free(piece)
         return
+    poison(<Piece *>piece + 1, kind * PIECE_STEP - sizeof(Piece))
     (<Piece *>piece).next = heap.pieces[kind]
     heap.pieces[kind] = <Piece *>piece
     heap.pieces_size += kind * PIECE_STEP

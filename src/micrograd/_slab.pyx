@@ -1,5 +1,7 @@
 # Slabs: opening, closing, taking and giving back slots. The reasons are in _slab.pxd.
 
+from micrograd._debug cimport DEBUG, SANITIZE, check, static_check, unpoison
+
 cdef extern from *:
     """
     /* Arenas straight from the system, so that what is given back leaves the process. On huge pages where there are
@@ -61,8 +63,16 @@ cdef extern from *:
 
 cdef enum:
     ARENA_SLABS = 32           # 2 MB, a huge page
-    ARENA_SIZE = 32 * 65536
+    ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
     RESERVE = 256              # empty slabs kept for the next graph: 16 MB
+
+static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) == SLOT_SIZE)
+static_check(sizeof(Slab) <= SLOT_SIZE)
+static_check((SLAB_SLOTS + 1) * SLOT_SIZE == SLAB_SIZE)
+static_check(sizeof(Piece) <= PIECE_STEP)
+
+ASSERTS = bool(DEBUG)       # for tests: what this build checks
+SANITIZED = bool(SANITIZE)
 
 
 cdef void slab_link(Slab *slab, Slab **head) noexcept nogil:
@@ -103,6 +113,7 @@ cdef void arena_close(Slab *arena) noexcept nogil:
     for i in range(ARENA_SLABS):
         slab_unlink(<Slab *>(<char *>arena + i * SLAB_SIZE), &heap.reserve)
     heap.reserved -= ARENA_SLABS
+    unpoison(arena, ARENA_SIZE)
     arena_unmap(arena, ARENA_SIZE)
 
 
@@ -119,6 +130,7 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
     slab.pending = 0
     slab.used = slab.freed = 0
     slab.leaves = leaves
+    slots_poison(slab_slot(slab, SLAB_SLOTS - 1), SLAB_SLOTS)
     slab_link(slab, &heap.roomy if leaves else &heap.newest)
     return slab
 
@@ -130,6 +142,7 @@ cdef void slab_close(Slab *slab) noexcept nogil:
     slab_link(slab, &heap.reserve)
     heap.reserved += 1
     arena.taken -= 1
+    check(0 <= arena.taken < ARENA_SLABS, "an arena has as many slabs taken as are in a list")
     if arena.taken == 0 and heap.reserved >= RESERVE + ARENA_SLABS:
         arena_close(arena)
 
@@ -149,6 +162,8 @@ cdef Node *slot_take_leaf() noexcept nogil:
     else:
         n = slab_slot(slab, slab.used)
         slab.used += 1
+    slots_unpoison(n, 1)
+    check(slab.leaves and slab_of(n) == slab and n != slab_slot(slab, -1), "a slab's free slots are its own")
     if slab.free == NULL and slab.used == SLAB_SLOTS:
         slab_unlink(slab, &heap.roomy)
     return n

@@ -2,6 +2,7 @@
 # is none of their business: _replay.pyx has the blocks, _program.pyx writes the steps.
 
 from micrograd._cpython cimport PyErr_Occurred
+from micrograd._debug cimport static_check
 from micrograd._graph cimport RULES
 from micrograd._ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Forward, Partial, op_reduce
 from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, DOTS, INPUTS, LAYER, SEED,
@@ -32,6 +33,10 @@ cdef extern from "_lanes.h" nogil:
         double (*total)(const double *g, Py_ssize_t width) noexcept nogil
     const Lanes lanes_one
     const Lanes *const *lanes_variants()
+    enum:
+        LANES_TILE "TILE"
+
+static_check(<int>TILE == <int>LANES_TILE)
 
 cdef const Lanes *best = lanes_variants()[0]
 

@@ -11,11 +11,15 @@ from cpython.object cimport PyObject
 from libc.math cimport NAN
 from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
 from micrograd._core cimport Value
+from micrograd._debug cimport static_check
 from micrograd._graph cimport RULES, node_parent, node_parent_count
 from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_sum,
                               object_of, sum_bias)
 from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
 from micrograd._slab cimport leaf_new
+
+static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
+static_check(OP_COUNT <= 256)     # and those fit into a node's byte
 
 cdef extern from "Python.h":
     object PyLong_FromVoidPtr(void *p)
