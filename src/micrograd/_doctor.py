@@ -18,14 +18,14 @@ from pathlib import Path
 
 NAME = "micrograd-cython"
 HOME = Path(__file__).resolve().parent
-REPAIR = f"pip uninstall micrograd {NAME}; pip install {NAME}"
+REPAIR = f"`pip uninstall micrograd {NAME}`, then install the one to keep"
 
 
 def warn() -> None:
     """Say that the reference's package lies in the folder of this one."""
     warnings.warn(
         f"micrograd and {NAME} are installed in one environment and have files of the same names: each overwrites or "
-        f"removes the other's. Keep one: {REPAIR}",
+        f"removes the other's: {REPAIR}",
         RuntimeWarning,
         stacklevel=3,
     )
@@ -105,5 +105,5 @@ def report() -> int:
     print(f"{'other packages':17} {'; '.join(rivals) or 'none of the name micrograd'}")
     print(f"{'files':17} {'not as installed: ' + ', '.join(files) if files else 'none changed since the installation'}")
     if rivals or files:
-        print(f"\nPackages with files of the same names overwrite and remove each other's. Keep one: {REPAIR}")
+        print(f"\nPackages with files of the same names overwrite and remove each other's: {REPAIR}.")
     return int(bool(rivals or files))
