@@ -1,10 +1,12 @@
-"""What setup.py decides: where a build is refused, what it says, and the description for a package index."""
+"""What setup.py and make decide before anything is built: where a build is refused and what is missing, in a sentence;
+and the description for a package index."""
 
 from __future__ import annotations
 
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +125,74 @@ def test_a_build_ends_with_one_line(command, compiler):
     assert done.returncode == 1
     assert done.stdout == ""
     assert re.fullmatch(r"micrograd-cython cannot be built: Python\.h is missing .*\n", done.stderr)
+
+
+# ---- make on a bare machine ------------------------------------------------------------------------
+
+PYTHON = """#!{python}
+import sys, sysconfig
+sysconfig.get_path = lambda name: {include!r}
+sysconfig.get_python_version = lambda: "3.11"
+if {bare!r}:
+    sys.modules["ensurepip"] = None
+exec(sys.argv[2])
+"""
+MISSING = "missing: Python's module venv, a C compiler, Python.h"
+PACKAGES = "python3.11-venv gcc libc6-dev python3.11-dev"
+
+
+@pytest.fixture
+def needs(tmp_path):
+    """Run `make needs` on a machine where everything is missing, or with `bare=False` nothing."""
+    if shutil.which("make") is None or sys.platform == "win32":
+        pytest.skip("make is not here")
+
+    def run(user: int, apt: str = "exit 0", *, bare: bool = True) -> tuple[int, str, str]:
+        scripts = {
+            "python": PYTHON.format(python=sys.executable, include=str(tmp_path), bare=bare),
+            "id": f"#!/bin/sh\necho {user}\n",
+            "apt-get": f'#!/bin/sh\necho "apt-get $*" >>{tmp_path}/log; {apt}\n',
+        }
+        for name, text in scripts.items():
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+        if not bare:
+            (tmp_path / "Python.h").touch()
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        done = subprocess.run(
+            ["make", "--no-print-directory", "needs", "PYTHON=python"],
+            cwd=ROOT,
+            env={**outside, "PATH": f"{tmp_path}:{os.environ['PATH']}", "CC": "/not/here/cc" if bare else "true"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_make_names_what_is_missing(needs, tmp_path):
+    status, out, err = needs(user=1000)
+    assert (status, out) == (2, "")
+    assert err.splitlines()[0] == f"{MISSING} (Debian: apt install --no-install-recommends {PACKAGES})"
+    assert not (tmp_path / "log").exists()
+
+
+def test_make_as_root_says_so_and_installs_it_without_recommended_packages(needs, tmp_path):
+    assert needs(user=0) == (0, f"{MISSING}; installing Debian's {PACKAGES} ...\n", "")
+    log = (tmp_path / "log").read_text().splitlines()
+    assert log == ["apt-get update -qq", f"apt-get install -qq -y --no-install-recommends {PACKAGES}"]
+
+
+def test_make_as_root_where_that_fails(needs):
+    status, _, err = needs(user=0, apt="echo no network >&2; exit 1")
+    assert status == 2
+    assert err.splitlines()[:2] == ["no network", f"{MISSING} (Debian: apt install --no-install-recommends {PACKAGES})"]
+
+
+def test_make_has_nothing_to_say_where_nothing_is_missing(needs):
+    assert needs(user=0, bare=False) == needs(user=1000, bare=False) == (0, "", "")
 
 
 # ---- The description -------------------------------------------------------------------------------
