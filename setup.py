@@ -14,7 +14,62 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from setuptools import Distribution, Extension, setup
+
+windows = sys.platform == "win32"
+debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
+plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
+# No contraction: a fused multiply-add rounds once where Python rounds twice: last bits would differ between machines.
+if windows:
+    flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
+else:
+    # CFLAGS replaces what Python has of these. -g0 takes back its -g, with which wheels are six times as large.
+    flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-g0", "-DNDEBUG"]
+    flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
+
+strip = []
+if "bdist_wheel" in sys.argv and not (windows or debug):  # in place, functions keep their names, for profilers
+    strip = ["-Wl,-s" if sys.platform.startswith("linux") else "-Wl,-x"]
+
+headers = {
+    "_optim": ["src/micrograd/_adam.h"],
+    "_steps": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
+}
+extensions = [
+    Extension(
+        f"micrograd.{name}",
+        [f"src/micrograd/{name}.pyx"],
+        extra_compile_args=flags,
+        extra_link_args=strip,
+        define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
+        libraries=[] if windows else ["m"],
+        depends=headers.get(name, []),
+    )
+    for name in (
+        "_batch",
+        "_calls",
+        "_core",
+        "_fused",
+        "_graph",
+        "_layers",
+        "_lifetime",
+        "_lower",
+        "_optim",
+        "_program",
+        "_reduce",
+        "_replay",
+        "_slab",
+        "_steps",
+        "_trace",
+    )
+]
+directives = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "autotestdict": False,
+}
 COMPILES = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}  # commands
 # What the compiler is given, in this order, and what is missing where it fails. Nothing is run, so that the target may
 # be another machine than this.
@@ -53,13 +108,13 @@ def refusal(compiles):
     if not compiles:
         return None
 
-    import setuptools  # isort: skip  # newer Pythons have distutils from it alone
+    # Newer Pythons have distutils from setuptools alone.
     from distutils.ccompiler import new_compiler
     from distutils.errors import CCompilerError, DistutilsError
     from distutils.sysconfig import customize_compiler
 
-    distribution = setuptools.Distribution()
-    super(setuptools.Distribution, distribution).parse_config_files()  # the user's choices, without pyproject.toml
+    distribution = Distribution()
+    super(Distribution, distribution).parse_config_files()  # the user's choices, without pyproject.toml
     command = distribution.get_command_obj("build_ext")
     command.ensure_finalized()
     compiler = new_compiler(compiler=command.compiler)
@@ -98,61 +153,11 @@ def description():
         import tomli as tomllib
     else:
         import tomllib
-    project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    markdown = (HERE / "README.md").read_text(encoding="utf-8")
+    here = Path(__file__).resolve().parent
+    project = tomllib.loads((here / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    markdown = (here / "README.md").read_text(encoding="utf-8")
     url = project.get("urls", {}).get("Repository")
     return absolute(markdown, url, project["version"]) if url else markdown
-
-
-def extensions():
-    from setuptools import Extension
-
-    windows, linux = sys.platform == "win32", sys.platform.startswith("linux")
-    debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
-    plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
-    strip = []
-    # No contraction: a fused multiply-add rounds once where Python rounds twice: results would differ between machines.
-    if windows:
-        flags = ["/Od", "/Zi"] if debug else ["/O2", "/fp:precise"]
-    else:
-        # CFLAGS replaces what Python has of these. -g0 takes back its -g, with which wheels are six times as large.
-        flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-g0", "-DNDEBUG"]
-        # errno, which nothing here reads, would keep sqrt out of vectors.
-        flags += ["-ffp-contract=off", "-fno-math-errno"]
-        if "bdist_wheel" in sys.argv and not debug:  # what is built in place keeps its functions' names, for profilers
-            strip = ["-Wl,-s" if linux else "-Wl,-x"]
-    headers = {
-        "_optim": ["src/micrograd/_adam.h"],
-        "_steps": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
-    }
-    return [
-        Extension(
-            f"micrograd.{name}",
-            [f"src/micrograd/{name}.pyx"],
-            extra_compile_args=flags,
-            extra_link_args=strip,
-            define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
-            libraries=[] if windows else ["m"],
-            depends=headers.get(name, []),
-        )
-        for name in (
-            "_batch",
-            "_calls",
-            "_core",
-            "_fused",
-            "_graph",
-            "_layers",
-            "_lifetime",
-            "_lower",
-            "_optim",
-            "_program",
-            "_reduce",
-            "_replay",
-            "_slab",
-            "_steps",
-            "_trace",
-        )
-    ]
 
 
 def main():
@@ -160,20 +165,11 @@ def main():
     reason = refusal(compiles)
     if reason:
         raise SystemExit(f"micrograd-cython cannot be built: {reason}")
-    from setuptools import setup
-
-    modules = extensions()
+    modules = extensions
     if compiles:
         from Cython.Build import cythonize
 
-        directives = {
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "autotestdict": False,
-        }
-        modules = cythonize(modules, include_path=["src"], compiler_directives=directives)
+        modules = cythonize(extensions, include_path=["src"], compiler_directives=directives)
     setup(
         ext_modules=modules,
         options={"build_ext": {"parallel": True}},  # a module a processor

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SETUP = ROOT / "setup.py"
 
+pytest.importorskip("setuptools")
 pytestmark = pytest.mark.skipif(not SETUP.exists(), reason="there is no checkout around the tests")
 
 
@@ -80,7 +81,6 @@ for name in sys.argv[1:]:
 
 @pytest.fixture
 def compiler(tmp_path):
-    pytest.importorskip("setuptools")
     if sys.platform == "win32":
         pytest.skip("the compiler of Windows cannot be chosen by CC")
     path = tmp_path / "cc"
