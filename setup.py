@@ -27,6 +27,7 @@ else:
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-g0", "-DNDEBUG"]
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # errno, which nobody reads here, would keep sqrt out of vectors
 
+macros = [("MICROGRAD_PLAIN", None)] if plain else []
 strip = []
 if "bdist_wheel" in sys.argv and not (windows or debug):  # in place, functions keep their names, for profilers
     strip = ["-Wl,-s" if sys.platform.startswith("linux") else "-Wl,-x"]
@@ -41,7 +42,7 @@ extensions = [
         [f"src/micrograd/{name}.pyx"],
         extra_compile_args=flags,
         extra_link_args=strip,
-        define_macros=[("MICROGRAD_PLAIN", None)] if plain else [],
+        define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if name == "_core" else []),
         libraries=[] if windows else ["m"],
         depends=headers.get(name, []),
     )

@@ -114,7 +114,7 @@ class Value:
         other = value(other)
 
         def left(g):
-            return (other.data * power(self.data, other.data - 1)) * g
+            return (other.data * power(self.data, other.data - 1)) * g if other.data else 0.0
 
         def right(g):
             x = self.data

@@ -491,12 +491,12 @@ def test_division_by_zero_raises(engine, f):
     assert (zero.data, zero.grad) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("exponent", [0, 0.5, 0.0])
-def test_a_power_of_zero_whose_derivative_is_a_division_by_zero(engine, exponent):
+def test_a_power_of_zero_whose_derivative_is_a_division_by_zero(engine):
+    exponent = 0.5
     x = engine.Value(0.0)
     y = x**exponent
     z = 2.0 * y
-    assert y.data == 0.0**exponent
+    assert y.data == 0.0
     with pytest.raises(ZeroDivisionError):
         z.backward()
     assert (z.grad, y.grad, x.grad) == (1.0, 2.0, 0.0)

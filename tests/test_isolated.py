@@ -257,6 +257,310 @@ def test_a_closure_assigned_to_a_plain_node_is_collected(check):
     )
 
 
+HOLDERS = {
+    "the built-in step": "step = y._backward; y._backward = lambda: step()",
+    "a bound method": "y._backward = Holder(y).back",
+    "a partial": "y._backward = functools.partial(print, y)",
+    "a partial's keyword": "y._backward = functools.partial(print, end=[{'a': (y,)}])",
+    "a default": "y._backward = lambda y=y: None",
+    "a keyword default": "def f(*, y=y): pass\ny._backward = f",
+    "an attribute of the function": "def f(): pass\nf.y = y\ny._backward = f",
+    "a generator": "y._backward = (y for y in [y]).__next__",
+    "what was computed from it": "z = y * 3.0; y._backward = lambda: z",
+    "another with a function": "z = y * 3.0; z._backward = lambda: y; y._backward = lambda: z",
+    "a neuron's output": "y.extra = None; y = MLP(2, [2, 1])([y, y]); y.keep = sentinel; y._backward = lambda: y",
+    "an attribute of a subclass": "y = Sub(1.0); y.keep = sentinel; y.out = y * 2.0",
+    "lists in an attribute": "y = Sub(1.0); y.keep = sentinel; y.out = [(y * 2.0,), {'a': y.exp()}]",
+}
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold):
+    check(
+        f"""
+        import functools
+        from micrograd import MLP
+
+        class Holder:
+            def __init__(self, y):
+                self.y = y
+
+            def back(self):
+                pass
+
+        class Sub(Value):
+            pass
+
+        def make():
+            sentinel = Sentinel()
+            y = Value(2.0) * 1.5
+            y.keep = sentinel
+{textwrap.indent(hold, " " * 12)}
+            return weakref.ref(sentinel)
+
+        alive = make()
+        gc.collect()
+        gc.collect()
+        assert alive() is None
+
+        # Who holds it from elsewhere keeps it.
+        sentinel = Sentinel()
+        y = Value(2.0) * 1.5
+        y.keep = sentinel
+{textwrap.indent(hold, " " * 8)}
+        kept, alive = y, weakref.ref(sentinel)
+        del y, sentinel
+        z = f = step = None
+        gc.collect()
+        gc.collect()
+        assert alive() is not None
+        assert kept.data == kept.data and vars(kept)["keep"] is alive()
+        """
+    )
+
+
+def test_attributes_outlive_their_value(check):
+    check(
+        """
+        class Sub(Value):
+            pass
+
+        for kind in (Value, Sub):
+            x = kind(1.0)
+            x._backward = print
+            for key in list(vars(x)):
+                vars(x)[key] = 2**100
+            assert x._backward is print
+            x.note = 1
+            attributes, entries = vars(x), list(vars(x).items())
+            attributes.clear()
+            gc.collect()
+            assert x._backward is print
+            del x
+            gc.collect()
+            attributes["more"] = Value(2.0)
+            gc.collect()
+            assert list(attributes) == ["more"]
+            assert type(copy.copy(attributes)) is dict and copy.deepcopy(attributes)["more"].data == 2.0
+            for function in (attributes.update, attributes.clear, attributes.__init__):
+                function()
+            del attributes
+            gc.collect()
+        """.replace("class Sub", "import copy\n\n        class Sub", 1)
+    )
+
+
+def test_a_function_replaced_by_one_that_its_end_assigns(check):
+    check(
+        """
+        class Again:
+            def __init__(self, y):
+                self.y = y
+
+            def __call__(self):
+                pass
+
+            def __del__(self):
+                if len(ends) < 100:
+                    ends.append(self.y._backward)
+                    self.y._backward = Again(self.y)
+
+        ends = []
+        y = Value(1.0) * 2.0
+        y._backward = Again(y)
+        y._backward = print
+        assert ends == [print] and type(y._backward) is Again
+        del y._backward
+        assert type(y._backward) is Again and len(ends) == 2
+        """
+    )
+
+
+def test_the_dead_go_while_another_thread_is_in_a_slow_end(check):
+    check(
+        """
+        class Slow:
+            def __del__(self):
+                inside.set()
+                leave.wait(60)
+
+        def gone():
+            sentinel = Sentinel()
+            alive = weakref.ref(sentinel)
+            v = chain(Value(2.0), 100)
+            v.keep = sentinel
+            del sentinel, v
+            return alive() is None
+
+        def drop(hold):
+            v = Value(1.0)
+            hold(v)
+
+        class Sub(Value):
+            pass
+
+        def as_attribute(v):
+            v.slow = Slow()
+
+        def behind_a_subclass(v):
+            sub = Sub(1.0)
+            sub.slow = Slow()
+            (sub * 2.0 + v).exp()
+
+        for hold in (as_attribute, behind_a_subclass):
+            inside, leave = threading.Event(), threading.Event()
+            thread = threading.Thread(target=drop, args=(hold,))
+            thread.start()
+            assert inside.wait(60)
+            assert gone()
+            if hasattr(os, "fork"):
+                child = os.fork()
+                if not child:
+                    os._exit(0 if gone() else 1)
+                assert os.waitpid(child, 0)[1] == 0
+            leave.set()
+            thread.join()
+            assert gone()
+        still_works()
+        """
+    )
+
+
+@linux
+def test_the_dead_go_in_the_middle_of_their_own_thread(check):
+    check(
+        """
+        class End:
+            def __del__(self):
+                for _ in range(50):
+                    chain(Value(1.0), 10**4)
+                grown.append(rss() - before)
+
+        chain(Value(1.0), 10**4)
+        before, grown = rss(), []
+        v = Value(1.0)
+        v.end = End()
+        del v
+        assert grown[0] < 8 << 20, grown
+        """
+    )
+
+
+LOOKS = [
+    "y._prev",
+    "y._children",
+    "y._backward",
+    "y._local_grads",
+    "list(trace(y))",
+    "t = threading.Thread(target=lambda: y._prev); t.start(); t.join()",
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_who_looks_at_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, look):
+    check(
+        f"""
+        import random
+        from micrograd import MLP
+        from micrograd.viz import trace
+
+        def gradients(look, own):
+            random.seed(1)
+            model = MLP(2, [3, 3, 1])
+            x = [Value(0.5), Value(-1.0)]
+            h = model(x)
+            y, others = h, [model([h, x[1]]), model.layers[0](x)[0]]
+            out = Value(2 * y.data, (y,), "double")
+            def step():
+                look(y)
+                for other in others:
+                    look(other)
+                y.grad += 2 * out.grad
+            out._backward = step
+            if own:
+                builtin = y._propagate
+                def around():
+                    look(y)
+                    builtin()
+                y._backward = around
+            root = out + others[0] * y + others[1]
+            passes = []
+            for _ in range(3):
+                root.backward()
+                passes.append([p.grad for p in [*model.parameters(), *x]])
+            root.zero_grad()
+            root.backward()
+            passes.append([p.grad for p in [*model.parameters(), *x]])
+            return passes
+
+        def look(y):
+            {look}
+
+        for own in (False, True):
+            plain = gradients(lambda y: None, own)
+            looked = gradients(look, own)
+            assert any(plain[0])
+            for a, b in zip(plain, looked):
+                assert all(abs(p - q) <= 1e-12 * (1 + abs(p)) for p, q in zip(a, b)), (own, a, b)
+        """
+    )
+
+
+@posix
+@pytest.mark.parametrize("where", ["the handler", "another thread"])
+def test_who_looks_at_neurons_in_the_middle_of_an_ordered_pass_changes_nothing(check, where):
+    check(
+        f"""
+        import random
+        from micrograd import MLP
+
+        def build():
+            random.seed(1)
+            model = MLP(2, [3, 1])
+            x = [Value(0.5), Value(-1.0)]
+            outputs = [model(x)]
+            y = outputs[0]
+            for i in range(300):
+                y = chain(y * 0.5, 1000)
+                outputs.append(model([y, x[1]]))
+                y = y + outputs[-1]
+            return model, x, outputs, y
+
+        def look():
+            looked.append(sum(len(o._prev) for o in outputs))
+            o = outputs[150]._prev
+
+        def handler(signum, frame):
+            if not looked:
+                if {where == "the handler"}:
+                    look()
+                else:
+                    thread = threading.Thread(target=look)
+                    thread.start()
+                    thread.join()
+
+        model, x, outputs, y = build()
+        y.backward()
+        plain = [p.grad for p in [*model.parameters(), *x]]
+        for attempt in range(50):
+            model, x, outputs, y = build()
+            looked = []
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 * (1 + attempt % 5))
+            y.backward()
+            during = bool(looked)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            mine = [p.grad for p in [*model.parameters(), *x]]
+            assert all(abs(p - q) <= 1e-9 * (1 + abs(p)) for p, q in zip(plain, mine)), (plain, mine)
+            if during:
+                break
+            time.sleep(0.01)
+        assert during
+        still_works()
+        """
+    )
+
+
 @linux
 @pytest.mark.parametrize(
     "link",

@@ -9,6 +9,7 @@
 #   _cpython    declarations of CPython's C API
 
 from cpython.object cimport PyObject
+from micrograd._cpython cimport PyTypeObject
 from micrograd._node cimport Node
 
 
@@ -19,3 +20,7 @@ cdef class Value:
 
 cdef bint double_read(PyObject *o, str what, double *x) noexcept
 cdef double to_double(object o, str what) except? -1.0
+
+cdef bint op_is_own(int op) except -1
+cdef bint sums_as_value(PyTypeObject *kind) noexcept
+cdef Py_ssize_t member_changes() except -1

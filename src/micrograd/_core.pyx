@@ -9,7 +9,7 @@ from micrograd._cpython cimport *
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_parent, node_parent_count, node_propagate,
                                node_turn_irregular, refused, walking)
-from micrograd._lifetime cimport Hook, hook_abandon, node_orphan, value_clear, value_dealloc, value_traverse
+from micrograd._lifetime cimport Attributes, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
 from micrograd._slab cimport (SLOT_SIZE, heap, leaf_new, result_new, slot_init, slot_is_newest,
@@ -108,8 +108,32 @@ cdef int refuse_traced(Node *n, str what) except -1:
     return 0
 
 
-cdef inline dict attributes(object value):
-    return value.__dict__  # by way of `object`: Cython refuses it on the type that declares it
+cdef inline object attributes(object value):
+    """The __dict__, made where there is none. By way of `object`: Cython refuses it on the type that declares it."""
+    return value.__dict__
+
+
+cdef object backward_function(Node *n):
+    """The function that was assigned to `_backward`, or None."""
+    cdef PyObject *held = node_attributes(n)[0]
+    return None if held == NULL or Py_TYPE(held) != <PyTypeObject *>Attributes else (<Attributes>held).function
+
+
+cdef Attributes attributes_that_hold(Node *n):
+    """The attributes of a node, made into such as hold a `_backward`."""
+    cdef PyObject **held = node_attributes(n)
+    cdef Attributes made
+    if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
+        made = Attributes()  # first: it may set off the collector, and that any Python code
+        if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
+            if held[0] != NULL:
+                made.update(<object>held[0])
+                Py_DECREF(held[0])
+            if Py_TYPE(object_of(n)) == VALUE:
+                made.owner = object_of(n)
+            Py_INCREF(<PyObject *>made)
+            held[0] = <PyObject *>made
+    return <Attributes>held[0]
 
 
 # ---- Numbers and operands ------------------------------------------------------------------------
@@ -133,28 +157,50 @@ cdef inline Kind number_quick(PyObject *o, double *x) noexcept:
     return OTHER
 
 
+cdef inline bint has_number(PyObject *o) noexcept:
+    """Has its type __float__ or __index__?"""
+    cdef PyNumberMethods *methods = Py_TYPE(o).tp_as_number
+    return methods != NULL and (methods.nb_float != NULL or methods.nb_index != NULL)
+
+
+cdef object scalar_of(object o):
+    """What is to be converted for an object that has __float__ or __index__: of an array without dimensions its item,
+    None where it stands for more or less than one real number. (float() also takes arrays of one element, text, dates,
+    masked elements, and drops imaginary parts.)"""
+    dtype = getattr(o, "dtype", None)
+    if dtype is not None:
+        if getattr(o, "shape", ()) != () or getattr(dtype, "kind", "f") in "cSUMm":
+            return None
+        if type(o).__module__.startswith("numpy.ma") and o.mask:
+            return None
+        if hasattr(o, "__len__"):
+            o = o.item()
+    return None if isinstance(o, complex) or hasattr(o, "__len__") or not has_number(<PyObject *>o) else o
+
+
+ctypedef Kind (*NumberLike)(object o, double *x) noexcept  # leaves an exception set
+
+
+cdef Kind number_like(object o, double *x) except FAILED:
+    cdef object scalar = scalar_of(o)
+    if scalar is None:
+        return OTHER
+    x[0] = scalar
+    return INT if Py_TYPE(<PyObject *>scalar).tp_as_number.nb_index != NULL else FLOAT
+
+
 cdef Kind number_slow(PyObject *o, double *x) noexcept:
-    """A number that is not exactly a float: what has __float__ or __index__ and no length, which arrays have."""
-    cdef PyTypeObject *kind = Py_TYPE(o)
-    cdef bint integer
+    """A number that is not exactly a float: whatever has __float__ or __index__, but no text and no array with
+    dimensions. FAILED with an exception set where it raises."""
     if PyFloat_Check(o):  # of a subclass, as NumPy's float64 is
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
     if PyLong_Check(o):
         x[0] = PyLong_AsDouble(o)
-        integer = True
-    else:
-        if kind.tp_as_number == NULL or PyComplex_Check(o):
-            return OTHER
-        if kind.tp_as_sequence != NULL and kind.tp_as_sequence.sq_length != NULL:
-            return OTHER
-        integer = kind.tp_as_number.nb_index != NULL
-        if kind.tp_as_number.nb_float == NULL and not integer:
-            return OTHER
-        x[0] = PyFloat_AsDouble(o)
-    if x[0] == -1.0 and PyErr_Occurred() != NULL:
-        return FAILED
-    return INT if integer else FLOAT
+        return FAILED if x[0] == -1.0 and PyErr_Occurred() != NULL else INT
+    if not has_number(o):
+        return OTHER
+    return (<NumberLike>number_like)(<object>o, x)
 
 
 cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
@@ -407,6 +453,15 @@ cdef class Value:
     def grad(self):
         raise AttributeError("a Value keeps its grad")
 
+    def item(self):
+        """The value, a float, as `data`.
+
+        >>> Value(2).item()
+        2.0
+        """
+        refuse_traced(&self.node, "reading .item() of")
+        return self.node.data
+
     def backward(self):
         """Set `grad` to 1 and add to the grad of every Value this one was computed from.
 
@@ -524,7 +579,7 @@ cdef class Value:
         if node_attributes(n)[0] != NULL and "_op" in attributes(self):
             return attributes(self)["_op"]
         if n.op == POW and n.form == NUMBER_RIGHT:
-            return f"**{int(n.b.number) if n.flags & INTEGER else n.b.number}"
+            return f"**{int(n.b.number) if n.flags & INTEGER and n.b.number.is_integer() else n.b.number}"
         return RULES[n.op].symbol.decode()
 
     @_op.setter
@@ -563,28 +618,26 @@ cdef class Value:
     @property
     def _backward(self):
         """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
-        cdef PyObject *hook = PyDict_GetItem(attributes(self), Hook) if self.node.flags & CUSTOM else NULL
+        function = backward_function(&self.node)
         node_spell_out(&self.node)
-        return (<Hook>hook).function if hook != NULL else self._propagate
+        return self._propagate if function is None else function
 
     @_backward.setter
     def _backward(self, function):
         if not callable(function):
             raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
-        cdef Hook hook = Hook()
-        cdef dict held = attributes(self)
-        hook.function = function
-        if type(self) is Value:
-            hook.owner = <PyObject *>self
-            hook.held = <PyObject *>held
-        hook_abandon(held)
-        held[Hook] = hook
+        cdef Attributes held = attributes_that_hold(&self.node)
+        _replaced = held.function  # goes at the end, and what that runs finds the new one
+        held.function = function
         node_turn_irregular(&self.node, CUSTOM)
 
     @_backward.deleter
     def _backward(self):
-        hook_abandon(attributes(self))
-        attributes(self).pop(Hook, None)
+        cdef Attributes held
+        if backward_function(&self.node) is not None:
+            held = attributes_that_hold(&self.node)
+            _replaced = held.function
+            held.function = None
 
     def _propagate(self):
         refuse_traced(&self.node, "calling ._backward of")
@@ -594,11 +647,17 @@ cdef class Value:
     def __repr__(self):
         return f"Value(data={self.node.data}, grad={self.node.grad})"
 
+    def __format__(self, spec):
+        if not spec:
+            return str(self)
+        refuse_traced(&self.node, "formatting")
+        return format(self.node.data, spec)
+
     def __reduce__(self):
         # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
         refuse_traced(&self.node, "copying or pickling")
         kind = Value if type(self) is _UserOp else type(self)
-        kept = {k: v for k, v in attributes(self).items() if k not in ("_op", Hook)}
+        kept = {k: v for k, v in attributes(self).items() if k != "_op"}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
 
     def __setstate__(self, state):
@@ -610,6 +669,101 @@ cdef class Value:
 def _bare(kind):
     """A Value of the kind, its __init__ not run: what unpickling starts from."""
     return kind.__new__(kind)
+
+
+# ---- Members that users replace ------------------------------------------------------------------
+# `Value.tanh = mine` works as for any class. What computes without a look at the class, as fused sums do, asks here
+# whether an op's member is still the class's own. CPython gives a class another version whenever it is changed.
+
+cdef struct Members:
+    unsigned int version   # of the class when its members were compared
+    bint fields            # are `data` and `grad` its own?
+    bint[OP_COUNT] ops     # are the method, or the operators, of an op?
+    Py_ssize_t changes     # how often others were found than the time before
+
+cdef Members members
+cdef dict own_members = {}
+cdef dict found_members = {}
+cdef object class_members = Value.__dict__
+
+
+cdef tuple op_members(int op):
+    """The names of an op's members: its method, or the operator and, if there is one, the reflected operator."""
+    cdef str name = RULES[op].name.decode()
+    return name, name.replace("__", "__r", 1) if name.startswith("__") else f"__{name}__"
+
+
+cdef tuple SUM_MEMBERS = op_members(ADD) + op_members(MUL)
+
+
+cdef bint members_are(tuple names) except -1:
+    for name in names:
+        if found_members.get(name) is not own_members.get(name):
+            return False
+    return True
+
+
+cdef int members_compare() except -1:
+    global found_members
+    cdef dict before = found_members
+    cdef int op
+    getattr(Value, "data")  # gives the class a version
+    found_members = {}
+    for name in own_members:
+        found_members[name] = class_members.get(name)
+    members.changes += found_members != before
+    members.fields = members_are(("data", "grad"))
+    for op in range(1, <int>OP_COUNT):
+        members.ops[op] = members_are(op_members(op))
+    members.version = type_version(VALUE)
+    return 0
+
+
+cdef int members_note() except -1:
+    """Note the members as they are at first."""
+    for op in range(1, <int>OP_COUNT):
+        for name in op_members(op):
+            own_members[name] = class_members.get(name)
+    for name in ("data", "grad"):
+        own_members[name] = class_members[name]
+    return members_compare()
+
+
+cdef int members_look() except -1:
+    """Compare the members, if the class was changed."""
+    return 0 if members.version == type_version(VALUE) and members.version else members_compare()
+
+
+cdef bint op_is_own(int op) except -1:
+    """Does Value compute this op as the table says?"""
+    members_look()
+    return members.ops[op]
+
+
+cdef bint sums_as_value(PyTypeObject *kind) noexcept:
+    """Does a subclass add and multiply as Value did at first? Runs no Python code, whatever its metaclass is."""
+    for name in SUM_MEMBERS:
+        if _PyType_Lookup(kind, <PyObject *>name) != PyDict_GetItem(own_members, name):
+            return False
+    return True
+
+
+cdef Py_ssize_t member_changes() except -1:
+    """A number that is another one once members of ops were replaced."""
+    members_look()
+    return members.changes
+
+
+cdef inline bint fields_are_own() noexcept:
+    return members.version == type_version(VALUE) and members.version and members.fields or fields_look()
+
+
+cdef bint fields_look() noexcept:
+    try:
+        members_look()
+    except MemoryError:
+        return False
+    return members.fields
 
 
 # ---- The type's slots that Cython has no hook for ------------------------------------------------
@@ -638,9 +792,12 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
     return o
 
 
+cdef initproc value_init = VALUE.tp_init
+
+
 cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t nargsf, PyObject *names) except NULL:
     cdef Py_ssize_t i, count = PyVectorcall_NARGS(nargsf)
-    if count == 1 and names == NULL:
+    if count == 1 and names == NULL and VALUE.tp_init == value_init and VALUE.tp_new == value_new:
         return object_of(leaf_new(to_double(<object>args[0], "Value.data")))
     found = []
     for i in range(count):
@@ -660,7 +817,7 @@ cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
 cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
     interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
-    if Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value):
+    if Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value) and fields_are_own():
         if name == DATA and not node_of(o).flags & TRACED:
             node_of(o).data = PyFloat_AS_DOUBLE(value)
             return 0
@@ -690,6 +847,7 @@ cdef PyObject *value_richcompare(PyObject *left, PyObject *right, int comparison
 
 if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
+Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
 VALUE.tp_new = value_new
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
@@ -702,6 +860,8 @@ VALUE.tp_clear = value_clear
 # Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
+
+members_note()
 
 # The rows of the op table that are methods of Value, for tests and tools: {name: (symbol, arity)}.
 OPS = {

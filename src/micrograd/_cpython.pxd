@@ -39,6 +39,7 @@ cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)
     ctypedef struct PySequenceMethods:
         void *sq_length
+    ctypedef int (*initproc)(PyObject *, PyObject *, PyObject *)
     ctypedef struct PyNumberMethods:
         void *nb_float
         void *nb_index
@@ -46,6 +47,7 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
+        initproc tp_init
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
         PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t)
         int (*tp_setattro)(PyObject *, PyObject *, PyObject *)
@@ -61,6 +63,7 @@ cdef extern from "Python.h":
     PyTypeObject PyType_Type
     PyTypeObject *Py_TYPE(PyObject *o) nogil
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
+    PyObject *_PyType_Lookup(PyTypeObject *kind, PyObject *name)
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
     Py_ssize_t Py_REFCNT(PyObject *o)
     void Py_INCREF(PyObject *o)

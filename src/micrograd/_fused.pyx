@@ -4,8 +4,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._cpython cimport *
-from micrograd._core cimport double_read
-from micrograd._graph cimport RULES, node_turn_irregular, walking
+from micrograd._core cimport double_read, sums_as_value
+from micrograd._graph cimport RULES, node_turn_irregular, splits
 from micrograd._lifetime cimport dead_release, fused_release, node_orphan
 from micrograd._node cimport *
 from micrograd._ops cimport ADD, MUL, rule_failed
@@ -204,6 +204,7 @@ cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double 
 cdef int fused_split(Node *n) except -1:
     """Make the small nodes and become the last of them. They are younger than the node, so creation order says nothing
     about it any more: it turns irregular."""
+    global splits
     cdef Fused *fused = n.b.fused
     cdef Sum *sum_ = node_sum(n)
     cdef double *stale = sum_.stale
@@ -216,8 +217,6 @@ cdef int fused_split(Node *n) except -1:
     cdef int op = n.op
     cdef int flags = WALKED if sum_.passes else 0
     cdef Py_ssize_t i
-    if walking:
-        raise RuntimeError("cannot look into a neuron while backward() walks its graph")
     hidden_show(fused)
     if total != NULL:
         Py_INCREF(object_of(total))
@@ -266,6 +265,7 @@ cdef int fused_split(Node *n) except -1:
         n.a = total
         n.b.node = last
     node_turn_irregular(n, 0)
+    splits += 1
     return 0
 
 
@@ -273,18 +273,24 @@ cdef int fused_split(Node *n) except -1:
 # Functions that return a pointer or say `noexcept` leave an exception set without raising it: their callers have
 # something to give back first.
 
-cdef inline bint is_value(PyObject *o) noexcept:
+cdef inline bint is_any_value(PyObject *o) noexcept:
     return Py_TYPE(o) == heap.value_type or (
         not PyFloat_CheckExact(o) and not PyLong_CheckExact(o) and PyType_IsSubtype(Py_TYPE(o), heap.value_type))
 
 
+cdef inline bint is_value(PyObject *o) noexcept:
+    """Is it a Value whose class adds and multiplies as Value does?"""
+    return Py_TYPE(o) == heap.value_type or is_any_value(o) and sums_as_value(Py_TYPE(o))
+
+
 cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
-    """Read the sample. False if Values and numbers stand among each other, or an exception is set."""
+    """Read the sample. False if Values and numbers stand among each other, a Value's class has operators of its own, or
+    an exception is set."""
     cdef PyObject *o
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef bint sound
     flags[0] = 0
-    if is_value(PyList_GET_ITEM(<PyObject *>x, 0)):
+    if is_any_value(PyList_GET_ITEM(<PyObject *>x, 0)):
         fused.nodes = <Node **>fused.numbers
         for i in range(count):
             o = PyList_GET_ITEM(<PyObject *>x, i)
@@ -303,7 +309,7 @@ cdef bint fused_read(Fused *fused, list x, int *flags) noexcept:
             fused.numbers[i] = PyFloat_AS_DOUBLE(o)
             continue
         Py_INCREF(o)
-        sound = not is_value(o) and double_read(o, "an input", &fused.numbers[i])
+        sound = not is_any_value(o) and double_read(o, "an input", &fused.numbers[i])
         Py_DECREF(o)
         if not sound:
             return False

@@ -8,6 +8,7 @@ from micrograd._ops cimport OP_COUNT, Rule
 cdef Rule[OP_COUNT] RULES
 cdef Py_ssize_t late_nodes  # nodes alive that turned irregular when they may have had descendants already
 cdef bint walking           # an ordered walk is under way
+cdef Py_ssize_t splits      # fused sums that were taken apart, so far
 
 cdef void node_turn_irregular(Node *n, int why) noexcept
 cdef int graph_backward(Node *root) except -1

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
-from micrograd._cpython cimport Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred, own
+from micrograd._cpython cimport (Py_DECREF, Py_INCREF, PyErr_CheckSignals, PyErr_Clear, PyErr_NoMemory, PyErr_Occurred,
+                                 own)
 from micrograd._fused cimport fused_again, fused_first, fused_forget, hidden_first, hidden_show
 from micrograd._node cimport (BINARY, BLOCK, CUSTOM, END, FUSED, GROWN, HIDDEN, IRREGULAR, LATE, LEAF, NUMBER_LEFT,
                               PENDING, SEEN, SHOWN, SORTED, WALKED, Block, Fused, Node, hidden_above, node_sum,
@@ -237,79 +238,49 @@ cdef bint node_propagate(Node *n) noexcept:
     return node_step(n, NULL)
 
 
-cdef int backward_ordered(Node *root) except -1:
-    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the
-    root, handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk
-    goes on for the one purpose of taking the marks away."""
-    global walking
-    cdef Walk walk = Walk(slab_of(root), 1, 0, root)
-    cdef Node *n = root
-    cdef Py_ssize_t slabs = 0
-    cdef int form, walked = WALKED
-    cdef bint sound = True
-    root.flags |= PENDING
-    walking = True
-    while True:
-        while walk.here:
-            prefetch_to_write(<char *>n - AHEAD)
-            if n.flags & PENDING:
-                n.flags = (n.flags & ~PENDING) | walked
-                walk.here -= 1
-                form = n.form
-                if sound:
-                    sound = node_step(n, &walk)
-                    if not sound:
-                        walked = 0
-                    if form >= BLOCK:
-                        n = walk.oldest
-                elif form == HIDDEN:
-                    walk.here -= n.place
-            n = slot_before(n, 1)
-        if walk.elsewhere == 0:
-            break
-        walk.slab = walk.slab.older
-        while walk.slab.pending == 0:
-            walk.slab = walk.slab.older
-        walk.here = walk.slab.pending
-        walk.elsewhere -= walk.here
-        walk.slab.pending = 0
-        n = walk.slab.top
-        walk.slab.top = NULL
-        slabs += 1
-        if slabs % SLABS_A_SIGNAL_CHECK == 0 and sound:
-            sound = PyErr_CheckSignals() == 0
-    walking = False
-    return 0 if sound else -1
-
-
 # The general path, for graphs that creation order says too little about: an order by depth-first search, as the
 # reference's, that holds a reference to every node, since the Python code that runs meanwhile may do anything.
 
+cdef struct Entry:
+    Node *node
+    bint fused    # it was a fused sum when it was put here
+
 cdef struct Stack:
-    Node **items
+    Entry *items
     Py_ssize_t count
     Py_ssize_t room
 
 
-cdef int stack_push(Stack *stack, Node *n) except -1:
+cdef bint stack_push_entry(Stack *stack, Entry entry) noexcept:
+    """False with an exception set when memory is out."""
     cdef void *items
     cdef Py_ssize_t room
     if stack.count == stack.room:
         room = max(64, 2 * stack.room)
-        items = realloc(stack.items, room * sizeof(Node *))
+        items = realloc(stack.items, room * sizeof(Entry))
         if items == NULL:
-            raise MemoryError
-        stack.items = <Node **>items
+            PyErr_NoMemory()
+            return False
+        stack.items = <Entry *>items
         stack.room = room
-    stack.items[stack.count] = n
+    stack.items[stack.count] = entry
     stack.count += 1
-    return 0
+    return True
 
 
-cdef void stack_release(Stack *order) noexcept:
-    cdef Py_ssize_t i
-    for i in range(order.count):
-        Py_DECREF(object_of(order.items[i]))
+cdef inline bint stack_push(Stack *stack, Node *n) noexcept:
+    return stack_push_entry(stack, Entry(n, n.form == FUSED))
+
+
+cdef inline bint is_stale(Entry *entry) noexcept:
+    """Have small nodes been made of a fused sum since it was put here? They are to be sorted in."""
+    return entry.fused and entry.node.form != FUSED
+
+
+cdef void order_release(Stack *order) noexcept:
+    while order.count:
+        order.count -= 1
+        Py_DECREF(object_of(order.items[order.count].node))
     free(order.items)
 
 
@@ -330,84 +301,192 @@ cdef inline bint first_visit(Node *n, int mark, set nested) except -1:
 cdef bint sorting = False
 
 
-cdef int graph_sort(Node *root, Stack *order) except -1:
-    """Push the nodes of the graph, parents first, with a reference to each."""
-    global sorting, walking
-    cdef Stack todo = Stack(NULL, 0, 0)
+cdef int sort_behind(Node *root, Stack *todo, Stack *order, set nested) except -1:
+    """Push onto `order` what stands behind a root and is not in it yet, and the root."""
     cdef Node *n
     cdef Node *parent
     cdef Py_ssize_t i, steps = 0
+    if not stack_push(todo, root):
+        own(NULL)
+    while todo.count:
+        n = todo.items[todo.count - 1].node
+        if first_visit(n, SEEN, nested):
+            for i in range(node_parent_count(n) - 1, -1, -1):
+                parent = node_parent(n, i)
+                if (nested is not None or not parent.flags & SEEN) and not stack_push(todo, parent):
+                    own(NULL)
+        else:
+            if first_visit(n, SORTED, nested):
+                if not stack_push_entry(order, todo.items[todo.count - 1]):
+                    own(NULL)
+                Py_INCREF(object_of(n))
+            todo.count -= 1
+        steps += 1
+        if steps % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+            own(NULL)
+    return 0
+
+
+cdef int graph_sort(Entry *roots, Py_ssize_t count, Stack *order) except -1:
+    """Push the nodes of the graph behind the roots, parents first, with a reference to each."""
+    global sorting, walking
+    cdef Stack todo = Stack(NULL, 0, 0)
+    cdef Py_ssize_t i
     cdef bint failed = True
     cdef bint was_walking = walking
     cdef set nested = set() if sorting else None  # a signal handler, called from the sort
     sorting = walking = True
     try:
-        stack_push(&todo, root)
-        while todo.count:
-            n = todo.items[todo.count - 1]
-            if first_visit(n, SEEN, nested):
-                for i in range(node_parent_count(n) - 1, -1, -1):
-                    parent = node_parent(n, i)
-                    if nested is not None or not parent.flags & SEEN:
-                        stack_push(&todo, parent)
-            else:
-                if first_visit(n, SORTED, nested):
-                    stack_push(order, n)
-                    Py_INCREF(object_of(n))
-                todo.count -= 1
-            steps += 1
-            if steps % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
-                own(NULL)
+        for i in range(count):
+            sort_behind(roots[i].node, &todo, order, nested)
         failed = False
     finally:
         walking = was_walking
         if nested is None:
             sorting = False
             for i in range(todo.count):
-                todo.items[i].flags &= ~(SEEN | SORTED)
+                todo.items[i].node.flags &= ~(SEEN | SORTED)
             for i in range(order.count):
-                order.items[i].flags &= ~(SEEN | SORTED)
+                order.items[i].node.flags &= ~(SEEN | SORTED)
         free(todo.items)
         if failed:
-            stack_release(order)
+            order_release(order)
     return 0
 
 
-cdef int backward_general(Node *root) except -1:
+cdef int order_renew(Stack *order) except -1:
+    """Sort again what is left of an order of which an entry is stale. The last stays the last."""
+    cdef Stack renewed = Stack(NULL, 0, 0)
+    graph_sort(order.items, order.count, &renewed)
+    order_release(order)
+    order[0] = renewed
+    return 0
+
+
+cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
+    """Backward from several roots, whose grads are there already."""
     cdef Stack order = Stack(NULL, 0, 0)
     cdef Node *n
-    cdef Py_ssize_t i
-    graph_sort(root, &order)
+    graph_sort(roots, count, &order)
     try:
-        for i in range(order.count - 1, -1, -1):
-            n = order.items[i]
+        while order.count:
+            if is_stale(&order.items[order.count - 1]):
+                order_renew(&order)
+            n = order.items[order.count - 1].node
             n.flags |= WALKED
             if n.flags & CUSTOM:
                 (<object>object_of(n))._backward()
             elif not node_propagate(n):
                 own(NULL)
-            if i % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+            if is_stale(&order.items[order.count - 1]):  # by its own `_backward`
+                order_renew(&order)
+            if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
                 own(NULL)
+            order.count -= 1
+            Py_DECREF(object_of(n))
     finally:
-        stack_release(&order)
+        order_release(&order)
     return 0
 
 
+cdef bint walk_collect(Node *n, Stack *marked) noexcept:
+    """Keep a node, whose mark the walk takes away, for the general path: of a hidden layer its nodes. False with an
+    exception set when memory is out."""
+    if n.form == HIDDEN:
+        n.flags |= PENDING  # all of them are, and counted; only this one's turn has come
+        hidden_show(hidden_above(n))
+        n.flags &= ~PENDING
+    return stack_push(marked, n)
+
+
+cdef int backward_ordered(Node *root) except -1:
+    """Backward over a graph in slabs, where creation order is a topological order: walk the slots downwards from the
+    root, handle those that are marked, mark their parents; slabs without a mark are skipped. After an error the walk
+    goes on for the one purpose of taking the marks away. So it does where Python code, a signal handler or another
+    thread during it, has made small nodes of a fused sum: the general path takes over from the nodes marked by then."""
+    global walking
+    cdef Walk walk = Walk(slab_of(root), 1, 0, root)
+    cdef Stack marked = Stack(NULL, 0, 0)
+    cdef Node *n = root
+    cdef Py_ssize_t slabs = 0, splits_before = splits
+    cdef int form, walked = WALKED
+    cdef bint sound = True, ordered = True
+    root.flags |= PENDING
+    walking = True
+    while True:
+        while walk.here:
+            prefetch_to_write(<char *>n - AHEAD)
+            if n.flags & PENDING:
+                n.flags = (n.flags & ~PENDING) | walked
+                walk.here -= 1
+                form = n.form
+                if ordered:
+                    sound = node_step(n, &walk)
+                    if not sound:
+                        ordered = False
+                        walked = 0
+                    if form >= BLOCK:
+                        n = walk.oldest
+                elif sound:
+                    sound = walk_collect(n, &marked)
+                elif form == HIDDEN:
+                    walk.here -= n.place
+            n = slot_before(n, 1)
+        if walk.elsewhere == 0:
+            break
+        walk.slab = walk.slab.older
+        while walk.slab.pending == 0:
+            walk.slab = walk.slab.older
+        walk.here = walk.slab.pending
+        walk.elsewhere -= walk.here
+        walk.slab.pending = 0
+        n = walk.slab.top
+        walk.slab.top = NULL
+        slabs += 1
+        if slabs % SLABS_A_SIGNAL_CHECK == 0 and ordered:
+            sound = PyErr_CheckSignals() == 0
+            if not sound or splits != splits_before:
+                ordered = False
+                walked = 0
+    walking = False
+    if marked.items != NULL:
+        return backward_rest(&marked, sound)
+    return 0 if sound else -1
+
+
+cdef int backward_rest(Stack *marked, bint sound) except -1:
+    """Go on from the nodes that a walk had marked when it was given up; or raise what ended it."""
+    try:
+        return backward_general(marked.items, marked.count) if sound else -1
+    finally:
+        free(marked.items)
+
+
 cdef int graph_backward(Node *root) except -1:
+    cdef Entry entry = Entry(root, root.form == FUSED)
     root.grad = 1.0
     if root.flags & IRREGULAR or late_nodes or walking:  # walking: a signal handler, called from the walk
-        return backward_general(root)
+        return backward_general(&entry, 1)
     return backward_ordered(root) if root.form != LEAF else 0
 
 
 cdef int graph_zero_grad(Node *root) except -1:
     cdef Stack order = Stack(NULL, 0, 0)
-    cdef Py_ssize_t i
-    graph_sort(root, &order)
-    for i in range(order.count):
-        order.items[i].grad = 0.0
-        order.items[i].flags &= ~WALKED
-        if order.items[i].form == FUSED:
-            fused_forget(order.items[i])
-    stack_release(&order)
+    cdef Entry entry = Entry(root, root.form == FUSED)
+    cdef Node *n
+    cdef Py_ssize_t i = 0
+    graph_sort(&entry, 1, &order)
+    try:
+        while i < order.count:
+            if is_stale(&order.items[i]):
+                order_renew(&order)
+                i = 0
+            n = order.items[i].node
+            n.grad = 0.0
+            n.flags &= ~WALKED
+            if n.form == FUSED:
+                fused_forget(n)
+            i += 1
+    finally:
+        order_release(&order)
     return 0

@@ -7,11 +7,11 @@ cimport cython
 from cpython.list cimport PyList_New
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
-from micrograd._core cimport Value
+from micrograd._core cimport Value, op_is_own
 from micrograd._cpython cimport *
 from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
 from micrograd._node cimport Fused, node_of
-from micrograd._ops cimport ADD, OP_COUNT, op_rule
+from micrograd._ops cimport ADD, MUL, OP_COUNT, op_rule
 from micrograd._slab cimport heap
 
 
@@ -134,7 +134,7 @@ def weighted_sums(list rows, list x, list biases):
         if len(weights) != len(x):
             raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
     outputs = PyList_New(sums)
-    fused = fused_new(x, sums, &flags)
+    fused = fused_new(x, sums, &flags) if op_is_own(ADD) and op_is_own(MUL) else NULL
     if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
                                        PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
@@ -241,7 +241,7 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
 
 cdef int common_op(list groups) except -1:
     """The activation of the neurons in these lists if the first of each are of one class, whose calls are what is
-    computed here; else 0."""
+    computed here, of ops of which Value's members are its own; else 0."""
     cdef PyObject *neurons
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>groups)
     for i in range(count):
@@ -252,7 +252,9 @@ cdef int common_op(list groups) except -1:
             class_of(&neuron_class, PyList_GET_ITEM(neurons, 0), plain_neuron)
         if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != neuron_class.type:
             return 0
-    return neuron_class.op if count and neuron_class.calls else 0
+    if count and neuron_class.calls and op_is_own(neuron_class.op) and op_is_own(ADD) and op_is_own(MUL):
+        return neuron_class.op
+    return 0
 
 
 cdef list plain_outputs(list groups, list x):

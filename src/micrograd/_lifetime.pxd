@@ -2,27 +2,31 @@
 
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
 from micrograd._node cimport (BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of)
 from micrograd._slab cimport heap, piece_give_back
 
 
+cdef struct Outside:   # Python code that runs in the middle of releasing: `__del__`, a callback of a weak reference
+    uint64_t thread    # in which thread
+    bint releasing     # was that thread in dead_release()?
+    Outside *outer     # likewise, of other threads, or of this one further out
+
 cdef struct Dead:
-    Node *first      # dead nodes that still hold what they held, linked through their own slots
-    bint releasing   # the outermost dealloc is going through them
+    Node *first        # dead nodes that still hold what they held, linked through their own slots
+    bint releasing     # the thread that has the GIL is in dead_release(); nothing else of ours runs meanwhile
+    Outside *outside   # but for threads that are in Python code, called from there
 
 cdef Dead dead
 
 cdef void dead_release() noexcept
+cdef void decref_outside(PyObject *o) noexcept
 
 
-cdef class Hook:             # what holds it, so that the collector can free it and its Value
-    cdef object function     # the user's `_backward`
-    cdef PyObject *owner     # the plain Value it belongs to, not counted; NULL for other kinds, and once dead
-    cdef PyObject *held      # its attributes, a dict, not counted
-
-
-cdef void hook_abandon(dict attributes) noexcept
+cdef class Attributes(dict):  # the __dict__ of a Value whose `_backward` was assigned
+    cdef object function      # the user's `_backward`, None once that is deleted
+    cdef PyObject *owner      # the plain Value it belongs to, not counted; NULL for other kinds, and once dead
 
 # Slots of the type
 cdef void value_dealloc(PyObject *o) noexcept
@@ -36,15 +40,24 @@ cdef int value_clear(PyObject *o) noexcept
 
 cdef inline void node_unref_onto(Node *n, Node **first) noexcept:
     """Give up a reference. With the last one the node goes onto a list of the dead, without the call of a dealloc."""
-    if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == heap.value_type:
+    if Py_REFCNT(object_of(n)) != 1:
+        Py_DECREF(object_of(n))
+    elif Py_TYPE(object_of(n)) == heap.value_type:
         node_link(n, first[0])
         first[0] = n
     else:
-        Py_DECREF(object_of(n))
+        decref_outside(object_of(n))
 
 
 cdef inline void node_unref(Node *n) noexcept:
     node_unref_onto(n, &dead.first)
+
+
+cdef inline void row_unref(PyObject *row) noexcept:
+    if Py_REFCNT(row) == 1:
+        decref_outside(row)  # it may be the last to hold an instance of a subclass
+    else:
+        Py_DECREF(row)
 
 
 cdef inline void fused_release(Fused *fused) noexcept:
@@ -81,10 +94,10 @@ cdef inline void parents_release(int form, Node *a, Operand b, unsigned int plac
         if sum_.stale != NULL:
             PyMem_Free(sum_.stale)
         fused_release(b.fused)
-        Py_DECREF(row)
+        row_unref(row)
     else:  # HIDDEN
         for i in range(place + 1):
-            Py_DECREF(b.fused.sums[i].row)
+            row_unref(b.fused.sums[i].row)
         fused_release(b.fused)
 
 

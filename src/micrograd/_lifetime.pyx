@@ -1,6 +1,5 @@
 # How nodes die, and what the cyclic collector sees of them.
 
-from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
 from micrograd._graph cimport late_nodes, node_parent, node_parent_count
@@ -8,32 +7,67 @@ from micrograd._node cimport *
 from micrograd._slab cimport heap, slots_give_back
 
 cdef extern from "Python.h":
-    bint PyFunction_Check(PyObject *o)
-    PyObject *PyFunction_GET_CLOSURE(PyObject *o)
-    PyObject *PyFunction_GET_DEFAULTS(PyObject *o)
-    bint PyCFunction_Check(PyObject *o)
-    PyObject *PyCFunction_GET_SELF(PyObject *o)
-    bint PyCell_Check(PyObject *o)
-    PyObject *PyCell_GET(PyObject *o)
-    bint PyTuple_Check(PyObject *o)
-    Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
-    PyObject *PyTuple_GET_ITEM(PyObject *o, Py_ssize_t i)
+    PyTypeObject PyDict_Type
+    ctypedef struct PyThreadState:
+        pass
+    bint PyObject_IS_GC(PyObject *o)
+    PyThreadState *PyThreadState_Get()
+    uint64_t PyThreadState_GetID(PyThreadState *thread)
 
 cdef enum:
-    CLOSURE_DEPTH = 50    # of functions wrapped in functions
+    OUTSIDE_DEPTH = 16    # of releases in Python code that runs in the middle of one
+    HELD_DEPTH = 50       # of objects, each held by the one before alone, that are searched for a Value
     TRAVERSE_DEPTH = 100  # of plain Values that the collector looks through
 
 
 # ---- Death ---------------------------------------------------------------------------------------
 # A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
 # after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
+#
+# What a node holds besides may run Python code when it goes, during which other threads run, or fork. They release
+# what dies meanwhile. So does this thread, some levels deep; from there on it leaves the dead to the levels above.
+
+cdef inline void outside_enter(Outside *outside) noexcept:
+    outside.thread = PyThreadState_GetID(PyThreadState_Get())  # never used again: a forked child knows it from its own
+    outside.releasing = dead.releasing
+    outside.outer = dead.outside
+    dead.outside = outside
+    dead.releasing = False
+
+
+cdef void outside_leave(Outside *outside) noexcept:
+    cdef Outside **link = &dead.outside
+    while link[0] != outside:  # those of other threads may have come in front of it
+        link = &link[0].outer
+    link[0] = outside.outer
+    dead.releasing = outside.releasing
+
+
+cdef bint is_deep() noexcept:
+    """Is this thread as many levels deep in releasing as it may be?"""
+    cdef uint64_t thread = PyThreadState_GetID(PyThreadState_Get())
+    cdef Outside *outside = dead.outside
+    cdef int levels = 0
+    while outside != NULL:
+        levels += outside.thread == thread
+        outside = outside.outer
+    return levels >= OUTSIDE_DEPTH
+
+
+cdef void decref_outside(PyObject *o) noexcept:
+    """Give up the last reference to what may run Python code when it goes."""
+    cdef Outside outside
+    outside_enter(&outside)
+    Py_DECREF(o)
+    outside_leave(&outside)
+
 
 cdef void attributes_release(Node *n) noexcept:
     cdef PyObject *held = node_attributes(n)[0]
-    if n.flags & CUSTOM:
-        hook_abandon(<dict>held)
+    if Py_TYPE(held) == ATTRIBUTES:
+        (<Attributes>held).owner = NULL
     node_attributes(n)[0] = NULL
-    Py_DECREF(held)
+    decref_outside(held)
 
 
 cdef void node_release(Node *n) noexcept:
@@ -49,7 +83,7 @@ cdef void node_release(Node *n) noexcept:
         slots_give_back(n, n.place + 1 if n.form == HIDDEN else 1)
     else:
         kind.tp_free(object_of(n))
-        Py_DECREF(<PyObject *>kind)
+        decref_outside(<PyObject *>kind)
 
 
 cdef inline bint is_ordinary(Node *n) noexcept:
@@ -63,7 +97,7 @@ cdef void dead_release() noexcept:
     are listed in a variable of this function alone, which the compiler keeps in a register, a quarter off the time."""
     cdef Node *n
     cdef Node *first = NULL
-    if dead.releasing:
+    if dead.releasing or dead.outside != NULL and is_deep():
         return
     dead.releasing = True
     while True:
@@ -85,8 +119,6 @@ cdef void dead_release() noexcept:
 
 
 cdef void value_dealloc(PyObject *o) noexcept:
-    if Py_TYPE(o) != heap.value_type:
-        Py_INCREF(<PyObject *>Py_TYPE(o))  # the subclass may go with its last instance, whose memory it is to free
     node_link(node_of(o), dead.first)
     dead.first = node_of(o)
     dead_release()
@@ -95,62 +127,80 @@ cdef void value_dealloc(PyObject *o) noexcept:
 # ---- A user's `_backward` ------------------------------------------------------------------------
 # It nearly always closes over the Value it is assigned to, a reference cycle:
 #
-#     Value -> its __dict__ -> Hook -> function -> cell -> Value
+#     Value -> its __dict__ -> function -> cell -> Value
 #
 # Plain Values are not tracked by the cyclic collector, which would take the reference to the __dict__ for one from
-# outside. The hook answers for its owner: once every reference to the Value comes from the function, and nobody else
-# holds that, the hook presents the reference to the __dict__ as its own, and the collector sees the cycle closed.
+# outside. The __dict__ answers for its owner: once every reference to the Value comes from what the function alone
+# holds, it presents the Value's reference to it as its own, and the collector sees the cycle closed.
 
-cdef class Hook:
-    pass
+cdef class Attributes(dict):
+    """The attributes of a Value whose `_backward` is a function of the user's."""
 
-
-cdef Py_ssize_t references(PyObject *owner, PyObject *o, int depth) noexcept:
-    """References to `owner` that go with `o`, that is, from it and from what it alone holds."""
-    cdef Py_ssize_t i, count = 0
-    if o == NULL:
-        return 0
-    if o == owner:
-        return 1
-    if Py_REFCNT(o) != 1 or depth == CLOSURE_DEPTH:
-        return 0
-    if PyFunction_Check(o):
-        count = references(owner, PyFunction_GET_CLOSURE(o), depth + 1)
-        count += references(owner, PyFunction_GET_DEFAULTS(o), depth + 1)
-    elif PyTuple_Check(o):
-        for i in range(PyTuple_GET_SIZE(o)):
-            count += references(owner, PyTuple_GET_ITEM(o, i), depth + 1)
-    elif PyCell_Check(o):
-        count = references(owner, PyCell_GET(o), depth + 1)
-    elif PyCFunction_Check(o):  # the built-in step, read from `_backward` before it was replaced
-        count = references(owner, PyCFunction_GET_SELF(o), depth + 1)
-    return count
+    def __reduce__(self):
+        return dict, (dict(self),)
 
 
-cdef int hook_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
-    cdef Hook hook = <Hook>o
-    cdef PyObject *function = <PyObject *>hook.function
-    cdef int stop = visit(function, arg)
-    if not stop and hook.owner != NULL and Py_REFCNT(hook.owner) == references(hook.owner, function, 0):
-        stop = visit(hook.held, arg)
+cdef PyTypeObject *ATTRIBUTES = <PyTypeObject *>Attributes
+
+
+cdef struct Search:   # among what a function alone holds, and what that alone holds, and so on: a tree
+    PyObject *sought
+    PyObject *holder  # the Value whose function it is, where the tree would close to a ring
+    Py_ssize_t found  # references to what is sought
+    int depth
+
+
+cdef int search_visit(PyObject *o, void *arg) noexcept:
+    cdef Search *search = <Search *>arg
+    if o == search.sought:
+        search.found += 1
+    elif Py_REFCNT(o) == 1 and o != search.holder and search.depth < HELD_DEPTH:
+        search.depth += 1
+        if Py_TYPE(o) == heap.value_type:
+            node_traverse(node_of(o), NULL, search_visit, arg, 0)
+        elif Py_TYPE(o) == ATTRIBUTES:
+            attributes_visit(o, search_visit, arg)
+        elif PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), heap.value_type):  # those answer for themselves
+            Py_TYPE(o).tp_traverse(o, search_visit, arg)
+        search.depth -= 1
+    return 0
+
+
+cdef Py_ssize_t references(PyObject *o, Node *holder) noexcept:
+    """References to an object that go with the function of a Value."""
+    cdef Search search = Search(o, object_of(holder), 0, 0)
+    cdef PyObject *held = node_attributes(holder)[0]
+    cdef PyObject *function
+    if held != NULL and Py_TYPE(held) == ATTRIBUTES:
+        function = <PyObject *>(<Attributes>held).function
+        search_visit(function, &search)
+    return search.found
+
+
+cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
+    """Visit what attributes hold."""
+    cdef PyObject *function = <PyObject *>(<Attributes>o).function
+    cdef int stop = PyDict_Type.tp_traverse(o, visit, arg)
+    return stop if stop or function == NULL else visit(function, arg)
+
+
+cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    cdef PyObject *owner = (<Attributes>o).owner
+    cdef int stop = attributes_visit(o, visit, arg)
+    if not stop and owner != NULL and Py_REFCNT(owner) == references(owner, node_of(owner)):
+        stop = visit(o, arg)
     return stop
 
 
-(<PyTypeObject *>Hook).tp_traverse = hook_traverse
-
-
-cdef void hook_abandon(dict attributes) noexcept:
-    cdef PyObject *hook = PyDict_GetItem(attributes, Hook)
-    if hook != NULL:
-        (<Hook>hook).owner = NULL
+ATTRIBUTES.tp_traverse = attributes_traverse
 
 
 # ---- Subclasses ----------------------------------------------------------------------------------
 # They are tracked by the cyclic collector, and these are what it calls; plain Values are not.
 
-cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what the node holds; in a plain parent's stead, where none but the node and its function hold it, what the
-    parent holds."""
+cdef int node_traverse(Node *n, Node *instance, visitproc visit, void *arg, int depth) noexcept:
+    """Visit what the node holds; in a plain parent's stead, where none but the node and the function of the instance
+    hold it, what the parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
     cdef Py_ssize_t i, first = 0, count = node_parent_count(n)
@@ -163,19 +213,43 @@ cdef int node_traverse(Node *n, PyObject *function, visitproc visit, void *arg, 
         if stop:
             break
         o = object_of(node_parent(n, i))
-        if depth and Py_TYPE(o) == heap.value_type and Py_REFCNT(o) == 1 + references(o, function, 0):
-            stop = node_traverse(node_of(o), function, visit, arg, depth - 1)
+        if depth and Py_TYPE(o) == heap.value_type and Py_REFCNT(o) == 1 + (
+                references(o, instance) if instance != NULL else 0):
+            stop = node_traverse(node_of(o), instance, visit, arg, depth - 1)
         else:
             stop = visit(o, arg)
     return stop
 
 
+cdef struct Inside:
+    visitproc visit
+    void *arg
+    int depth
+
+
+cdef int inside_visit(PyObject *o, void *arg) noexcept:
+    """In the stead of plain Values among what an instance alone holds in its attributes, visit what they hold."""
+    cdef Inside *inside = <Inside *>arg
+    cdef int stop = 0
+    if Py_REFCNT(o) != 1 or inside.depth == 0:
+        return 0
+    inside.depth -= 1
+    if Py_TYPE(o) == heap.value_type:
+        stop = node_traverse(node_of(o), NULL, inside.visit, inside.arg, inside.depth)
+    elif Py_TYPE(o) != ATTRIBUTES and PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), heap.value_type):
+        stop = Py_TYPE(o).tp_traverse(o, inside_visit, arg)
+    inside.depth += 1
+    return stop
+
+
 cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef Node *n = node_of(o)
-    cdef PyObject *hook = NULL
-    if n.flags & CUSTOM and node_attributes(n)[0] != NULL:
-        hook = PyDict_GetItem(<dict>node_attributes(n)[0], Hook)
-    return node_traverse(n, <PyObject *>(<Hook>hook).function if hook != NULL else NULL, visit, arg, TRAVERSE_DEPTH)
+    cdef PyObject *held = node_attributes(n)[0]
+    cdef Inside inside = Inside(visit, arg, TRAVERSE_DEPTH)
+    cdef int stop = visit(<PyObject *>Py_TYPE(o), arg)
+    if not stop and held != NULL and Py_REFCNT(held) == 1:
+        stop = PyDict_Type.tp_traverse(held, inside_visit, &inside)
+    return stop if stop else node_traverse(n, n, visit, arg, TRAVERSE_DEPTH)
 
 
 cdef int value_clear(PyObject *o) noexcept:

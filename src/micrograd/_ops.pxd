@@ -199,8 +199,9 @@ cdef inline double div_right(double a, double b, double r, double g) noexcept no
     return (-1.0 * power(b, -2.0)) * (a * g)
 
 
+# x**0 is 1 whatever x is: the derivative is 0 there, where b * a**(b - 1) would be 0 times what a has no power for.
 cdef inline double pow_left(double a, double b, double r, double g) noexcept nogil:
-    return (b * power(a, b - 1.0)) * g
+    return (b * power(a, b - 1.0)) * g if b != 0.0 else 0.0
 
 # a**b log(a), which has no real value for a negative base; at 0 the limit for every exponent that is allowed there.
 cdef inline double pow_right(double a, double b, double r, double g) noexcept nogil:

@@ -1,0 +1,194 @@
+"""Methods and operators attached to the class, replaced in it or taken away: as for a class written in Python."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+import micrograd
+from micrograd import Value, nn
+from micrograd import functional as F
+
+
+@pytest.fixture(params=["ours", "reference"])
+def cls(request):
+    """The class, as it was again afterwards."""
+    kind = Value if request.param == "ours" else request.getfixturevalue("reference").Value
+    before = dict(vars(kind))
+    yield kind
+    for name in {*vars(kind)} - {*before}:
+        delattr(kind, name)
+    for name, member in before.items():
+        if vars(kind)[name] is not member:
+            setattr(kind, name, member)
+
+
+def test_a_method_can_be_attached_and_taken_off(cls):
+    cls.gelu = lambda self: 0.5 * self * (1 + (0.7978845608 * (self + 0.044715 * self**3)).relu())
+    x = cls(1.0)
+    y = x.gelu()
+    y.backward()
+    assert x.grad == pytest.approx(0.5 * (1 + 0.7978845608 * 1.044715) + 0.5 * 0.7978845608 * (1 + 3 * 0.044715))
+    del cls.gelu
+    assert not hasattr(x, "gelu")
+
+
+def test_an_operator_can_be_replaced(cls):
+    seen = []
+    plain = cls.__mul__
+
+    def counted(self, other):
+        seen.append(other)
+        return plain(self, other)
+
+    cls.__mul__ = counted
+    a, b = cls(2.0), cls(3.0)
+    assert (a * b).data == 6.0
+    assert (a * 4).data == 8.0
+    assert seen == [b, 4]
+    cls.__mul__ = plain
+    assert (a * b).data == 6.0
+    assert len(seen) == 2
+
+
+def test_a_built_in_method_can_be_replaced_with_its_gradient(cls):
+    def doubled(self):
+        out = cls(2 * self.data, (self,), "doubled")
+
+        def _backward():
+            self.grad += 2 * out.grad
+
+        out._backward = _backward
+        return out
+
+    cls.relu = doubled
+    x = cls(-3.0)
+    x.relu().backward()
+    assert x.grad == 2
+
+
+def test_special_methods_can_be_attached(cls):
+    cls.__len__ = lambda self: 7
+    cls.__lt__ = lambda self, other: self.data < other.data
+    cls.__call__ = lambda self, x: self.data + x
+    a, b = cls(1.0), cls(2.0)
+    assert (len(a), a < b, b < a, a(1)) == (7, True, False, 2.0)
+    del cls.__len__
+    with pytest.raises(TypeError):
+        len(a)
+
+
+def test_the_constructor_can_be_replaced(cls):
+    plain = cls.__init__
+
+    def __init__(self, data, *args, **kwargs):  # noqa: N807
+        plain(self, data, *args, **kwargs)
+        self.note = "made"
+
+    cls.__init__ = __init__
+    assert cls(1.0).note == "made"
+    cls.__init__ = plain
+    assert not hasattr(cls(1.0), "note")
+
+
+def test_a_name_can_be_changed(cls):
+    cls.__name__, cls.__qualname__ = "V", "other.V"
+    assert (cls.__name__, cls.__qualname__) == ("V", "other.V")
+    cls.__name__, cls.__qualname__ = "Value", "Value"
+
+
+def test_data_can_become_a_property(monkeypatch):
+    written = []
+    v = Value(1.0)
+    monkeypatch.setattr(Value, "data", property(lambda self: 5.0, lambda self, x: written.append(x)))
+    v.data = 3.0
+    assert (v.data, written) == (5.0, [3.0])
+    monkeypatch.undo()
+    v.data = 3.0
+    assert (v.data, written) == (3.0, [3.0])
+
+
+@pytest.mark.parametrize("home", [nn, micrograd], ids=["relu", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "tanh", "__mul__", "__add__"])
+def test_networks_use_what_was_replaced(monkeypatch, home, name):
+    random.seed(1)
+    model = home.MLP(2, [3, 1])
+    plain, x = getattr(Value, name), [0.5, -2.0]
+    before, calls = model(x).data, []
+
+    def counted(self, *others):
+        calls.append(name)
+        return plain(self, *others)
+
+    monkeypatch.setattr(Value, name, counted)
+    relied_on = name.startswith("__") or name == home.Neuron(1).activation
+    assert model(x).data == before
+    assert bool(calls) == relied_on
+    if name.startswith("__"):
+        calls.clear()
+        assert F.dot([Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]).data == 11.0
+        assert calls
+    monkeypatch.undo()
+    calls.clear()
+    assert model(x).data == before
+    assert not calls
+
+
+def test_networks_fail_without_a_method_and_work_with_it_again(monkeypatch):
+    model = micrograd.MLP(1, [1])
+    y = model([1.0]).data
+    monkeypatch.delattr(Value, "tanh")
+    with pytest.raises(AttributeError, match="tanh"):
+        model([1.0])
+    monkeypatch.undo()
+    assert model([1.0]).data == y
+
+
+class Logged(Value):
+    """Adds and multiplies in its own way."""
+
+    log: list[str] = []  # noqa: RUF012
+
+    def __mul__(self, other):
+        self.log.append("mul")
+        return super().__mul__(other)
+
+    __rmul__ = __mul__
+
+
+@pytest.mark.parametrize(
+    ("ws", "xs"),
+    [
+        ([Logged(1.0)], [Value(2.0)]),
+        ([Value(1.0)], [Logged(2.0)]),
+        ([Value(1.0), Logged(1.0)], [Value(1.0), Value(1.0)]),
+        ([Value(1.0), Value(1.0)], [Value(1.0), Logged(1.0)]),
+        ([Value(1.0), Value(1.0)], [1.0, Logged(1.0)]),
+        ([Logged(1.0)], [2.0]),
+    ],
+)
+def test_sums_of_products_use_the_operators_of_a_subclass(ws, xs):
+    Logged.log.clear()
+    assert F.dot(ws, xs).data == 2.0
+    assert Logged.log == ["mul"]
+
+
+def test_a_subclass_without_operators_of_its_own_is_summed_as_a_value():
+    class Plain(Value):
+        pass
+
+    w, x = Plain(2.0), Plain(3.0)
+    y = F.dot([w], [x])
+    y.backward()
+    assert (y.data, w.grad, x.grad) == (6.0, 3.0, 2.0)
+
+
+def test_a_subclass_can_be_given_members():
+    class Sub(Value):
+        pass
+
+    Sub.tanh = lambda self: "mine"
+    assert Sub(1.0).tanh() == "mine"
+    assert Value(1.0).tanh().data == math.tanh(1.0)
