@@ -71,7 +71,7 @@ directives = {
     "cdivision": True,
     "autotestdict": False,
 }
-COMPILES = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}  # commands
+NO_BUILD = {"dist_info", "egg_info", "sdist"}  # commands that compile nothing
 # What the compiler is given, in this order, and what is missing where it fails. Nothing is run, so that the target may
 # be another machine than this.
 PROBES = {
@@ -162,7 +162,7 @@ def description():
 
 
 def main():
-    compiles = not COMPILES.isdisjoint(sys.argv)
+    compiles = NO_BUILD.isdisjoint(sys.argv) or "bdist_wheel" in sys.argv
     reason = refusal(compiles)
     if reason:
         raise SystemExit(f"micrograd-cython cannot be built: {reason}")
