@@ -199,7 +199,8 @@ def test_a_reference_that_came_later_is_found_by_the_doctor(uninstalled, site):
             (site / "micrograd" / f"{name}.py").unlink()
     else:
         add_reference_metadata(site)
-    done = python(site, "-m", "micrograd", "--doctor")
+    # -S: a folder without __init__.py would come behind a micrograd that is installed.
+    done = python(site, "-S", "-m", "micrograd", "--doctor")
     assert (done.returncode, done.stderr) == (1, "")
     assert ("micrograd 0.1.0 in" in done.stdout) is not uninstalled
     changed = "micrograd/__init__.py, micrograd/engine.py, micrograd/nn.py"
@@ -207,7 +208,7 @@ def test_a_reference_that_came_later_is_found_by_the_doctor(uninstalled, site):
     assert re.search(r"^built by +(clang|gcc|MSVC) ", done.stdout, re.MULTILINE)
     assert done.stdout.endswith(f"{REPAIR}.\n")
 
-    done = python(site, "-m", "micrograd", "--steps", "1")
+    done = python(site, "-S", "-m", "micrograd", "--steps", "1")
     assert done.returncode == 1
     assert "`python -m micrograd --doctor`" in done.stderr
     assert "Traceback" not in done.stderr

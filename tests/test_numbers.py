@@ -43,8 +43,8 @@ NUMBERS = [
 NO_NUMBERS = [
     None, "2.5", b"2.5", [2.5], (2.5,), {}, 1j, Long(), np.complex64(1 + 2j), np.complex128(1), np.clongdouble(1),
     np.array(1j), np.array(1j, object), np.str_("2.5"), np.array("2.5"), np.array("2.5", object), np.array(None),
-    np.timedelta64(5, "s"), np.array(np.timedelta64(5, "s")), np.datetime64("2020-01-01"), np.void(b"1"), np.array([2.5]),
-    np.array([]), np.array([[2.5]]), np.ma.masked, np.ma.masked_array(2.5, mask=True), own_item(),
+    np.timedelta64(5, "s"), np.array(np.timedelta64(5, "s")), np.datetime64("2020-01-01"), np.void(b"1"),
+    np.array([2.5]), np.array([]), np.array([[2.5]]), np.ma.masked, np.ma.masked_array(2.5, mask=True), own_item(),
 ]  # fmt: skip
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
 
