@@ -9,10 +9,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h) setup.py pyproject.toml
+BUILDING := 'building the extension modules, and installing what they need: a minute or two ...'
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons test guide sanitize bench lint workflows wheels headers clean
+.PHONY: setup train moons test guide sanitize bench lint workflows wheels needs clean
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -63,14 +64,16 @@ workflows: .venv/installed-lint
 wheels: $(REFERENCE)
 	$(PYTHON) .ci/wheels.py
 
-.venv/bin/python: | headers
+.venv/bin/python: | needs
 	$(PYTHON) -m venv .venv
 
 .venv/installed: $(SOURCES) | .venv/bin/python
+	@echo $(BUILDING)
 	$(PIP) install --quiet --editable .
 	touch $@
 
 .venv/installed-test: $(SOURCES) | .venv/bin/python
+	@echo $(BUILDING)
 	$(PIP) install --quiet --editable '.[test,viz,parallel]'
 	touch .venv/installed $@
 
@@ -82,11 +85,22 @@ wheels: $(REFERENCE)
 $(REFERENCE): | .venv/bin/python
 	$(PIP) install --quiet --no-deps --upgrade --target build/reference micrograd==0.1.0
 
-# Debian keeps Python.h in a package of its own.
-headers:
-	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
-	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y python3-dev; } \
-	|| { echo 'Python.h is missing: install the headers of $(PYTHON) (Debian: apt install python3-dev)' >&2; exit 1; }
+# Debian has a C compiler, its headers, Python's and the means of venv in packages of their own: root gets what is missing.
+needs:
+	@cc="$${CC:-$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}" || exit; \
+	python="python$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_python_version())')"; \
+	include="$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')"; what= packages=; \
+	miss() { what="$$what$${what:+, }$$1"; packages="$$packages $$2"; }; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || miss "Python's module venv" "$$python-venv"; \
+	echo '#include <math.h>' | $$cc -x c -c -o /dev/null - 2>/dev/null || miss 'a C compiler' 'gcc libc6-dev'; \
+	[ -e "$$include/Python.h" ] || miss Python.h "$$python-dev"; \
+	if [ -z "$$packages" ]; then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "missing: $$what; installing Debian's$$packages ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$packages \
+		>/dev/null && exit; \
+	fi; \
+	echo "missing: $$what (Debian: apt install --no-install-recommends$$packages)" >&2; exit 1
 
 clean:
 	rm -rf .venv build dist src/*.egg-info src/micrograd/*.c src/micrograd/*.so

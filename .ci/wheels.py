@@ -21,19 +21,20 @@ ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 ROOMS = ROOT / "build" / "wheels"
 TOOLS = ROOMS / "tools" / "venv" / "bin"
-VERSIONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
+VERSIONS = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 NEWEST_TAG = f"manylinux_2_28_{platform.machine()}"
+LARGEST = 1_000_000  # bytes of a wheel
 PLAIN = "plain"  # the room of the build without fast paths
 
 
-def run(*command: object, cwd: Path = ROOT, **environment: str) -> str:
-    """What the command printed; where it fails, that is shown and this ends."""
+def run(*command: object, cwd: Path = ROOT, status: int = 0, **environment: str) -> str:
+    """What the command printed; where it ends with another status, that is shown and this ends."""
     words = [str(word) for word in command]
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", **environment}
     done = subprocess.run(
         words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    if done.returncode:
+    if done.returncode != status:
         sys.exit(f"{done.stdout}\n{' '.join(words)}: exit {done.returncode}")
     return done.stdout
 
@@ -79,6 +80,8 @@ def build(room: str, sdist: Path) -> Path:
         sources = [name for name in archive.namelist() if name.endswith((".pyx", ".pxd", ".c", ".h"))]
     if sources:
         sys.exit(f"{repaired.name} carries sources: {', '.join(sources)}")
+    if repaired.stat().st_size > LARGEST:
+        sys.exit(f"{repaired.name} has {repaired.stat().st_size:,} bytes, more than {LARGEST:,}")
     return Path(shutil.copy(repaired, DIST))
 
 
@@ -96,6 +99,15 @@ def test(room: str, wheel: Path, sdist: Path) -> str:
     reference = os.environ.get("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
     output = run(python(room), "-m", "pytest", "--quiet", cwd=checkout, MICROGRAD_REFERENCE=reference, **environment)
     return f"== {wheel.name} ({room}), installed\n{output}"
+
+
+def clash(room: str, wheel: Path) -> None:
+    """What is said beside the reference's package, which has files of the same names, installed before and after."""
+    for package, said in (("micrograd==0.1.0", "not as installed: micrograd/__init__.py"), (wheel, "RuntimeWarning")):
+        run(python(room), "-m", "pip", "install", "--no-deps", "--force-reinstall", package)
+        output = run(python(room), "-m", "micrograd", "--doctor", cwd=ROOMS / room, status=1)
+        if said not in output:
+            sys.exit(f"beside the reference, {said!r} is not in\n{output}")
 
 
 def main() -> None:
@@ -118,7 +130,7 @@ def main() -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         wheels = list(pool.map(lambda room: build(room, sdist), rooms))
     packages = sorted(DIST.iterdir())
-    print(*(package.name for package in packages), sep="\n")
+    print(*(f"{package.name}: {package.stat().st_size:,} bytes" for package in packages), sep="\n")
     print(run(TOOLS / "twine", "--no-color", "check", "--strict", *packages, COLUMNS="200"))
     print(run(TOOLS / "check-wheel-contents", *DIST.glob("*.whl")))
     print(run(TOOLS / "validate-pyproject", "pyproject.toml"))
@@ -128,6 +140,7 @@ def main() -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for output in pool.map(lambda room, wheel: test(room, wheel, sdist), rooms, wheels):
             print(output, end="", flush=True)
+    clash(rooms[-1], wheels[-1])
 
 
 if __name__ == "__main__":

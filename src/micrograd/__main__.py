@@ -1,4 +1,7 @@
-"""`python -m micrograd`: train the README's multilayer perceptron on its four samples and print what it learnt."""
+"""`python -m micrograd`: train the README's multilayer perceptron on its four samples and print what it learnt.
+
+`python -m micrograd --doctor` works where another package has replaced `micrograd/__init__.py`, so nothing of that is
+imported at the top."""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import math
 import random
 import sys
 from collections.abc import Iterable
-
-from micrograd import MLP, Value
 
 SAMPLES = [[-2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
 TARGETS = [1.0, -1.0, -1.0, 1.0]
@@ -48,11 +49,24 @@ def _progress(steps: Iterable[int]) -> Iterable[int]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the demonstration on command-line arguments. Raises SystemExit with status 2 where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m micrograd", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m micrograd", description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=_at_least_one, default=1000, help="training steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1337, help="seed of the weights (default: %(default)s)")
     parser.add_argument("--lr", type=_positive, default=0.1, help="learning rate (default: %(default)s)")
+    parser.add_argument(
+        "--doctor",
+        action="store_true",
+        help="print what a report of a fault needs, and whether another package is in the way",
+    )
     options = parser.parse_args(arguments)
+    if options.doctor:
+        from micrograd import _doctor
+
+        raise SystemExit(_doctor.report())
+    try:
+        from micrograd import MLP, Value
+    except ImportError as error:
+        raise SystemExit(f"{error}\nIs another package in the way? `python -m micrograd --doctor` tells.") from error
 
     random.seed(options.seed)
     model = MLP(3, [4, 4, 1])

@@ -9,6 +9,7 @@ from typing_extensions import disjoint_base
 _Number = SupportsFloat | SupportsIndex
 
 OPS: dict[str, tuple[str, int]]
+BUILD: dict[str, str | bool]
 
 @disjoint_base
 class Value:

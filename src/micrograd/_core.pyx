@@ -867,3 +867,40 @@ OPS = {
     RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
     for op in range(OP_COUNT) if RULES[op].arity != MANY and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
 }
+
+
+# ---- The build -----------------------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+      static const char built_by[] = "clang " __clang_version__;
+    #elif defined(__GNUC__)
+      static const char built_by[] = "gcc " __VERSION__;
+    #elif defined(_MSC_VER)
+      static const char built_by[] = "MSVC " Py_STRINGIFY(_MSC_VER);
+    #else
+      static const char built_by[] = "another compiler";
+    #endif
+    #if defined(NDEBUG)
+      enum { built_debug = 0 };
+    #else
+      enum { built_debug = 1 };
+    #endif
+    #if defined(MICROGRAD_PLAIN)
+      enum { built_plain = 1 };
+    #else
+      enum { built_plain = 0 };
+    #endif
+    """
+    const char[] built_by
+    const int built_debug, built_plain
+    const int CYTHON_HEX_VERSION
+
+# How this was compiled, for reports: {what: value}.
+BUILD = {
+    "compiler": built_by.decode().strip(),
+    "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
+    "debug": built_debug != 0,
+    "plain": built_plain != 0,
+}
