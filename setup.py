@@ -36,6 +36,7 @@ extensions = [
     for name in (
         "_batch",
         "_calls",
+        "_check",
         "_core",
         "_fused",
         "_graph",
@@ -57,6 +58,7 @@ directives = {
     "wraparound": False,
     "cdivision": True,
     "autotestdict": False,
+    "allow_none_for_extension_args": False,  # C code reads the fields of what it is given
 }
 setup(
     ext_modules=cythonize(extensions, include_path=["src"], compiler_directives=directives),

@@ -9,7 +9,8 @@
 #   _cpython    declarations of CPython's C API
 
 from cpython.object cimport PyObject
-from micrograd._node cimport Node
+from micrograd._node cimport TRACED, Node
+from micrograd._slab cimport traces
 
 
 cdef class Value:
@@ -19,3 +20,18 @@ cdef class Value:
 
 cdef bint double_read(PyObject *o, str what, double *x) noexcept
 cdef double to_double(object o, str what) except? -1.0
+
+# A trace keeps for good what is told of a Value while it is made, so little is. `what` is what is asked, for the error.
+
+cdef int ask_trace(Node *n, str what, bint change) except -1
+cdef bint node_is_told(Node *n) except -1
+
+
+cdef inline int check_told(Node *n, str what) except -1:
+    """Raise TraceError where this thread is in a trace and what is read is true of this one call only."""
+    return ask_trace(n, what, False) if n.flags & TRACED or traces != NULL else 0
+
+
+cdef inline int check_changed(Node *n, str what) except -1:
+    """Raise TraceError where this thread is in a trace, which does not see changes."""
+    return ask_trace(n, what, True) if n.flags & TRACED or traces != NULL else 0

@@ -12,7 +12,7 @@ from micrograd._cpython cimport *
 from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
 from micrograd._node cimport Fused, node_of
 from micrograd._ops cimport ADD, OP_COUNT, op_rule
-from micrograd._slab cimport heap
+from micrograd._slab cimport heap, traces
 
 
 # ---- Which classes are plain ---------------------------------------------------------------------
@@ -390,7 +390,7 @@ def clear_grads(parameters):
     while i < PyList_GET_SIZE(<PyObject *>values):
         p = PyList_GET_ITEM(<PyObject *>values, i)
         i += 1
-        if Py_TYPE(p) == heap.value_type:
+        if Py_TYPE(p) == heap.value_type and traces == NULL:
             node_of(p).grad = 0.0
         else:
             (<object>p).grad = 0.0

@@ -29,6 +29,7 @@ cdef enum Flag:
     SHOWN = 1024   # a number that got a node because somebody looked
     GROWN = 2048   # a fused sum, of whose weights and bias some are no leaves
     TRACED = 4096  # stands for an argument in a trace, or was computed from one: its data are not known
+    MADE = 8192    # a leaf made in the trace whose number is its `place`, or computed from such leaves alone
     INHERITED = 4104  # IRREGULAR and TRACED: what descendants take over when they are made
 
 cdef struct Block:
@@ -68,7 +69,7 @@ cdef struct Node:
     unsigned char op       # row of the op table, 0 for none
     unsigned char form     # a Form
     unsigned short flags   # a set of Flag
-    unsigned int place     # of a fused sum: which of `sums` is its own; of a hidden layer: the last
+    unsigned int place     # of a fused sum: which of `sums` is its own; of a hidden layer: the last; and see MADE
 
 
 cdef inline PyObject *object_of(Node *n) noexcept nogil:

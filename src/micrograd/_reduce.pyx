@@ -2,9 +2,10 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from micrograd._core cimport Value, to_double
+from libc.math cimport INFINITY
+from micrograd._core cimport Value, node_is_told, to_double
 from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
-from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
+from micrograd._node cimport BLOCK, INHERITED, Block, Node, node_of, object_of
 from micrograd._ops cimport HIGHEST, LOGSUMEXP, SUM, op_reduce
 from micrograd._slab cimport result_new
 
@@ -68,10 +69,14 @@ def logsumexp_values(list values):
 def highest_value(list values):
     """The highest of Values: a number, which has no gradient. Where the number is not known, in a trace, a Value that
     passes none on."""
-    cdef double highest = (<Value?>values[0]).node.data
+    cdef double highest = -INFINITY
+    if not values:
+        raise ValueError("the highest of no values")
     for x in values:
-        if (<Value?>x).node.flags & TRACED:
+        if not node_is_told(&(<Value?>x).node):
             return many(HIGHEST, values)
+    highest = (<Value>values[0]).node.data
+    for x in values:
         if (<Value>x).node.data > highest:
             highest = (<Value>x).node.data
     return highest
