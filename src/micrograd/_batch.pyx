@@ -93,7 +93,8 @@ cdef int refuse_masked(x, str name, int depth) except -1:
     if isinstance(x, (list, tuple)):
         if depth == DEEPEST:
             raise ValueError(f"{name} has more than {DEEPEST} lists in each other")
-        for item in x:
+        items = tuple.__iter__(x) if isinstance(x, tuple) else list.__iter__(x)  # as NumPy reads them
+        for item in items:
             if not PyFloat_CheckExact(<PyObject *>item):
                 refuse_masked(item, name, depth + 1)
     return 0

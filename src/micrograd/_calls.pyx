@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # What a compiled function is called for: the sum over a batch as a node of the eager graph, numbers, one sample. The
 # numbers are computed in _replay.pyx.
 

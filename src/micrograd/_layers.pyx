@@ -35,6 +35,8 @@ cdef dict METHODS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT
 def set_plain_classes(neuron, layer):
     """Tell which classes' `__call__` and `parameters` are computed here."""
     global plain_neuron, plain_layer, PLAIN
+    if not issubclass(neuron, NeuronState) or not issubclass(layer, LayerState):
+        raise TypeError("the classes of a neuron and a layer are derived from those that have their fields")
     plain_neuron, plain_layer = neuron, layer
     PLAIN = {}
     for kind, fields in (neuron, ("w", "b", "nonlin")), (layer, ("neurons",)):

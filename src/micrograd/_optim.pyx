@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # The loops of micrograd.optim and micrograd.utils: one call goes over the slots of all the parameters it is given.
 # Which options there are, and what may be asked of them, is in optim.py.
 
@@ -120,7 +121,6 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
-@cython.boundscheck(True)  # an option may be an object whose __float__ changes the groups
 def step(self, closure=None):
     """Update the parameters' data from their grads.
 

@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # A program replayed: blocks of rows, a lane a row, that belong to chunks, whose sums and gradients are added up in the
 # order of the rows, whoever computed them. The steps themselves are in _steps.pyx; what is made of the results, in
 # _calls.pyx.

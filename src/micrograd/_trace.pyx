@@ -132,7 +132,7 @@ def is_traced(Value value not None):
 
 def op_name(int op):
     """What the op of a row is called in a listing."""
-    if op < OP_COUNT:
+    if 0 <= op < OP_COUNT:
         return RULES[op].name.decode()
     return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
 
