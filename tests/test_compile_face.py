@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import array
 import copy
+import functools
 import gc
+import inspect
 import math
 import operator
 import os
 import pickle
+import sys
 import threading
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -123,6 +127,51 @@ def test_arrays_without_numpy():
 def test_whatever_does_not_is_a_type_error(batch):
     with pytest.raises(TypeError, match="argument 0"):
         micrograd.compile(lambda x: x).map(batch)
+
+
+MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        MASKED,
+        np.ma.masked_array([1.0, 2.0]),
+        np.ma.masked_array([1, 2], [True, False]),
+        np.ma.masked_array([[1.0, 2.0]], [[False, True]]),
+        MASKED.view(type("Own", (np.ma.MaskedArray,), {})),
+        [MASKED, MASKED],
+        (1.0, [MASKED]),
+        [np.ma.masked, 1.0],
+        [1.0, (2.0, np.ma.masked)],
+        np.array([1.0, np.ma.masked], dtype=object),
+        np.ma.masked,
+    ],
+    ids=range(11),
+)
+def test_masked_arrays_are_type_errors(batch):
+    """NumPy reads what is masked as if it were not, or as NaN."""
+    f = micrograd.compile(lambda x: Value(1.0))
+    with pytest.raises(TypeError, match="masked"):
+        f(batch)
+    with pytest.raises(TypeError, match="masked"):
+        f(x=batch)
+    with pytest.raises(TypeError, match="masked"):
+        micrograd.compile(lambda x: batch)(1.0)
+    for call in (f.map, f.sum, f.value_and_grad):
+        with pytest.raises(TypeError, match="masked"):
+            call(batch)
+        with pytest.raises(TypeError, match="masked"):
+            call([1.0], x=[batch])
+
+
+def test_long_doubles_are_numbers():
+    f = micrograd.compile(lambda x: x * np.longdouble(2))
+    assert f(np.longdouble(3)).data == 6.0
+    assert f.map(np.array([1, 2], np.longdouble)).tolist() == [2.0, 4.0]
+    g = micrograd.compile(lambda x: x[0] + x[1])
+    assert g(np.array([1, 2], np.longdouble)).data == 3.0
+    assert [v.data for v in micrograd.compile(lambda x: np.array([1, 2], np.longdouble))(1.0)] == [1.0, 2.0]
 
 
 def test_wrong_ranks_and_lengths_are_value_errors_with_the_shapes():
@@ -604,6 +653,167 @@ def test_nan_and_infinity_are_no_errors():
     assert math.isnan(f.sum([0.0, 1.0]).data)
 
 
+# ---- Methods ---------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    def __init__(self, slope):
+        self.slope = Value(slope)
+
+    @micrograd.compile(threads=2)
+    def loss(self, x, y, kind="a"):
+        """How far off it is."""
+        return (self.slope * x - y) ** 2 if kind == "a" else self.slope * x
+
+    @micrograd.compile
+    def both(self, x):
+        return [self.slope * x, self.loss(x, 1.0)]
+
+
+class Steep(Line):
+    @micrograd.compile
+    def loss(self, x, y, kind="a"):
+        return super().loss(x, y, kind=kind) * 10
+
+
+def test_a_method_is_bound_and_each_instance_has_its_programs():
+    a, b = Line(2.0), Line(3.0)
+    assert (a.loss(1.0, 1.0).data, b.loss(1.0, 1.0).data) == (1.0, 4.0)
+    assert (a.loss.captured, b.loss.captured) == ([a.slope], [b.slope])
+    assert (a.loss.retraces, b.loss.retraces, Line.loss.retraces) == (0, 0, 0)
+    assert a.loss(1.0, 1.0, kind="b").data == 2.0
+    assert (a.loss.retraces, b.loss.retraces) == (1, 0)
+    total = b.loss.sum([1.0, 2.0], [1.0, 1.0])
+    total.backward()
+    assert (total.data, b.slope.grad, a.slope.grad) == (29.0, 2 * 2 + 2 * 5 * 2, 0.0)
+    assert a.loss.mean([1.0, 2.0], y=[1.0, 1.0]).data == 5.0
+    assert a.loss.map([1.0, 2.0], [1.0, 1.0]).tolist() == [1.0, 9.0]
+    value, grads = a.loss.value_and_grad([1.0], [1.0])
+    assert (value, grads.tolist()) == (1.0, [2.0])
+    assert [v.data for v in a.both(2.0)] == [4.0, 9.0]
+    assert a.loss.program.startswith("loss(number, number)")
+    assert Line.loss.program == ""
+    assert (a.loss.__name__, a.loss.__doc__, a.loss.__self__) == ("loss", "How far off it is.", a)
+    assert list(inspect.signature(a.loss).parameters) == ["x", "y", "kind"]
+    assert list(inspect.signature(Line.loss).parameters) == ["self", "x", "y", "kind"]
+    with pytest.raises(TypeError, match="argument 0 must be a real number, not 'Line'"):
+        Line.loss(a, 1.0, 1.0)
+
+
+def test_methods_are_inherited_and_overridden():
+    a, b = Steep(2.0), type("Other", (Line,), {})(3.0)
+    assert (a.loss(1.0, 1.0).data, b.loss(1.0, 1.0).data) == (10.0, 4.0)
+    assert a.loss.captured == [a.slope]
+    assert a.loss.retraces == 0
+
+
+def test_programs_go_with_their_instance():
+    a = Line(2.0)
+    leaf, kept = weakref.ref(a), Line.loss._instances
+    before = len(kept)
+    method = a.loss
+    method.sum([1.0], [1.0]).backward()
+    a.loss(1.0, Value(1.0))
+    slope = a.slope
+    assert len(kept) == before + 1
+    del a
+    assert leaf() is not None  # a bound method holds its instance, as any does
+    assert method(1.0, 1.0).data == 1.0
+    del method
+    assert leaf() is None
+    assert len(kept) == before
+    assert slope.data == 2.0
+    for k in range(50):  # others at the same address
+        assert Line(float(k)).loss(1.0, 0.0).data == float(k) ** 2
+    assert len(kept) == before
+
+
+def test_instances_that_are_equal_or_have_no_hash_have_programs_of_their_own():
+    class Same(Line):
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    a, b = Same(2.0), Same(3.0)
+    assert (a.loss(1.0, 1.0).data, b.loss(1.0, 1.0).data) == (1.0, 4.0)
+
+
+def test_copies_of_an_instance_have_programs_of_their_own():
+    a = Line(2.0)
+    a.loss(1.0, 1.0)
+    for copied in (copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
+        copied.slope.data = 5.0
+        assert (copied.loss(1.0, 1.0).data, a.loss(1.0, 1.0).data) == (16.0, 1.0)
+        assert copied.loss.captured == [copied.slope]
+    shared = copy.copy(a)
+    assert shared.loss.captured == []
+    assert shared.loss(1.0, 1.0).data == 1.0
+
+
+def test_a_bound_method_is_copied_with_its_instance_and_pickles_its_programs():
+    a = Line(2.0)
+    with pytest.raises(TypeError, match="Call it first"):
+        pickle.dumps(a.loss)
+    a.loss(1.0, 1.0)
+    sent = pickle.loads(pickle.dumps(a.loss))
+    assert sent(3.0, 1.0).data == 25.0
+    copied, method = copy.deepcopy((a, a.loss))
+    copied.slope.data = 5.0
+    assert (method.__self__ is copied, method(1.0, 1.0).data, method(1.0, [1.0][0], kind="b").data) == (True, 16.0, 5.0)
+
+
+def test_slots_without_weak_references_are_refused():
+    class Tight:
+        __slots__ = ("w",)
+
+        @micrograd.compile
+        def f(self, x):
+            return self.w * x
+
+    class Loose(Tight):
+        __slots__ = ("__weakref__",)
+
+    tight, loose = Tight(), Loose()
+    with pytest.raises(TypeError, match="'Tight' objects: add '__weakref__'"):
+        tight.f(1.0)
+    loose.w = Value(2.0)
+    assert loose.f(3.0).data == 6.0
+
+
+def test_only_what_python_binds_is_bound():
+    model = nn.Neuron(1)
+    model.w[0].data = 2.0
+
+    class Trainer:
+        whole = micrograd.compile(model)
+        part = micrograd.compile(functools.partial(operator.mul, 2.0))
+
+    assert Trainer().whole is Trainer.whole
+    assert Trainer().part(3.0).data == 6.0
+    assert Trainer().whole([3.0]).data == 6.0
+    trainer = Trainer()
+    trainer.own = micrograd.compile(lambda x: x * 2)
+    assert trainer.own(1.0).data == 2.0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="classmethod binds no other descriptor there")
+def test_a_class_method():
+    class Counted:
+        w = Value(2.0)
+
+        def f(cls, x):  # noqa: N805
+            return cls.w * x
+
+        g = classmethod(micrograd.compile(f))
+
+    class Other(Counted):
+        w = Value(3.0)
+
+    assert (Counted.g(1.0).data, Other.g(1.0).data, Other().g.sum([1.0, 2.0]).data) == (2.0, 3.0, 9.0)
+    assert Counted.g.captured == [Counted.w]
+
+
 # ---- Threads ---------------------------------------------------------------------------------------------------------
 
 
@@ -782,6 +992,119 @@ def test_pickles_carry_programs_and_captured_leaves():
         copied([1.0], 2.0)
     again = pickle.loads(pickle.dumps(copied))
     assert again(1.0, 1.0).data == 4.0
+
+
+def test_what_was_never_called_does_not_pickle_but_is_copied():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: w * x, threads=2)
+    with pytest.raises(TypeError, match=r"cannot pickle <compiled .*, 0 programs>: .* Call it first"):
+        pickle.dumps(f)
+    for copied in (copy.copy(f), copy.deepcopy(f)):
+        assert copied(3.0).data == 6.0
+        assert copied.captured == [w]
+    assert f.program == ""
+    model = nn.Neuron(1)
+    copied, compiled = copy.deepcopy((model, micrograd.compile(model)))
+    copied.w[0].data = 7.0
+    assert compiled([1.0]).data == 7.0
+
+
+def test_a_copy_shares_leaves_and_a_deep_copy_has_its_own():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: w * sum(x))
+    f([1.0])
+    near = copy.copy(f)
+    assert near([1.0, 2.0]).data == 6.0
+    assert (near.retraces, f.retraces, near.captured) == (1, 0, [w])
+    far, leaf = copy.deepcopy((f, w))
+    leaf.data = 5.0
+    assert (far([1.0]).data, f([1.0]).data, far.captured == [leaf]) == (5.0, 2.0, True)
+    assert far.program == f.program
+
+
+class OwnCopy(Value):
+    """A leaf that says itself what its copy is."""
+
+    def __deepcopy__(self, memo):
+        return self.copied
+
+
+def test_a_deep_copy_is_what_the_leaves_say():
+    a, b, c = OwnCopy(2.0), OwnCopy(3.0), Value(10.0)
+    f = micrograd.compile(lambda x: a * x + b)
+    f(1.0)
+    a.copied = b.copied = c
+    copied = copy.deepcopy(f)
+    assert copied(2.0).data == 30.0
+    assert copied.captured == [c]
+    total, grads = copied.value_and_grad([1.0, 2.0])
+    assert (total, grads.tolist()) == (50.0, [5.0])
+    copied.sum([1.0, 2.0]).backward()
+    assert c.grad == 5.0
+    a.copied = c * 2  # a result is as good as a leaf: what is behind it gets the gradients
+    copied = copy.deepcopy(f)
+    assert copied(2.0).data == 50.0
+    for other in (None, 3.0, "c", [c]):
+        b.copied = other
+        with pytest.raises(ValueError, match="captured leaves are Values"):
+            copy.deepcopy(f)
+
+
+def test_a_program_that_breaks_a_rule_says_which():
+    f = micrograd.compile(lambda x: Value(2.0) * x[0] + x[1])
+    f([1.0, 2.0])
+    (traced,) = f._programs.values()
+    load, (rows, *rest) = traced.program.trace.__reduce__()
+    for changed, message in [
+        ((rows, [len(rows)], *rest[1:]), "outputs are rows"),
+        ((rows, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
+        ((rows, *rest[:2], -1, *rest[3:]), "no less than 0"),
+        ((rows, *rest[:2], 1, *rest[3:]), "row 1 is one of the captured leaves or arguments"),
+        (([*rows, ("tanh", (0, 1))], *rest), f"row {len(rows)} has the arguments of its op"),
+        (([*rows, ("tanh", (len(rows),))], *rest), f"row {len(rows)} reads earlier rows"),
+        (([*rows, ("fly", (0,))], *rest), f"row {len(rows)} is an op"),
+        (([*rows, (99, (0,))], *rest), f"row {len(rows)} is of an op in the table"),
+        (([*rows, ("max", ())], *rest), f"row {len(rows)} is an op"),
+        (([*rows, ("highest", ())], *rest), f"row {len(rows)} has the arguments of its op"),
+        (([*rows, (243, (0, 0))], *rest), f"row {len(rows)} is a start and pairs of factors"),
+        (([*rows, (240, (1,))], *rest), f"row {len(rows)} is a float"),
+        ((rows, *rest[:-1]), "seven fields"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load(*changed)
+    assert load(rows, *rest).outputs == traced.program.trace.outputs
+    state = f.__getstate__()
+    for key in [
+        ((None,), (), ()),
+        (((list, 3),), (), ()),
+        ((), (("x", (list, 1)),), ()),
+        (),
+        "x",
+        ((None, "x"), (), ()),
+    ]:
+        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the form"):
+            Compiled.__new__(Compiled).__setstate__({**state, "_programs": {key: traced}})
+    for name, wrong in [("_threads", 0), ("_threads", "2"), ("_programs", []), ("_programs", {((), (), ()): f})]:
+        with pytest.raises(ValueError, match="a compiled function"):
+            Compiled.__new__(Compiled).__setstate__({**state, name: wrong})
+
+
+def test_every_program_keeps_to_the_rules():
+    from micrograd._check import check_program
+
+    model, w = micrograd.MLP(3, [4, 5, 2]), Value(2.0)
+    functions = [
+        lambda x: functional.softmax(model(x)),
+        lambda x: functional.cross_entropy(model(x), [0.5, 0.5]) + functional.sum([p * p for p in model.parameters()]),
+        lambda x: [w, 3.0, x[0], x[0] * w, functional.dot([], [], x[0]), functional.sum([])],
+        lambda x: [x[0] * x[0] + x[1] * x[0] + w * x[0] + w * w, x[0] + x[0], functional.logsumexp([x[0], w, w])],
+        lambda x: functional.linear(x, [[w, w, w], [x[0], x[1], 1.0]], [x[0], w]),
+    ]
+    for function in functions:
+        f = micrograd.compile(function)
+        f([1.0, 2.0, 3.0])
+        (traced,) = f._programs.values()
+        check_program(traced.program)
 
 
 def test_gradients_are_in_the_order_of_captured():
