@@ -389,10 +389,11 @@ def clear_grads(parameters):
     cdef list values = parameters if type(parameters) is list else list(parameters)
     cdef PyObject *p
     cdef Py_ssize_t i = 0
+    cdef bint traced = traces != NULL
     while i < PyList_GET_SIZE(<PyObject *>values):
         p = PyList_GET_ITEM(<PyObject *>values, i)
         i += 1
-        if Py_TYPE(p) == heap.value_type and traces == NULL:
+        if Py_TYPE(p) == heap.value_type and not traced:
             node_of(p).grad = 0.0
         else:
             (<object>p).grad = 0.0

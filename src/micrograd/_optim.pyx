@@ -97,9 +97,9 @@ cdef class State:
     cdef int clear_grads(self) except -1:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
+        for i in range(self.count if traces != NULL else 0):
+            check_told(node_of(params[i]), "zero_grad() of")
         for i in range(self.count):
-            if traces != NULL:
-                check_told(node_of(params[i]), "zero_grad() of")
             node_of(params[i]).grad = 0.0
         return 0
 
