@@ -35,7 +35,7 @@ if sanitize:
 
 macros = [("MICROGRAD_PLAIN", None)] if plain else []
 strip = []
-if "bdist_wheel" in sys.argv and not (windows or debug or sanitize):  # in place, functions keep their names, for profilers
+if "bdist_wheel" in sys.argv and not (windows or debug or sanitize):  # in place, functions keep names, for profilers
     strip = ["-Wl,-s" if sys.platform.startswith("linux") else "-Wl,-x"]
 
 headers = {
@@ -55,6 +55,7 @@ extensions = [
     for name in (
         "_batch",
         "_calls",
+        "_check",
         "_core",
         "_fused",
         "_graph",
@@ -76,6 +77,7 @@ directives = {
     "wraparound": False,
     "cdivision": True,
     "autotestdict": False,
+    "allow_none_for_extension_args": False,  # C code reads the fields of what it is given
 }
 NO_BUILD = {"dist_info", "egg_info", "sdist"}  # commands that compile nothing
 # What the compiler is given, in this order, and what is missing where it fails. Nothing is run, so that the target may
@@ -181,7 +183,7 @@ def main():
         ext_modules=modules,
         options={
             "build_ext": {"parallel": True},  # a module a processor
-            "build": {"build_base": "build/sanitize" if sanitize else "build"},  # no build takes over the other's objects
+            "build": {"build_base": "build/sanitize" if sanitize else "build"},  # neither takes the other's objects
         },
         long_description=description(),
         long_description_content_type="text/markdown",

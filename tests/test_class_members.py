@@ -192,3 +192,22 @@ def test_a_subclass_can_be_given_members():
     Sub.tanh = lambda self: "mine"
     assert Sub(1.0).tanh() == "mine"
     assert Value(1.0).tanh().data == math.tanh(1.0)
+
+
+def test_compiled_functions_are_traced_again(monkeypatch):
+    w, f = Value(0.5), micrograd.compile(lambda x: (w * x).tanh())
+    batch = [[1.0, 2.0]]
+    before = f(1.0).data, f.sum(*batch).data, f.map(*batch).tolist()
+
+    def doubled(self):
+        return self * 2.0
+
+    monkeypatch.setattr(Value, "tanh", doubled)
+    assert (f(1.0).data, f.sum(*batch).data, f.map(*batch).tolist()) == (1.0, 3.0, [1.0, 2.0])
+    assert f.value_and_grad(*batch)[0] == 3.0
+    assert f.retraces == 0
+    monkeypatch.undo()
+    assert (f(1.0).data, f.sum(*batch).data, f.map(*batch).tolist()) == before
+    monkeypatch.setattr(Value, "square", lambda self: self * self, raising=False)
+    assert micrograd.compile(lambda x: x.square())(3.0).data == 9.0
+    assert f(1.0).data == before[0]

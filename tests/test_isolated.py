@@ -921,3 +921,362 @@ def test_threads_on_graphs_of_their_own(check):
         still_works()
         """
     )
+
+
+# ---- Whatever it is given --------------------------------------------------------------------------------------------
+
+
+def test_private_modules_raise_whatever_they_are_called_with(isolated):
+    """Their functions, classes and methods are in reach of any Python code: an exception, never a crash."""
+    isolated(
+        """
+import importlib, os, pkgutil, random
+import numpy as np
+import micrograd
+from micrograd import Value, nn, optim
+from micrograd._batch import Batch
+from micrograd._program import Program
+from micrograd._replay import Replay
+from micrograd._trace import Trace
+from micrograd.compiler import Compiled
+
+class Liar:
+    def __len__(self): return 2**62
+    def __index__(self): return 2**70
+    def __float__(self): return float("nan")
+    def __iter__(self): return iter([self, 1.0])
+    def tolist(self): return self
+    def __getitem__(self, i): return self
+    def __call__(self, *args, **kwargs): return self
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+loop = []
+loop.append(loop)
+deep = []
+for _ in range(80_000):
+    deep = [deep]
+w = Value(3.0)
+f = micrograd.compile(lambda x, y: (x[0] * Value(2.0) + w * x[1]) * y)
+f([1.0, 2.0], 3.0)
+(traced,) = f._programs.values()
+optimizer = optim.Adam([w])
+optimizer.step()
+hostile = [
+    None, [], (), {}, "", b"", "x", 0, -1, 2**31, 2**64, 1.5, float("nan"), object, Value, Liar(), Value(1.0),
+    [Value(1.0)], [None], [1.0, "a"], [[Value(1.0)], [1.0, 2.0]], loop, deep, np.empty(0), np.empty((0, 2**40)),
+    np.ones(3), np.ones(3, np.longdouble), traced, traced.program, traced.program.trace, Batch((np.ones((4, 3)),)),
+    Batch(()), print, iter([1.0]), nn.Neuron(2), nn.Layer(2, 2), optimizer, *optimizer._states, *optimizer.param_groups,
+]
+UNTRIED = ("__class__", "__new__", "__init_subclass__", "__subclasshook__", "__dir__")
+
+def note(what):  # for whoever has to find out what crashed
+    os.environ.get("TRAIL") and open(os.environ["TRAIL"], "w").write(what)
+
+def attempt(name, function, args):
+    note(f"{name}{tuple(map(type, args))}")
+    try:
+        function(*args)
+    except Exception:
+        return 1
+    return 0
+
+def look(made):
+    for name in dir(made):
+        try:
+            member = getattr(made, name)
+        except Exception:
+            continue
+        if callable(member) and name not in UNTRIED:
+            for args in [(), *((h,) for h in hostile), (None, None), ([], []), (traced, -1), (-1, 0, None)]:
+                attempt(f"{type(made).__name__}.{name}", member, args)
+
+targets = {}
+for found in pkgutil.iter_modules(micrograd.__path__):
+    if not found.name.startswith("_") or found.name == "__main__":
+        continue
+    module = importlib.import_module("micrograd." + found.name)
+    for name, x in vars(module).items():
+        if callable(x) and not name.startswith("__") and getattr(x, "__module__", None) == module.__name__:
+            targets[found.name + "." + name] = x
+            if isinstance(x, type):
+                targets[found.name + "." + name + ".__new__"] = lambda *args, x=x: x.__new__(x, *args)
+for name in ("Batch", "Lowered", "Plan", "Program", "Replay", "Trace", "Traced", "State", "Attributes", "shifted_values"):
+    assert any(target.endswith("." + name) for target in targets), name
+
+draw = random.Random(0)
+calls = raised = 0
+for name, function in targets.items():
+    pairs = [(a, b) for a in hostile for b in hostile]
+    more = [draw.choices(hostile, k=draw.randint(3, 7)) for _ in range(300)]
+    for args in [(), *((h,) for h in hostile), *pairs, *more]:
+        calls += 1
+        raised += attempt(name, function, args)
+    if isinstance(function, type):
+        try:
+            look(function.__new__(function))
+        except TypeError:
+            pass
+for made in (traced, traced.program, traced.program.trace, traced.program.once, Batch((np.ones((4, 3)),)), f,
+             Replay(traced.program, 2, Batch(([1.0], [2.0], [3.0]))), Compiled.__new__(Compiled), *optimizer._states):
+    look(made)
+assert calls > 30_000 and raised > calls / 2, (calls, raised)
+assert micrograd.compile(lambda x: w * x)(2.0).data == 6.0
+"""
+    )
+
+
+def test_changed_pickles_are_refused_or_run(isolated):
+    """A thousand random changes of what a compiled function pickles: each is refused with ValueError, or runs."""
+    out = isolated(
+        """
+import pickle, random
+import numpy as np
+import micrograd
+from micrograd import Value, functional, nn
+from micrograd._calls import Traced
+from micrograd._check import check_program
+from micrograd._program import Program
+from micrograd._trace import Trace
+from micrograd.compiler import Compiled
+
+# A pickle taken apart to lists, that say what they were, and what is in them.
+
+def apart(x):
+    if isinstance(x, Compiled):
+        return ["compiled", apart(x.__reduce_ex__(2)[2])]
+    if isinstance(x, (Traced, Program, Trace)):
+        function, args = x.__reduce_ex__(2)
+        return ["call", function, *map(apart, args)]
+    if isinstance(x, dict):
+        return ["dict", *(["pair", apart(k), apart(v)] for k, v in x.items())]
+    if isinstance(x, (list, tuple)):
+        return [type(x), *map(apart, x)]
+    return x
+
+def together(x):
+    if type(x) is not list:
+        return x
+    kind, *items = x
+    if kind == "compiled":
+        made = Compiled.__new__(Compiled)
+        made.__setstate__(together(items[0]))
+        return made
+    if kind == "call":
+        return items[0](*map(together, items[1:]))
+    if kind == "dict":
+        return {together(k): together(v) for _, k, v in items}
+    return kind(map(together, items))
+
+def places(x, found):
+    start = 2 if x[0] == "call" else 1
+    for i in range(start, len(x)):
+        if x[0] != "dict":
+            found.append((x, i))
+        if type(x[i]) is list:
+            places(x[i], found)
+    return found
+
+def clone(x):
+    return [clone(item) for item in x] if type(x) is list else x
+
+ODD = [None, 0, 1, -1, 2, 7, 10**6, 2**31 - 1, 2**31, 2**63, -2**63, 10**30, 1.5, float("nan"), "", "mul", "exp", "sum",
+       True, b"ab", 240, 241, 242, 243, list, object(), Value(1.0), [tuple], [list], ["dict"], [tuple, 0],
+       [tuple, 240, [tuple, 1.0]], [tuple, "highest", [tuple]]]
+
+def change(draw, root):
+    found = places(root, [])
+    x, i = draw.choice(found)
+    way, item = draw.randrange(7), x[i]
+    many = type(item) is list and item[0] in (list, tuple)
+    if way == 0 and type(item) is int:
+        x[i] = item + draw.choice([-1, 1, 2, -3, 100])
+    elif way == 1 and many and len(item) > 1:
+        del item[draw.randrange(1, len(item))]
+    elif way == 2 and many and len(item) > 1:
+        item.append(clone(draw.choice(item[1:])))
+    elif way == 3 and many and len(item) > 1:
+        a, b = draw.randrange(1, len(item)), draw.randrange(1, len(item))
+        item[a], item[b] = item[b], item[a]
+    elif way == 4:
+        other, k = draw.choice(found)
+        x[i] = clone(other[k])
+    elif way == 5 and many:
+        item[0] = list if item[0] is tuple else tuple
+    else:
+        x[i] = clone(draw.choice(ODD))
+
+def run(f, one, many):
+    for call, args in ((f, one), (f.sum, many), (f.mean, many), (f.value_and_grad, many), (f.map, many)):
+        try:
+            result = call(*args)
+            if isinstance(result, Value):
+                result.backward()
+        except (TypeError, ValueError, ArithmeticError, micrograd.TraceError):
+            pass
+    for traced in f._programs.values():
+        check_program(traced.program)  # what is made of it keeps to the rules too
+    assert isinstance(f.program, str) and len(f.captured) <= 40 and f.retraces >= 0
+
+random.seed(3)
+model, w = nn.MLP(2, [3, 1]), Value(0.5)
+
+def loss(x, y, kind="a"):
+    return (model(x) - y).tanh() ** 2 + functional.softmax([w, x[0], y])[0] if kind == "a" else w * y
+
+f = micrograd.compile(loss)
+f([1.0, 2.0], 3.0)
+f([1.0, 2.0], 3.0, kind="b")
+g = micrograd.compile(lambda x: [x[0] * w, (x[1] * x[0], functional.logsumexp([x[0], x[1], w])), 2.0])
+g([1.0, 2.0])
+X, y = np.ones((5, 2)), np.ones(5)
+for whole in (f, g):
+    again = together(apart(whole))
+    assert again.program == whole.program
+subjects = [(f, ([1.0, 2.0], 3.0), (X, y)), (g, ([1.0, 2.0],), (X,))]
+refused = ran = 0
+for k in range(1500):
+    draw = random.Random(k)
+    subject, one, many = subjects[k % 2]
+    root = apart(subject)
+    for _ in range(draw.choice([1, 1, 1, 2, 3])):
+        change(draw, root)
+    try:
+        changed = together(root)
+    except ValueError:
+        refused += 1
+    except TypeError as error:
+        assert "unhashable" in str(error), error  # of a dict's key, before anybody is asked
+    else:
+        run(changed, one, many)
+        ran += 1
+assert refused > 700 and ran > 80, (refused, ran)
+print(refused, ran)
+"""
+    )
+    assert out
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ("np.longdouble(2)", None),
+        ("np.ones(2, np.longdouble) * 2", None),
+        ("np.array([[2, 3], [4, 5]], np.longdouble)", None),
+        ("[np.longdouble(2), (2, Fraction(2))]", None),
+        ("loop", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("[1.0, loop]", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("deep", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("Returns('self')", "TypeError: argument 0 must be a real number, not 'Returns'"),
+        ("Returns([Returns('self')])", "TypeError: argument 0 must be a real number, not 'Returns'"),
+        ("Returns('new')", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("Returns((1.0,))", "TypeError: argument 0 must be a real number, not 'tuple'"),
+        ("Returns(None)", "TypeError: argument 0 must be a real number, not 'NoneType'"),
+        ("[Grows(), 1.0]", None),
+        ("[Shrinks(), 1.0, 1.0, 1.0]", None),
+        ("np.broadcast_to(0.0, 2**40)", "ValueError: argument 0 has more than 16,777,216 numbers a sample"),
+        ("[[]] * 3", None),
+    ],
+)
+def test_arguments_of_any_structure(isolated, argument, error):
+    """What a sample, a batch and a result are made of: read with care, whatever Python code runs on the way."""
+    isolated(
+        f"""
+from fractions import Fraction
+import numpy as np
+import micrograd
+from micrograd import Value
+
+loop = []
+loop.append(loop)
+deep = []
+for _ in range(80_000):
+    deep = [deep]
+
+class Returns:
+    def __init__(self, x): self.x = x
+    def tolist(self): return self if self.x == "self" else [Returns("new")] if self.x == "new" else self.x
+
+class Grows:
+    def __float__(self):
+        if len(argument) < 1000:
+            argument.extend([1.0] * 100)
+        return 2.0
+
+class Shrinks:
+    def __float__(self):
+        del argument[1:]
+        return 2.0
+
+def first(x):
+    while isinstance(x, (list, tuple)) and x:
+        x = x[0]
+    return x if isinstance(x, Value) else Value(2.0)
+
+def attempt(call, *args, **kwargs):
+    try:
+        return call(*args, **kwargs)
+    except (TypeError, ValueError, MemoryError) as raised:
+        return type(raised).__name__ + ": " + str(raised)
+
+make = lambda: {argument}
+argument = make()
+found = attempt(micrograd.compile(first), argument)
+error = {error!r}
+assert found.data == 2.0 if error is None else found == error, found
+argument = make()
+found = attempt(micrograd.compile(lambda x: argument), 1.0)
+if error is not None:
+    assert found == error.replace("argument 0", "what a compiled function returns"), found
+for call in (
+    lambda: micrograd.compile(first).sum(argument),
+    lambda: micrograd.compile(first).map([argument]),
+    lambda: micrograd.compile(first)(x=argument),
+    lambda: micrograd.compile(lambda x, s: x)(1.0, s=("a", argument)),
+):
+    argument = make()
+    attempt(call)
+assert micrograd.compile(lambda x: x * x)(3.0).data == 9.0
+"""
+    )
+
+
+@linux
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        "[(0, 2**59)] * 32",
+        "[(0, 2**40)]",
+        "[(0, 2**29, 2**29)]",
+        "[(3, 0, 2**30)]",
+        "[(0, 2**30, 0)]",
+        "[(0, 2**24, 2)]",
+        "[(0, 2**24), (0, 1)]",
+        "[(0,) + (2,) * 30]",
+    ],
+)
+def test_sizes_do_not_wrap(isolated, shapes):
+    isolated(
+        f"""
+import resource
+import numpy as np
+import micrograd
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+f = micrograd.compile(lambda *args: 1.0)
+for call in (f.sum, f.map, f.value_and_grad):
+    try:
+        call(*[np.empty(shape) for shape in {shapes}])
+    except ValueError as error:
+        assert "numbers a sample" in str(error), error
+    else:
+        assert {shapes!r} == "[(3, 0, 2**30)]"
+try:
+    f.map(np.empty((2**59, 0)))
+except MemoryError:
+    pass
+assert f.sum(np.ones(3)).data == 3.0
+"""
+    )

@@ -3,6 +3,11 @@
 from cpython.buffer cimport Py_buffer
 
 
+cdef enum:
+    DEEPEST = 100            # lists in lists
+    MOST_NUMBERS = 16777216  # of a sample
+
+
 cpdef object form_of(argument, list leaves, name)
 
 

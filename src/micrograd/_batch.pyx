@@ -1,5 +1,8 @@
+# cython: boundscheck=True, wraparound=True
 # Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it
 # is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
+
+import sys
 
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
@@ -8,7 +11,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, strcmp
 from micrograd._core cimport Value, to_double
-from micrograd._cpython cimport PyErr_Clear, PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from micrograd._cpython cimport (Py_TYPE, PyErr_Clear, PyFloat_CheckExact, PyType_IsSubtype, PyTypeObject)
 
 cdef extern from "Python.h":
     int PyObject_CheckBuffer(PyObject *o)
@@ -22,39 +25,108 @@ cpdef object form_of(argument, list leaves, name):
 
     None for a number or Value, otherwise list or tuple, and either how many numbers or the forms of its items. An array
     counts as nested lists. `name` is the argument's name or place, None for what a function returns.
+
+    Raises TypeError for what is no number, ValueError for more than MOST_NUMBERS and where lists are nested deeper than
+    DEEPEST.
     """
+    return form_at(argument, leaves, name, 0)
+
+
+cdef object form_at(argument, list leaves, name, int depth):
     cdef bint flat = True
     cdef list items
     if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
         leaves.append(argument)
         return None
     if not isinstance(argument, (list, tuple)):
-        if not hasattr(argument, "tolist"):
-            what = f"argument {name!r}" if name is not None else "what a compiled function returns"
-            leaves.append(to_double(argument, what))
+        if hasattr(argument, "tolist"):
+            if is_masked(argument):
+                raise TypeError(f"{described(name)} must not be a masked array")
+            size = getattr(argument, "size", 0)
+            if type(size) is int and size > MOST_NUMBERS:
+                raise too_many(name)
+            argument = argument.tolist()
+        if not isinstance(argument, list):  # a scalar's tolist() may return the scalar itself
+            leaves.append(to_double(argument, described(name)))
             return None
-        argument = argument.tolist()
-        if not isinstance(argument, list):
-            return form_of(argument, leaves, name)
+    if depth == DEEPEST:
+        raise ValueError(f"{described(name)} has more than {DEEPEST} lists in each other")
     items = []
-    for item in argument:
+    for item in argument:  # checks the length at every step: what looks at an item may change the list
         if PyFloat_CheckExact(<PyObject *>item):
             leaves.append(item)
             items.append(None)
         else:
-            items.append(form_of(item, leaves, name))
+            items.append(form_at(item, leaves, name, depth + 1))
             flat &= items[len(items) - 1] is None
+        if len(leaves) > MOST_NUMBERS or len(items) > MOST_NUMBERS:
+            raise too_many(name)
     return tuple if isinstance(argument, tuple) else list, len(items) if flat else tuple(items)
 
 
-def rebuild(form, leaves):
+cdef str described(name):
+    return f"argument {name!r}" if name is not None else "what a compiled function returns"
+
+
+cdef object too_many(name):
+    return ValueError(f"{described(name)} has more than {MOST_NUMBERS:,} numbers a sample")
+
+
+# numpy.ma.MaskedArray, once somebody has imported it. Whoever reads such an array as numbers reads what is masked.
+cdef object masked_array = None
+
+
+cdef bint is_masked(x) except -1:
+    global masked_array
+    if masked_array is None:
+        found = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+        if not isinstance(found, type):
+            return False
+        masked_array = found
+    return PyType_IsSubtype(Py_TYPE(<PyObject *>x), <PyTypeObject *>masked_array)
+
+
+cdef int refuse_masked(x, str name, int depth) except -1:
+    """Raise TypeError where there is a masked array in nested lists: NumPy drops the masks."""
+    if is_masked(x):
+        raise TypeError(f"{name} must not be a masked array, nor have one in it")
+    if isinstance(x, (list, tuple)):
+        if depth == DEEPEST:
+            raise ValueError(f"{name} has more than {DEEPEST} lists in each other")
+        items = tuple.__iter__(x) if isinstance(x, tuple) else list.__iter__(x)  # as NumPy reads them
+        for item in items:
+            if not PyFloat_CheckExact(<PyObject *>item):
+                refuse_masked(item, name, depth + 1)
+    return 0
+
+
+def form_count(form, int depth=0):
+    """How many numbers there are in a form. Raises ValueError for what is none."""
+    if form is None:
+        return 1
+    if depth < DEEPEST and type(form) is tuple and len(form) == 2 and (form[0] is list or form[0] is tuple):
+        items = form[1]
+        if type(items) is int and 0 <= items <= MOST_NUMBERS:
+            return items
+        if type(items) is tuple and items:
+            total = 0
+            for item in items:
+                total += form_count(item, depth + 1)
+            if total <= MOST_NUMBERS:
+                return total
+    raise ValueError("not the form of nested lists of numbers")
+
+
+def rebuild(form, leaves, int depth=0):
     """What is of this form, with the next of the iterator `leaves` for each number."""
     if form is None:
         return next(leaves)
+    if depth == DEEPEST:
+        raise ValueError("not the form of nested lists of numbers")
     kind, items = form
     rebuilt = []
     for item in [None] * items if isinstance(items, int) else items:
-        rebuilt.append(rebuild(item, leaves))
+        rebuilt.append(rebuild(item, leaves, depth + 1))
     return rebuilt if kind is list else tuple(rebuilt)
 
 
@@ -62,7 +134,9 @@ def form_of_shape(tuple shape):
     """The form of an array of this shape."""
     if not shape:
         return None
-    return list, shape[0] if len(shape) == 1 else (form_of_shape(shape[1:]),) * shape[0]
+    if len(shape) > DEEPEST or not 0 <= shape[0] <= MOST_NUMBERS:
+        raise ValueError(f"not the shape of a sample: {shape}")
+    return list, shape[0] if len(shape) == 1 or not shape[0] else (form_of_shape(shape[1:]),) * shape[0]
 
 
 # ---- A batch -------------------------------------------------------------------------------------
@@ -71,11 +145,13 @@ cdef object converted(object array, str name):
     """As an array of doubles in C order."""
     import numpy
 
+    refuse_masked(array, name, 0)
     array = numpy.asarray(array)
     if array.dtype.kind == "O":
         doubles = numpy.empty(array.shape)
         flat = doubles.reshape(-1)
         for i, x in enumerate(array.ravel()):
+            refuse_masked(x, name, 0)
             flat[i] = to_double(x, f"an element of {name}")
         return doubles
     if array.dtype.kind not in "fiub":
@@ -91,10 +167,13 @@ cdef tuple row_shape(Py_buffer *view):
     return tuple(shape)
 
 
-cdef Py_ssize_t row_size(Py_buffer *view) noexcept:
+cdef Py_ssize_t row_size(Py_buffer *view) except -1:
     """Numbers of a row."""
     cdef Py_ssize_t i, size = 1
     for i in range(1, view.ndim):
+        if size and view.shape[i] > MOST_NUMBERS // size:
+            raise ValueError(f"an array of a batch has more than {MOST_NUMBERS:,} numbers a sample: its shape is "
+                             f"{(view.shape[0], *row_shape(view))}")
         size *= view.shape[i]
     return size
 
@@ -113,14 +192,16 @@ cdef class Batch:
         if self.buffers == NULL:
             raise MemoryError
         for i in range(count):
-            if not self.take(arrays[i]):
-                self.take(converted(arrays[i], array_name(i, count, names)))
+            if not self.take(arrays[i]) and not self.take(converted(arrays[i], array_name(i, count, names))):
+                raise TypeError(f"{array_name(i, count, names)} must be an array of real numbers")
         self.rows = self.buffers[0].shape[0] if count and self.buffers[0].ndim else 1
         for i in range(count):
             view = &self.buffers[i]
             if not view.ndim or view.shape[0] != self.rows:
                 self.refuse(names)
             self.count += row_size(view)
+            if self.count > MOST_NUMBERS:
+                raise ValueError(f"a batch of more than {MOST_NUMBERS:,} numbers a sample")
             axes += view.ndim
         self.make_key(axes)
         self.make_columns()
@@ -181,7 +262,7 @@ cdef class Batch:
     cdef bint take(self, array) except -1:
         """Hold the buffer of an array of doubles in C order; False for anything else."""
         cdef Py_buffer *view = &self.buffers[self.held]
-        if not PyObject_CheckBuffer(<PyObject *>array):
+        if not PyObject_CheckBuffer(<PyObject *>array) or is_masked(array):
             return False
         if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
             PyErr_Clear()
@@ -206,10 +287,7 @@ cdef class Batch:
             raise MemoryError
         for i in range(batch.count):
             leaf = leaves[i]
-            if isinstance(leaf, Value):
-                batch.numbers[i] = (<Value>leaf).node.data
-            else:
-                batch.numbers[i] = PyFloat_AS_DOUBLE(<PyObject *>leaf)
+            batch.numbers[i] = (<Value>leaf).node.data if isinstance(leaf, Value) else to_double(leaf, "an argument")
             batch.columns[i] = &batch.numbers[i]
         return batch
 

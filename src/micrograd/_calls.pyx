@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # What a compiled function is called for: the sum over a batch as a node of the eager graph, numbers, one sample. The
 # numbers are computed in _replay.pyx.
 
@@ -8,14 +9,15 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 from micrograd._batch cimport Batch, form_of
-from micrograd._core cimport Value
+from micrograd._batch import form_count
+from micrograd._core cimport Value, member_changes
 from micrograd._cpython cimport Py_INCREF, PySequence_Fast_ITEMS, own
 from micrograd._invariants cimport node_fits
 from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
 from micrograd._ops cimport NO_OP
 from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
 from micrograd._replay cimport Replay
-from micrograd._slab cimport result_or_null
+from micrograd._slab cimport result_or_null, trace_here, traces
 from micrograd._steps cimport slot
 from micrograd._trace cimport Trace
 
@@ -98,20 +100,35 @@ cdef class Traced:
 
     cdef readonly Program program
     cdef readonly object form
-    cdef readonly list places
-    cdef list singles  # for each of several outputs, what computes that one alone
+    cdef readonly tuple places
+    cdef list singles        # for each of several outputs, what computes that one alone
+    cdef Py_ssize_t changes  # of Value's members, when this was traced
 
-    def __init__(self, Program program, form, list places):
-        self.program, self.form, self.places = program, form, places
+    def __cinit__(self, Program program, form, places=None):
+        cdef Py_ssize_t captured = len(program.trace.captured)
+        self.program, self.form = program, form
+        self.changes = member_changes()
+        self.places = tuple(range(captured) if places is None else places)
+        if form_count(form) != len(program.outputs):
+            raise ValueError(f"a form of {form_count(form)} numbers for {len(program.outputs)} outputs")
+        if len(self.places) != captured:
+            raise ValueError(f"{len(self.places)} places for {captured} captured leaves")
 
     def __reduce__(self):
-        return Traced, (self.program, self.form, self.places)
+        return _unpickle, (self.program, self.form)
+
+    cpdef bint is_current(self) except -1:
+        """Are methods and operators of Value what they were? Otherwise another trace is needed."""
+        return self.changes == member_changes()
 
     cpdef object reduce(self, Batch batch, bint mean, int threads):
         """The sum or mean over the rows, as a node whose parents are the captured leaves."""
-        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
+        cdef Replay replay
         cdef double scale = 1.0 / batch.rows if mean else 1.0
-        cdef list captured = self.program.trace.captured
+        cdef list captured = list(self.program.trace.captured)
+        if self.form is not None:
+            raise TypeError("there is no sum of what is returned as a list")
+        replay = Replay(self.program, CAPTURED_ONLY, batch)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
         if error is not None:
@@ -120,23 +137,30 @@ cdef class Traced:
             return Value(replay.total() * scale)
         return node_with_grads(replay.total() * scale, captured, replay.grads())
 
-    def value_and_grad(self, Batch batch, int threads, double[::1] grads):
+    def value_and_grad(self, Batch batch, int threads, double[::1] grads not None):
         """The sum over the rows. Its grads go to their places in `grads`, which has one for each captured leaf of the
         function."""
         cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
         cdef double *found = replay.grads()
         cdef Py_ssize_t i, place
+        if self.form is not None:
+            raise TypeError("there is no sum of what is returned as a list")
         error = replay.gradients(threads)
         if error is not None:
             raise error
         for i in range(len(self.places)):
             place = self.places[i]
-            grads[place] = found[i]
+            if not 0 <= place < grads.shape[0]:
+                raise IndexError(f"place {place} of {grads.shape[0]} grads")
+            grads[place] += found[i]  # the same leaf may have been captured twice, once a program was copied
         return replay.total()
 
-    def map(self, Batch batch, int threads, double[::1] out):
+    def map(self, Batch batch, int threads, double[::1] out not None):
         """The outputs of each row, into `out`, rows x outputs."""
         cdef Replay replay = Replay(self.program, FORWARD, batch)
+        cdef Py_ssize_t outputs = len(self.program.outputs)
+        if outputs and (out.shape[0] // outputs != batch.rows or out.shape[0] % outputs):
+            raise ValueError(f"{out.shape[0]} numbers of room for {batch.rows} rows of {outputs}")
         if out.shape[0]:
             replay.out = &out[0]
             replay.out_owner = out
@@ -144,15 +168,16 @@ cdef class Traced:
 
     cpdef list sample(self, list leaves):
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
-        cdef list captured = self.program.trace.captured, parents = list(captured), nodes = []
+        cdef list parents = list(self.program.trace.captured), nodes = []
         cdef Replay replay
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, captured = len(parents)
+        leaves = list(leaves)  # nobody else's: other threads run while a sample is computed
         for leaf in leaves:
             if isinstance(leaf, Value):
                 parents.append(leaf)
         if parents and len(self.program.outputs) > 1:
             return self.sample_singly(leaves)
-        replay = Replay(self.program, ALL if len(parents) > len(captured) else CAPTURED_ONLY, Batch.of_sample(leaves))
+        replay = Replay(self.program, ALL if len(parents) > captured else CAPTURED_ONLY, Batch.of_sample(leaves))
         replay.row_forward()
         for i in range(len(self.program.outputs)):
             nodes.append(sample_node(replay, i, leaves, parents))
@@ -179,9 +204,16 @@ cdef class Traced:
         for output in whole.outputs:
             trace = Trace([], [])
             trace.rows, trace.captured, trace.arguments = whole.rows, whole.captured, whole.arguments
-            trace.outputs = [output]
-            singles.append(Traced(Program(trace), self.form, self.places))
+            trace.outputs = (output,)
+            singles.append(Traced(Program(trace), None))
         return singles
+
+
+def _unpickle(*state):
+    """What was pickled, where it keeps to the rules; otherwise ValueError. An older version pickled places as well."""
+    if not 2 <= len(state) <= 3 or not isinstance(state[0], Program):
+        raise ValueError("a compiled program breaks a rule: what was traced is a program and a form")
+    return Traced(state[0], state[1])
 
 
 # The ways of a compiled function that are walked again and again; None where it has to be traced first, where there
@@ -191,11 +223,11 @@ def known_reduce(dict known, tuple args, dict kwargs, bint mean, int threads):
     """The sum or mean over the rows of a batch."""
     cdef Batch batch
     cdef Traced traced
-    if kwargs:
+    if kwargs or traces != NULL and trace_here() != NULL:
         return None
     batch = Batch(args)
     traced = known.get(batch.key)
-    if traced is None or traced.form is not None or batch.rows == 0:
+    if traced is None or traced.form is not None or batch.rows == 0 or not traced.is_current():
         return None
     return traced.reduce(batch, mean, threads)
 
@@ -206,12 +238,12 @@ def known_sample(dict known, tuple args, dict kwargs):
     cdef list forms = []
     cdef Py_ssize_t i
     cdef Traced traced
-    if kwargs:
+    if kwargs or traces != NULL and trace_here() != NULL:
         return None
     for i in range(len(args)):
         forms.append(form_of(args[i], leaves, i))
     traced = known.get((tuple(forms), (), ()))
-    if traced is None or traced.form is not None:
+    if traced is None or traced.form is not None or not traced.is_current():
         return None
     for leaf in leaves:
         if isinstance(leaf, Value) and (<Value>leaf).node.flags & TRACED:

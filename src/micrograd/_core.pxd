@@ -12,7 +12,8 @@
 
 from cpython.object cimport PyObject
 from micrograd._cpython cimport PyTypeObject
-from micrograd._node cimport Node
+from micrograd._node cimport TRACED, Node
+from micrograd._slab cimport traces
 
 
 cdef class Value:
@@ -26,3 +27,18 @@ cdef double to_double(object o, str what) except? -1.0
 cdef bint sums_are_own(int op) except -1
 cdef bint sums_as_value(PyTypeObject *kind) noexcept
 cdef Py_ssize_t member_changes() except -1
+
+# A trace keeps for good what is told of a Value while it is made, so little is. `what` is what is asked, for the error.
+
+cdef int ask_trace(Node *n, str what, bint change) except -1
+cdef bint node_is_told(Node *n) except -1
+
+
+cdef inline int check_told(Node *n, str what) except -1:
+    """Raise TraceError where this thread is in a trace and what is read is true of this one call only."""
+    return ask_trace(n, what, False) if n.flags & TRACED or traces != NULL else 0
+
+
+cdef inline int check_changed(Node *n, str what) except -1:
+    """Raise TraceError where this thread is in a trace, which does not see changes."""
+    return ask_trace(n, what, True) if n.flags & TRACED or traces != NULL else 0

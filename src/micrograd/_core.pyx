@@ -13,8 +13,8 @@ from micrograd._invariants cimport node_fits
 from micrograd._lifetime cimport Attributes, node_orphan, value_clear, value_dealloc, value_traverse
 from micrograd._node cimport *
 from micrograd._ops cimport *
-from micrograd._slab cimport (SLOT_SIZE, heap, leaf_new, result_new, slot_init, slot_is_newest,
-                              slots_take_side_by_side)
+from micrograd._slab cimport (SLOT_SIZE, heap, leaf_mark, leaf_new, result_new, slot_init, slot_is_newest,
+                              slots_take_side_by_side, trace_here, traces)
 
 
 cdef extern from *:
@@ -30,6 +30,7 @@ cdef extern from *:
 # ---- Nodes ---------------------------------------------------------------------------------------
 
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
+cdef PyTypeObject *OBJECT = <PyTypeObject *>object
 heap.value_type = VALUE
 
 
@@ -63,7 +64,7 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     n.b.block = block
     n.a = NULL
     n.form = BLOCK
-    n.flags = n.flags & ~END | flags & TRACED
+    n.flags = n.flags & ~(END | MADE) | flags & TRACED
     node_fits(n)
     return flags & IRREGULAR != 0
 
@@ -102,12 +103,19 @@ cdef int node_spell_out(Node *n) except -1:
     return 0
 
 
-cdef int refuse_traced(Node *n, str what) except -1:
-    """Raise TraceError for what would put a number that is not known while tracing into the trace for good."""
-    if n.flags & TRACED:
-        from micrograd._trace import refuse
-        refuse(what)
+cdef int ask_trace(Node *n, str what, bint change) except -1:
+    if n.flags & TRACED or trace_here() != NULL:
+        from micrograd._trace import check
+        check(<object>object_of(n), what, change)
     return 0
+
+
+cdef bint node_is_told(Node *n) except -1:
+    """May its data be read without a TraceError?"""
+    if n.flags & TRACED or trace_here() != NULL:
+        from micrograd._trace import is_told
+        return is_told(<object>object_of(n))
+    return True
 
 
 cdef inline object attributes(object value):
@@ -432,13 +440,12 @@ cdef class Value:
     @property
     def data(self):
         """The value, a float. Assigning takes whatever the constructor takes; backward() reads it when it runs."""
-        if self.node.flags & TRACED:
-            refuse_traced(&self.node, "reading .data of")
+        check_told(&self.node, "reading .data of")
         return self.node.data
 
     @data.setter
     def data(self, value):
-        refuse_traced(&self.node, "assigning .data of")
+        check_changed(&self.node, "assigning .data of")
         members_look()  # where the class was changed, value_setattro() comes here until then
         self.node.data = to_double(value, "Value.data")
 
@@ -449,10 +456,12 @@ cdef class Value:
     @property
     def grad(self):
         """d(root)/d(self), a float, summed over the backward passes since it was last set."""
+        check_told(&self.node, "reading .grad of")
         return self.node.grad
 
     @grad.setter
     def grad(self, value):
+        check_told(&self.node, "assigning .grad of")
         self.node.grad = to_double(value, "Value.grad")
 
     @grad.deleter
@@ -465,7 +474,7 @@ cdef class Value:
         >>> Value(2).item()
         2.0
         """
-        refuse_traced(&self.node, "reading .item() of")
+        check_told(&self.node, "reading .item() of")
         return self.node.data
 
     def backward(self):
@@ -481,7 +490,7 @@ cdef class Value:
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
         grads so far stay.
         """
-        refuse_traced(&self.node, "backward() of")
+        check_told(&self.node, "backward() of")
         graph_backward(&self.node)
 
     def zero_grad(self):
@@ -494,6 +503,7 @@ cdef class Value:
         >>> x.grad
         0.0
         """
+        check_told(&self.node, "zero_grad() of")
         graph_zero_grad(&self.node)
 
     # -- arithmetic: the row of the op table says what it computes
@@ -601,7 +611,7 @@ cdef class Value:
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
         cdef Node *n = &self.node
         cdef double[2] d
-        refuse_traced(n, "reading ._local_grads of")
+        check_told(n, "reading ._local_grads of")
         node_spell_out(n)
         if n.form == BLOCK:
             grads = []
@@ -646,22 +656,42 @@ cdef class Value:
             held.function = None
 
     def _propagate(self):
-        refuse_traced(&self.node, "calling ._backward of")
+        check_told(&self.node, "calling ._backward of")
         if not node_propagate(&self.node):
             own(NULL)
 
+    # Truth, equality and hash of Values are those of any object. The arguments of a function that is compiled may be
+    # numbers elsewhere, though, and what a comparison of numbers would say is not known in a trace.
+
+    def __bool__(self):
+        check_told(&self.node, "the truth of")
+        return True
+
+    def __hash__(self):  # for subclasses; a Value's own slot is that of any object
+        return OBJECT.tp_hash(<PyObject *>self)
+
+    def __richcmp__(self, other, int comparison):
+        cdef bint both = isinstance(other, Value)
+        if both:
+            check_told(&(<Value>other).node, "comparing")
+        if both or PyNumber_Check(<PyObject *>other):
+            check_told(&self.node, "comparing")
+        return NotImplemented
+
     def __repr__(self):
+        if not node_is_told(&self.node):
+            return "Value(data=?, grad=?)"
         return f"Value(data={self.node.data}, grad={self.node.grad})"
 
     def __format__(self, spec):
         if not spec:
             return str(self)
-        refuse_traced(&self.node, "formatting")
+        check_told(&self.node, "formatting")
         return format(self.node.data, spec)
 
     def __reduce__(self):
         # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
-        refuse_traced(&self.node, "copying or pickling")
+        check_told(&self.node, "copying or pickling")
         kind = Value if type(self) is _UserOp else type(self)
         kept = {k: v for k, v in attributes(self).items() if k != "_op"}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
@@ -787,6 +817,8 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
         if o == NULL:
             return NULL
     node_of(o).flags |= FRESH | IRREGULAR | END | custom
+    if traces != NULL:
+        leaf_mark(node_of(o))
     return o
 
 
@@ -816,32 +848,14 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
     interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
     if (Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value)
-            and type_version(VALUE) == members.fields_version):
-        if name == DATA and not node_of(o).flags & TRACED:
+            and type_version(VALUE) == members.fields_version and traces == NULL and not node_of(o).flags & TRACED):
+        if name == DATA:
             node_of(o).data = PyFloat_AS_DOUBLE(value)
             return 0
         if name == GRAD:
             node_of(o).grad = PyFloat_AS_DOUBLE(value)
             return 0
     return PyObject_GenericSetAttr(o, name, value)
-
-
-# Truth and equality of Values are those of any object. The arguments of a function that is compiled may be numbers
-# elsewhere, though, and what a comparison of numbers would say is not known in a trace.
-
-cdef int value_bool(PyObject *o) except -1:
-    refuse_traced(node_of(o), "the truth of")
-    return 1
-
-
-cdef PyObject *value_richcompare(PyObject *left, PyObject *right, int comparison) except NULL:
-    cdef bint both = PyType_IsSubtype(Py_TYPE(right), VALUE)
-    if both:
-        refuse_traced(node_of(right), "comparing")
-    if both or PyNumber_Check(right):
-        refuse_traced(node_of(left), "comparing")
-    Py_INCREF(Py_NotImplemented)
-    return Py_NotImplemented
 
 
 if VALUE.tp_basicsize != SLOT_SIZE:
@@ -851,8 +865,7 @@ VALUE.tp_new = value_new
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
 VALUE.tp_setattro = value_setattro
-VALUE.tp_richcompare = value_richcompare
-VALUE.tp_as_number.nb_bool = value_bool
+VALUE.tp_hash = OBJECT.tp_hash
 VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
 

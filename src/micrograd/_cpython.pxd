@@ -43,7 +43,6 @@ cdef extern from "Python.h":
     ctypedef struct PyNumberMethods:
         void *nb_float
         void *nb_index
-        int (*nb_bool)(PyObject *) except -1
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
@@ -57,7 +56,7 @@ cdef extern from "Python.h":
         int (*tp_traverse)(PyObject *, visitproc, void *)
         int (*tp_clear)(PyObject *)
         PyObject *(*tp_descr_get)(PyObject *, PyObject *, PyObject *)
-        PyObject *(*tp_richcompare)(PyObject *, PyObject *, int) except NULL
+        Py_hash_t (*tp_hash)(PyObject *) except -1
         PySequenceMethods *tp_as_sequence
         PyNumberMethods *tp_as_number
     PyTypeObject PyType_Type
@@ -96,7 +95,6 @@ cdef extern from "Python.h":
     PyObject *Py_None
     PyObject *Py_True
     PyObject *Py_False
-    PyObject *Py_NotImplemented
 
     int PyObject_GenericSetAttr(PyObject *o, PyObject *name, PyObject *value)
     PyObject *PyObject_GetAttrString(PyObject *o, const char *name)

@@ -12,7 +12,7 @@ from micrograd._cpython cimport *
 from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
 from micrograd._node cimport END, LEAF, LISTED, TRACED, Fused, node_of
 from micrograd._ops cimport ADD, OP_COUNT, op_rule
-from micrograd._slab cimport heap
+from micrograd._slab cimport heap, traces
 
 
 # ---- Which classes are plain ---------------------------------------------------------------------
@@ -35,6 +35,8 @@ cdef dict METHODS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT
 def set_plain_classes(neuron, layer):
     """Tell which classes' `__call__` and `parameters` are computed here."""
     global plain_neuron, plain_layer, PLAIN
+    if not issubclass(neuron, NeuronState) or not issubclass(layer, LayerState):
+        raise TypeError("the classes of a neuron and a layer are derived from those that have their fields")
     plain_neuron, plain_layer = neuron, layer
     PLAIN = {}
     for kind, fields in (neuron, ("w", "b", "nonlin")), (layer, ("neurons",)):
@@ -492,10 +494,11 @@ def clear_grads(parameters):
     cdef list values = parameters if type(parameters) is list else list(parameters)
     cdef PyObject *p
     cdef Py_ssize_t i = 0
+    cdef bint traced = traces != NULL
     while i < PyList_GET_SIZE(<PyObject *>values):
         p = PyList_GET_ITEM(<PyObject *>values, i)
         i += 1
-        if Py_TYPE(p) == heap.value_type:
+        if Py_TYPE(p) == heap.value_type and not traced:
             node_of(p).grad = 0.0
         else:
             (<object>p).grad = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -31,7 +31,7 @@ def listing(title: str, program: Program) -> str:
         f"  with gradients: {backward[0]:,} instructions on {backward[1]:,} slots",
     ]
     if once:
-        lines += ["  once a call:", *_runs(program, names, [[row] for row in once])]
+        lines += ["  once a call:", *_runs(program, names, [(row,) for row in once])]
     if steps:
         lines += ["  each row:", *_runs(program, names, program.schedule)]
     return "\n".join([*lines, f"  returns: {_ends([names[row] for row in program.outputs])}"])
@@ -54,8 +54,8 @@ def _names(program: Program) -> dict[int, str]:
     return names
 
 
-def _runs(program: Program, names: dict[int, str], groups: list[list[int]]) -> Iterator[str]:
-    def kind(group: list[int]) -> tuple[Any, ...]:
+def _runs(program: Program, names: dict[int, str], groups: Iterable[tuple[int, ...]]) -> Iterator[str]:
+    def kind(group: tuple[int, ...]) -> tuple[Any, ...]:
         op = _op(program, group[0])
         return (op, len(group), id(group)) if len(group) > 1 else (op, 1, len(program.rows[group[0]][1]))
 

@@ -2,8 +2,10 @@
 
 from typing import final
 
+from typing_extensions import Self
+
 from micrograd._trace import Trace
 
 @final
 class Lowered:
-    def __init__(self, trace: Trace) -> None: ...
+    def __new__(cls, trace: Trace) -> Self: ...

@@ -20,7 +20,7 @@ cdef list pick(source, keys):
     return picked
 
 
-cdef list count_uses(list rows, list outputs):
+cdef list count_uses(list rows, tuple outputs):
     """How many rows and outputs read each row; 0 for what no output depends on."""
     cdef list uses = [0] * len(rows)
     cdef Py_ssize_t i
@@ -91,7 +91,7 @@ cdef find_sums(list rows, list uses, list uniform):
 cdef class Lowered:
     """The rows of a trace that its outputs depend on."""
 
-    def __init__(self, Trace trace):
+    def __cinit__(self, Trace trace):
         self.rows, self.uniform = [], []
         self.lower(trace)
 

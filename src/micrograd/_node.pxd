@@ -30,6 +30,7 @@ cdef enum Flag:
     GROWN = 2048   # a fused sum, of whose weights and bias some are no leaves
     TRACED = 4096  # stands for an argument in a trace, or was computed from one: its data are not known
     LISTED = 32768  # in a list of parameters that is being looked through: never outside of one C function
+    MADE = 8192    # a leaf made in the trace whose number is its `place`, or computed from such leaves alone
     INHERITED = IRREGULAR | TRACED  # what descendants take over when they are made
 
 cdef struct Block:
@@ -69,7 +70,7 @@ cdef struct Node:
     unsigned char op       # row of the op table, 0 for none
     unsigned char form     # a Form
     unsigned short flags   # a set of Flag
-    unsigned int place     # of a fused sum: which of `sums` is its own; of a hidden layer: the last
+    unsigned int place     # of a fused sum: which of `sums` is its own; of a hidden layer: the last; and see MADE
 
 
 cdef inline PyObject *object_of(Node *n) noexcept nogil:

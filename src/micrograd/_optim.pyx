@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # The loops of micrograd.optim and micrograd.utils: one call goes over the slots of all the parameters it is given.
 # Which options there are, and what may be asked of them, is in optim.py.
 
@@ -7,9 +8,10 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
 from micrograd._cpython cimport PySequence_Fast_ITEMS
-from micrograd._core cimport Value, to_double
+from micrograd._core cimport Value, check_changed, check_told, to_double
 from micrograd._debug cimport static_check
 from micrograd._node cimport LEAF, Node, node_of
+from micrograd._slab cimport traces
 
 
 def number(x, str what):
@@ -26,6 +28,12 @@ cdef inline Node *param_node(PyObject *o) except NULL:
     if not isinstance(<object>o, Value):
         raise TypeError(f"a parameter must be a Value, not {type(<object>o).__name__!r}")
     return node_of(o)
+
+
+cdef inline Node *grad_node(PyObject *o, str what) except NULL:
+    cdef Node *n = param_node(o)
+    check_told(n, what)
+    return n
 
 
 # ---- State ---------------------------------------------------------------------------------------
@@ -88,11 +96,14 @@ cdef class State:
             rows.append(tuple(row))
         return rows
 
-    cdef void clear_grads(self) noexcept:
+    cdef int clear_grads(self) except -1:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
+        for i in range(self.count if traces != NULL else 0):
+            check_told(node_of(params[i]), "zero_grad() of")
         for i in range(self.count):
             node_of(params[i]).grad = 0.0
+        return 0
 
     def __reduce__(self):
         return State, (self.params, self.rows(), self.width)
@@ -112,7 +123,6 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
-@cython.boundscheck(True)  # an option may be an object whose __float__ changes the groups
 def step(self, closure=None):
     """Update the parameters' data from their grads.
 
@@ -137,6 +147,9 @@ def step(self, closure=None):
     cdef list states
     loss = None if closure is None else closure()
     states = synced(self)
+    for state in states if traces != NULL else ():
+        for param in (<State>state).params:
+            check_changed(node_of(<PyObject *>param), "an optimizer's step() at")
     for group in self.param_groups:
         self._update(states[i], group)
         i += 1
@@ -250,7 +263,7 @@ def adam(State state not None, group):
 cdef int all_values(list params) except -1:
     """So that a grad is changed only where all can be."""
     for param in params:
-        param_node(<PyObject *>param)
+        grad_node(<PyObject *>param, "assigning .grad of")
     return 0
 
 
@@ -259,7 +272,7 @@ def grad_norm(list params not None, double order):
     cdef double norm = INFINITY if order == -INFINITY and params else 0.0
     cdef double g
     for param in params:
-        g = fabs(param_node(<PyObject *>param).grad)
+        g = fabs(grad_node(<PyObject *>param, "reading .grad of").grad)
         if order == 2.0:
             norm += g * g
         elif isinf(order):

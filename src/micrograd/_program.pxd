@@ -50,10 +50,10 @@ cdef class Plan:
 
 cdef class Program:
     cdef readonly Trace trace
-    cdef readonly list rows        # as in the trace, with the sums of products that were found
-    cdef readonly list outputs     # rows that the function returned
-    cdef readonly list uniform     # does a row not depend on the arguments?
-    cdef readonly list schedule    # rows that vary, in groups: [row], or the outputs of a layer
+    cdef readonly tuple rows       # as in the trace, with the sums of products that were found
+    cdef readonly tuple outputs    # rows that the function returned
+    cdef readonly tuple uniform    # does a row not depend on the arguments?
+    cdef readonly tuple schedule   # rows that vary, in groups: (row,), or the outputs of a layer
     cdef dict place                # row -> its place in the array of uniform values
     cdef list layer_groups
     cdef Layer *layers
@@ -71,8 +71,8 @@ cdef class Program:
     cdef Plan plan(self, int mode)
     cdef int place_uniforms(self) except -1
     cdef int group(self) except -1
-    cdef bint is_layer(self, list group)
-    cdef int add_layer(self, list group) except -1
+    cdef bint is_layer(self, tuple group)
+    cdef int add_layer(self, tuple group) except -1
 
 
 cdef enum Mode:

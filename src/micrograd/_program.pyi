@@ -2,18 +2,20 @@
 
 from typing import Any, Final, final
 
+from typing_extensions import Self
+
 from micrograd._trace import Trace
 
 @final
 class Program:
     trace: Final[Trace]
-    rows: Final[list[tuple[int, Any]]]
-    outputs: Final[list[int]]
-    uniform: Final[list[bool]]
-    schedule: Final[list[list[int]]]
+    rows: Final[tuple[tuple[int, Any], ...]]
+    outputs: Final[tuple[int, ...]]
+    uniform: Final[tuple[bool, ...]]
+    schedule: Final[tuple[tuple[int, ...], ...]]
     uniforms: Final[int]
     once: Final[Plan]
-    def __init__(self, trace: Trace) -> None: ...
+    def __new__(cls, trace: Trace) -> Self: ...
     def counts(self, gradients: bool) -> tuple[int, int]: ...
 
 @final
@@ -23,4 +25,4 @@ class Plan:
 
 @final
 class Steps:
-    def __init__(self, program: Program, needs: list[bool], once: bool) -> None: ...
+    def __new__(cls, program: Program, needs: list[bool], once: bool) -> Self: ...

@@ -11,6 +11,17 @@ from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, RELU, op_reduce
 from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER, Trace
 
 
+cdef extern from *:
+    """
+    #if defined(NDEBUG)
+      #define MICROGRAD_ASSERTS 0
+    #else
+      #define MICROGRAD_ASSERTS 1
+    #endif
+    """
+    bint MICROGRAD_ASSERTS  # is this the debug build?
+
+
 cdef Code code_new(list words) except *:
     cdef Code code
     cdef Py_ssize_t i
@@ -27,16 +38,20 @@ cdef Code code_new(list words) except *:
 cdef class Program:
     """A trace ready to be replayed."""
 
-    def __init__(self, Trace trace):
+    def __cinit__(self, Trace trace):
         cdef Lowered lowered = Lowered(trace)
         self.trace = trace
         self.plans = [None] * MODES
         self.numbers = []
-        self.rows, self.outputs, self.uniform = lowered.rows, lowered.outputs, lowered.uniform
+        self.rows, self.outputs = tuple(lowered.rows), tuple(lowered.outputs)
+        self.uniform = tuple(lowered.uniform)
         self.widest = lowered.widest
         self.place_uniforms()
         self.group()
         self.once = plan_once(self)
+        if MICROGRAD_ASSERTS:
+            from micrograd._check import check_program
+            check_program(self)
 
     def __dealloc__(self):
         cdef int i
@@ -47,7 +62,7 @@ cdef class Program:
         PyMem_Free(self.layers)
 
     def __reduce__(self):
-        return Program, (self.trace,)
+        return _unpickle, (self.trace,)
 
     cdef int place_uniforms(self) except -1:
         """Captured leaves first, in their order, used or not."""
@@ -73,9 +88,10 @@ cdef class Program:
         """Put sums of weights times the same inputs together: a layer. It stands where the first of them stood; a start
         that varies has to be there by then."""
         cdef dict open_groups = {}, position = {}
-        cdef list group
+        cdef list schedule = []
+        cdef tuple group
         cdef int i, at
-        self.schedule, self.layer_groups = [], []
+        self.layer_groups = []
         for i in range(len(self.rows)):
             op, args = self.rows[i]
             if self.uniform[i]:
@@ -84,13 +100,14 @@ cdef class Program:
                 key = tuple(args[2::2]), self.uniform[args[0]]
                 at = open_groups.get(key, -1)
                 if at >= 0 and (self.uniform[args[0]] or position.get(args[0], -1) < at):
-                    self.schedule[at].append(i)
+                    schedule[at].append(i)
                     position[i] = at
                     continue
-                open_groups[key] = len(self.schedule)
+                open_groups[key] = len(schedule)
             if op != ARGUMENT:
-                position[i] = len(self.schedule)
-                self.schedule.append([i])
+                position[i] = len(schedule)
+                schedule.append([i])
+        self.schedule = tuple(map(tuple, schedule))
         for group in self.schedule:
             if self.is_layer(group):
                 self.layer_groups.append(group)
@@ -101,11 +118,11 @@ cdef class Program:
             self.add_layer(group)
         return 0
 
-    cdef bint is_layer(self, list group):
+    cdef bint is_layer(self, tuple group):
         op, args = self.rows[group[0]]
         return op == DOT and self.uniform[args[1]]
 
-    cdef int add_layer(self, list group) except -1:
+    cdef int add_layer(self, tuple group) except -1:
         cdef Layer *layer = &self.layers[self.layer_count]
         cdef list first = self.rows[group[0]][1]
         layer.outputs = len(group)
@@ -116,8 +133,8 @@ cdef class Program:
         layer.pitch = (max(layer.outputs, layer.inputs) + TILE - 1) // TILE * TILE
         layer.grads = self.grads
         layer.weights = layer.starts = NULL
-        self.weights += layer.outputs * layer.inputs
-        self.grads += min(layer.outputs, layer.inputs) * layer.pitch
+        self.weights += <Py_ssize_t>layer.outputs * layer.inputs
+        self.grads += <Py_ssize_t>min(layer.outputs, layer.inputs) * layer.pitch
         self.pitch = max(self.pitch, layer.pitch)
         self.starts += layer.outputs
         self.layer_count += 1
@@ -139,6 +156,13 @@ cdef class Program:
         if self.plans[mode] is None:
             self.plans[mode] = plan_rows(self, mode)
         return self.plans[mode]
+
+
+def _unpickle(*state):
+    """The program of a trace that was unpickled; otherwise ValueError."""
+    if len(state) != 1 or not isinstance(state[0], Trace):
+        raise ValueError("a compiled program breaks a rule: it is made of a trace")
+    return Program(state[0])
 
 
 # ---- Plans ---------------------------------------------------------------------------------------
@@ -175,7 +199,7 @@ cdef class Steps:
     cdef set begun        # rows whose grad has got something already
     cdef bint once        # uniform rows: all grads have got something, namely from the rows that vary
 
-    def __init__(self, Program program, list needs, bint once):
+    def __cinit__(self, Program program, list needs, bint once):
         self.program = program
         self.needs = needs
         self.forward, self.backward, self.turned = [], [], []
@@ -248,7 +272,7 @@ cdef class Steps:
         self.backward.append((BACK_APPLY, [op, side, add], [gains, g, *args]))
         return 0
 
-    cdef int compute_layer(self, int index, list group) except -1:
+    cdef int compute_layer(self, int index, tuple group) except -1:
         cdef list args = self.program.rows[group[0]][1]
         cdef list starts = []
         cdef bint varying = self.program.layers[index].starts == NULL
@@ -257,7 +281,7 @@ cdef class Steps:
         self.forward.append((LAYER, [index, len(group), len(args) // 2, varying], [*group, *args[2::2], *starts]))
         return 0
 
-    cdef int send_layer(self, int index, list group) except -1:
+    cdef int send_layer(self, int index, tuple group) except -1:
         cdef list args = self.program.rows[group[0]][1], inputs = args[2::2], grads = [], gains = [], starts = []
         cdef int what = 0, row
         cdef bint weighed = False
@@ -343,7 +367,7 @@ cdef list find_needs(Program program, int mode):
 cdef Plan plan_rows(Program program, int mode):
     cdef Steps steps = Steps(program, find_needs(program, mode), False)
     cdef int layer = 0
-    cdef list group
+    cdef tuple group
     for group in program.schedule:
         if program.is_layer(group):
             steps.compute_layer(layer, group)

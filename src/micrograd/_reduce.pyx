@@ -23,6 +23,8 @@ cdef object many(int op, list values):
     if data == NULL:
         raise MemoryError
     try:
+        if op == HIGHEST and not count:
+            raise ValueError("the highest of no values")
         for i in range(count):
             n = &(<Value?>values[i]).node
             data[i] = n.data

@@ -1,3 +1,4 @@
+# cython: boundscheck=True, wraparound=True
 # A program replayed: blocks of rows, a lane a row, that belong to chunks, whose sums and gradients are added up in the
 # order of the rows, whoever computed them. The steps themselves are in _steps.pyx; what is made of the results, in
 # _calls.pyx.
@@ -7,12 +8,15 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMallo
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._batch cimport Batch
-from micrograd._cpython cimport PyErr_CheckSignals, PyErr_Clear, PySequence_Fast_ITEMS, own
+from micrograd._cpython cimport PyErr_CheckSignals, PyErr_Clear, own, tuple_items
 from micrograd._node cimport node_of
-from micrograd._program cimport FORWARD, TILE, Program
+from micrograd._program cimport FORWARD, MODES, TILE, Program
 from micrograd._steps cimport (Work, clear_dead, lane_total, lanes_of, layer_lay_out, layer_spread, layer_turn, slot,
                                steps_backward, steps_forward)
 
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     WORKING_SET = 32768   # bytes of slots that a block should fit into
@@ -37,28 +41,35 @@ cdef class Replay:
     """One replay of a program over a batch: what its threads share, and what comes of it."""
 
     def __cinit__(self, Program program, int mode, Batch batch):
-        cdef Py_ssize_t i, fitting, rows
+        cdef Py_ssize_t i, fitting, rows, doubles
         cdef int u = program.uniforms
+        if not 0 <= mode < MODES:
+            raise ValueError(f"no mode {mode}")
+        if batch.count != program.trace.arguments:
+            raise ValueError(f"a program of {program.trace.arguments} arguments is given {batch.count}")
         self.program = program
         self.plan = program.plan(mode)
         self.batch = batch
         self.backward = mode != FORWARD
         fitting = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
         self.block_rows = min(max(fitting, LEAST_LANES), MOST_LANES)
-        self.chunk_rows = max(CHUNK_ROWS, (batch.rows + CHUNKS - 1) // CHUNKS)
-        self.chunks = (batch.rows + self.chunk_rows - 1) // self.chunk_rows
+        self.chunk_rows = max(CHUNK_ROWS, batch.rows // CHUNKS + (batch.rows % CHUNKS != 0))
+        self.chunks = batch.rows // self.chunk_rows + (batch.rows % self.chunk_rows != 0)
         rows = min(self.chunk_rows, batch.rows)
         self.lanes = 1 if rows == 1 else (min(self.block_rows, rows) + TILE - 1) // TILE * TILE
         self.stride = self.lanes
         if self.lanes > 1 and self.lanes // TILE % 2 == 0:
             self.stride += TILE  # rows of slots an even number of cache lines apart would share few sets of the cache
         self.room = (LINE + self.plan.slots * self.stride + program.grads + program.starts
-                     + program.pitch * self.lanes + program.widest)
+                     + program.pitch * self.lanes + <Py_ssize_t>program.widest)
         self.row_cost = program.weights + STEP_COST * self.plan.steps
         self.raised = []
-        self.memory = <double *>PyMem_Malloc(
-            (2 * u + 2 * program.weights + program.starts + len(program.outputs) + self.chunks * (1 + u) + self.room)
-            * sizeof(double))
+        # Each term is a product of two ints at most, so that the sum of them cannot wrap; times eight it could.
+        doubles = (2 * <Py_ssize_t>u + 2 * program.weights + program.starts + len(program.outputs)
+                   + self.chunks * (1 + <Py_ssize_t>u) + self.room)
+        if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
+            raise MemoryError
+        self.memory = <double *>PyMem_Malloc(doubles * sizeof(double))
         if self.memory == NULL:
             raise MemoryError
         self.shared.layers = program.layers
@@ -79,8 +90,8 @@ cdef class Replay:
         """What does not vary from row to row: read the captured leaves, compute what depends on them alone, and lay the
         weights of layers out."""
         cdef Program program = self.program
-        cdef list captured = program.trace.captured
-        cdef PyObject **leaves = PySequence_Fast_ITEMS(<PyObject *>captured)
+        cdef tuple captured = program.trace.captured
+        cdef PyObject **leaves = tuple_items(<PyObject *>captured)
         cdef double *uniform = self.shared.uniform
         cdef Work work
         cdef Py_ssize_t i, count = len(captured)
@@ -165,7 +176,7 @@ cdef class Replay:
         """The rows of a chunk, block by block; its sum and grads go to its place in `partials`. `failed` becomes the
         first row that raises."""
         cdef Py_ssize_t first = chunk * self.chunk_rows
-        cdef Py_ssize_t end = min(first + self.chunk_rows, self.batch.rows)
+        cdef Py_ssize_t end = first + min(self.chunk_rows, self.batch.rows - first)
         cdef Py_ssize_t live, work_done = 0
         cdef double *partial = self.partials + chunk * (1 + self.program.uniforms)
         cdef Outcome outcome
@@ -227,7 +238,7 @@ cdef class Replay:
             while self.next < self.chunks and not self.raised:
                 chunk = self.next
                 self.next += 1
-                if self.batch.rows * self.row_cost < BRIEF:
+                if <double>self.batch.rows * self.row_cost < BRIEF:
                     outcome = self.run_chunk(work, chunk, &row)
                 else:
                     with nogil:
@@ -242,7 +253,7 @@ cdef class Replay:
 
     cdef int run(self, int threads) except -1:
         """Compute all chunks. Raises what a row raised going forward, with the number of the first such row."""
-        threads = min(threads, self.chunks, self.batch.rows * self.row_cost // WORTH_A_THREAD)
+        threads = <int>min(<double>min(threads, self.chunks), <double>self.batch.rows * self.row_cost / WORTH_A_THREAD)
         if threads > 1:
             self.run_shared(threads)
         else:

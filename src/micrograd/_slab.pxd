@@ -7,7 +7,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
 from micrograd._cpython cimport Py_SET_TYPE, PyErr_NoMemory, PyTypeObject, set_first_reference
 from micrograd._debug cimport SANITIZE, check, poison, unpoison
-from micrograd._node cimport END, LEAF, Node, node_attributes, node_link, node_next, node_of, object_of
+from micrograd._node cimport END, LEAF, MADE, Node, node_attributes, node_link, node_next, node_of, object_of
 
 
 cdef enum:
@@ -43,6 +43,18 @@ cdef struct Heap:
     PyTypeObject *value_type    # of every object in a slab: Value, which _core tells when it is imported
 
 cdef Heap heap
+
+cdef struct Tracing:            # a trace under way: a mode of its thread
+    unsigned long long thread   # the id of the thread's state, which no other thread of this process ever has
+    unsigned int number         # other than those of all traces before
+    Tracing *next
+
+cdef Tracing *traces            # those under way in all threads; NULL nearly always, so the question costs a comparison
+
+cdef Tracing *trace_here() noexcept
+cdef int trace_begin() except -1
+cdef void trace_end() noexcept
+cdef void leaf_mark(Node *n) noexcept
 
 
 cdef Slab *slab_open(bint leaves) noexcept nogil
@@ -134,6 +146,8 @@ cdef inline Node *leaf_new(double data) except NULL:
         PyErr_NoMemory()
         return NULL
     slot_init(n, 0, LEAF, END, data)
+    if traces != NULL:
+        leaf_mark(n)
     return n
 
 

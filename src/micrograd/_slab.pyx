@@ -1,4 +1,11 @@
-# Slabs: opening, closing, taking and giving back slots. The reasons are in _slab.pxd.
+# Slabs: opening, closing, taking and giving back slots; and which leaves are made in a trace. The reasons are in
+# _slab.pxd.
+
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState *PyThreadState_Get()
+    unsigned long long PyThreadState_GetID(PyThreadState *state)
 
 from micrograd._debug cimport DEBUG, SANITIZE, check, static_check, unpoison
 
@@ -183,3 +190,57 @@ cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
             slab.used = slab.freed = 0
         else:
             slab_close(slab)
+
+
+# ---- Traces --------------------------------------------------------------------------------------
+
+# A child that was forked while another thread traced keeps the entry of a thread it does not have. The entry matches
+# no thread, and costs what a trace of another thread costs.
+
+cdef unsigned int traces_begun = 0
+
+
+cdef Tracing *trace_here() noexcept:
+    """The trace that this thread is in, or NULL."""
+    cdef unsigned long long thread
+    cdef Tracing *trace = traces
+    if trace == NULL:
+        return NULL
+    thread = PyThreadState_GetID(PyThreadState_Get())
+    while trace != NULL and trace.thread != thread:
+        trace = trace.next
+    return trace
+
+
+cdef int trace_begin() except -1:
+    """This thread, which is in no trace, begins one."""
+    global traces, traces_begun
+    cdef Tracing *trace = <Tracing *>PyMem_Malloc(sizeof(Tracing))
+    if trace == NULL:
+        raise MemoryError
+    traces_begun += 1
+    trace.thread = PyThreadState_GetID(PyThreadState_Get())
+    trace.number = traces_begun
+    trace.next = traces
+    traces = trace
+    return 0
+
+
+cdef void trace_end() noexcept:
+    """This thread's trace is over."""
+    cdef Tracing *trace = trace_here()
+    cdef Tracing **link = &traces
+    while link[0] != NULL:
+        if link[0] == trace:
+            link[0] = trace.next
+            PyMem_Free(trace)
+            return
+        link = &link[0].next
+
+
+cdef void leaf_mark(Node *n) noexcept:
+    """Note which trace a new leaf was made in, if its thread is in one."""
+    cdef Tracing *trace = trace_here()
+    if trace != NULL:
+        n.flags |= MADE
+        n.place = trace.number

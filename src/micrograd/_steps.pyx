@@ -271,7 +271,7 @@ cdef void layer_lay_out(Layer *layer, Shared *shared) noexcept:
     cdef double *weights = shared.weights + layer.place
     cdef double *starts = shared.starts + layer.start
     cdef int *places = layer.weights
-    cdef Py_ssize_t i, count = layer.outputs * layer.inputs
+    cdef Py_ssize_t i, count = <Py_ssize_t>layer.outputs * layer.inputs
     for i in range(count):
         weights[i] = uniform[places[i]]
     places = layer.starts

@@ -10,13 +10,15 @@ cdef enum:      # ops of a trace beside the rows of the op table; what they are 
 
 
 cdef class Trace:
-    cdef readonly list rows       # (op, arguments): arguments are indices of earlier rows
-    cdef readonly list outputs    # rows that the function returned
-    cdef readonly list captured   # the leaves from outside, Values
+    cdef readonly tuple rows      # (op, arguments): arguments are indices of earlier rows
+    cdef readonly tuple outputs   # rows that the function returned
+    cdef readonly tuple captured  # the leaves from outside, Values
     cdef readonly int arguments   # numbers the function is called with
     cdef readonly int read        # ops that stood in the graph, those in fused sums counted singly
     cdef readonly int folded      # of them, computed while tracing
     cdef readonly int shared      # of them, met before
+    cdef list made                # the rows so far, while it is made; then None
+    cdef list met                 # the leaves so far
     cdef dict known               # (op, arguments) -> row
 
     cdef int row(self, int op, tuple args) except -1
@@ -24,4 +26,4 @@ cdef class Trace:
     cdef int apply(self, int op, tuple args) except -1
     cdef int take(self, Node *n, dict row_of) except -1
     cdef int take_leaf(self, Node *n, dict row_of) except -1
-    cdef tuple products(self, Node *n, list parents)
+    cdef list products(self, Node *n, list parents)

@@ -10,13 +10,14 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.math cimport NAN
 from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
+from micrograd._batch cimport form_of
 from micrograd._core cimport Value
 from micrograd._debug cimport static_check
 from micrograd._graph cimport RULES, node_parent, node_parent_count
-from micrograd._node cimport (CUSTOM, FUSED, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Fused, Node, node_of, node_sum,
-                              object_of, sum_bias)
+from micrograd._node cimport (CUSTOM, FRESH, FUSED, LEAF, MADE, NUMBER_LEFT, NUMBER_RIGHT, SHOWN, TRACED, Fused, Node,
+                              node_of, node_sum, object_of, sum_bias)
 from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
-from micrograd._slab cimport leaf_new
+from micrograd._slab cimport Tracing, leaf_new, trace_begin, trace_end, trace_here
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
 static_check(OP_COUNT <= 256)     # and those fit into a node's byte
@@ -43,6 +44,12 @@ class TraceError(RuntimeError):
     __module__ = "micrograd"
 
 
+ADVICE = (
+    "Express it in ops, such as relu(), abs() and those of micrograd.functional, or decide it outside and hand it in "
+    "as a static keyword argument"
+)
+
+
 def refuse(str what):
     """Raise TraceError for the line of the user's that is being run."""
     frame = sys._getframe()
@@ -51,11 +58,68 @@ def refuse(str what):
         if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
             break
         frame = frame.f_back
-    raise TraceError(
-        f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what} a Value that depends on the arguments of a "
-        "compiled function: the trace would keep for good what is true of one call. Express it in ops, such as relu(), "
-        "abs() and those of micrograd.functional, or decide it outside and hand it in as a static keyword argument"
-    )
+    raise TraceError(f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what}")
+
+
+def check(Value value not None, str what, bint change):
+    """Raise TraceError for what would be of one call only: `what` is asked, or changed, of a Value in a trace."""
+    if value.node.flags & TRACED:
+        refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for good "
+               f"what is true of one call. {ADVICE}")
+    if change:
+        if not (value.node.flags & FRESH and is_made(&value.node, trace_here())):
+            refuse(f"{what} a Value while a compiled function is traced: that would happen once, not at every call. Do "
+                   f"it outside, or make a new Value. {ADVICE}")
+    elif not is_told(value):
+        refuse(f"{what} a Value that comes from outside of a compiled function, or was computed from one: it may "
+               f"change, and the trace would keep for good what is true of one call. {ADVICE}")
+
+
+def in_trace():
+    """Is this thread in a trace?"""
+    return trace_here() != NULL
+
+
+def is_told(Value value not None):
+    """May its data be read here? In a trace only if they follow from numbers written in the function."""
+    cdef Tracing *trace = trace_here()
+    cdef Node *n = &value.node
+    cdef Py_ssize_t i
+    cdef list todo = [value]
+    cdef set seen = set()
+    if n.flags & TRACED or trace == NULL:
+        return not n.flags & TRACED
+    while todo:
+        last = todo.pop()
+        n = &(<Value>last).node
+        key = PyLong_FromVoidPtr(n)
+        if is_made(n, trace) or key in seen:
+            continue
+        if n.form == LEAF or n.flags & TRACED:
+            return False
+        seen.add(key)
+        for i in range(node_parent_count(n)):
+            todo.append(<object>object_of(node_parent(n, i)))
+    n = &value.node
+    if n.form != FUSED:  # so that what is read at every step of a long computation is not walked through each time
+        n.flags |= MADE
+        n.place = trace.number
+    return True
+
+
+cdef bint is_made(Node *n, Tracing *trace) noexcept:
+    """Is it known to be of this trace's own numbers? Not the number of an op that somebody made a node of."""
+    return n.flags & (MADE | SHOWN) == MADE and n.place == trace.number
+
+
+def call_traced(function, tuple args, dict kwargs, list outputs):
+    """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
+    appended to `outputs`."""
+    trace_begin()
+    try:
+        return form_of(function(*args, **kwargs), outputs, None)
+    finally:
+        trace_end()
 
 
 def placeholder():
@@ -72,7 +136,7 @@ def is_traced(Value value not None):
 
 def op_name(int op):
     """What the op of a row is called in a listing."""
-    if op < OP_COUNT:
+    if 0 <= op < OP_COUNT:
         return RULES[op].name.decode()
     return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
 
@@ -83,31 +147,30 @@ def op_name(int op):
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
 
-    def __init__(self, list outputs, list placeholders):
-        cdef list order
+    def __cinit__(self, list outputs, list placeholders):
+        cdef list order, ends = []
         cdef dict row_of = {}
-        self.rows, self.known, self.captured = [], {}, []
+        self.made, self.known, self.met = [], {}, []
         self.arguments = len(placeholders)
-        self.read = self.folded = self.shared = 0
         for i in range(self.arguments):
-            row_of[PyLong_FromVoidPtr(node_of(PyList_GET_ITEM(<PyObject *>placeholders, i)))] = \
-                self.row(ARGUMENT, (i,))
+            row_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.row(ARGUMENT, (i,))
         order = graph_order(outputs)
         for key in private_leaves(order, outputs):
             row_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
         for i in range(len(order)):
             self.take(node_of(PyList_GET_ITEM(<PyObject *>order, i)), row_of)
-        self.outputs = []
         for x in outputs:
             if isinstance(x, Value):
                 self.take_leaf(&(<Value>x).node, row_of)
-                self.outputs.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)])
+                ends.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)])
             else:
-                self.outputs.append(self.number(x))
+                ends.append(self.number(x))
+        self.rows, self.outputs, self.captured = tuple(self.made), tuple(ends), tuple(self.met)
+        self.made = self.met = self.known = None
 
     def __reduce__(self):
         """The ops by name: a row's number in the table is none of another version's business."""
-        cdef list rows = []
+        rows = []
         for op, args in self.rows:
             rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
         return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
@@ -118,29 +181,29 @@ cdef class Trace:
         found = self.known.get(key)
         if found is not None:
             return found
-        self.known[key] = len(self.rows)
-        self.rows.append(key)
-        return len(self.rows) - 1
+        self.known[key] = len(self.made)
+        self.made.append(key)
+        return len(self.made) - 1
 
     cdef int number(self, double x) except -1:
         """The row of a number. By its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
         cdef bytes bits = struct.pack("d", x)
         found = self.known.get(bits)
         if found is None:
-            found = self.known[bits] = len(self.rows)
-            self.rows.append((NUMBER, (x,)))
+            found = self.known[bits] = len(self.made)
+            self.made.append((NUMBER, (x,)))
         return found
 
     cdef int apply(self, int op, tuple args) except -1:
         """The row of an op: a number where all arguments are, unless the op raises: it will when it is called."""
         cdef list numbers
-        cdef int count = len(self.rows), row
+        cdef int count = len(self.made), row
         cdef double x
         self.read += len(args) - 2 if op == DOT else 1
-        if all(self.rows[i][0] == NUMBER for i in args):
+        if all(self.made[i][0] == NUMBER for i in args):
             numbers = []
             for i in args:
-                numbers.append(self.rows[i][1][0])
+                numbers.append(self.made[i][1][0])
             try:
                 x = rule_value(op, numbers)
             except (ArithmeticError, ValueError):
@@ -181,7 +244,8 @@ cdef class Trace:
         elif n.form == NUMBER_LEFT:
             args.insert(0, self.number(n.b.number))
         if n.form == FUSED:
-            row = self.apply(DOT, self.products(n, args))
+            args = self.products(n, args)
+            row = self.apply(DOT, tuple(args)) if len(args) > 1 else args[0]
             if n.op != ADD:
                 row = self.apply(n.op, (row,))
         else:
@@ -196,27 +260,40 @@ cdef class Trace:
             return 0
         if n.flags & TRACED:
             raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
-        row_of[key] = self.row(CAPTURED, (len(self.captured),))
-        self.captured.append(<object>object_of(n))
+        row_of[key] = self.row(CAPTURED, (len(self.met),))
+        self.met.append(<object>object_of(n))
         return 0
 
-    cdef tuple products(self, Node *n, list parents):
+    cdef list products(self, Node *n, list parents):
         """The arguments of a fused sum as those of a DOT."""
         cdef Fused *fused = n.b.fused
         cdef Py_ssize_t i, count = fused.count
         cdef list args = [parents.pop(0) if sum_bias(node_sum(n)) != NULL else self.number(0.0)]
         for i in range(count):
             args += [parents[i], parents[count + i] if fused.nodes != NULL else self.number(fused.numbers[i])]
-        return tuple(args)
+        return args
 
 
-def _unpickle(list rows, *state):
+def _unpickle(*state):
+    """What was pickled, where it keeps to the rules; otherwise ValueError."""
+    from micrograd._check import check_counts, check_rows
+
     cdef Trace trace = Trace([], [])
-    cdef dict numbers = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT)}
-    for op, args in rows:
-        trace.rows.append((numbers[op] if isinstance(op, str) else op, args))
-    trace.outputs, trace.captured, trace.arguments, trace.read, trace.folded, trace.shared = state
+    rows, outputs, captured, *counts = check_counts(state)
+    trace.rows, trace.outputs, trace.captured = rows_by_number(rows), tuple(outputs), tuple(captured)
+    trace.arguments, trace.read, trace.folded, trace.shared = counts
+    check_rows(trace.rows, trace.outputs, trace.captured, trace.arguments)
     return trace
+
+
+cdef tuple rows_by_number(rows):
+    cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
+    cdef list found = []
+    for row in rows:
+        if type(row) is tuple and len(row) == 2 and type(row[0]) is str:
+            row = numbers.get(row[0], row[0]), row[1]
+        found.append(row)
+    return tuple(found)
 
 
 cdef double rule_value(int op, list numbers) except? -1.0:

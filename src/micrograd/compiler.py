@@ -6,18 +6,20 @@ and `_calls`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
+import weakref
 from collections.abc import Callable
 from numbers import Number
 from typing import TYPE_CHECKING, Any, overload
 
-from micrograd._batch import Batch, form_of, form_of_shape, rebuild
+from micrograd._batch import Batch, form_count, form_of, form_of_shape, rebuild
 from micrograd._calls import Traced, known_reduce, known_sample
 from micrograd._core import Value
 from micrograd._listing import listing
 from micrograd._program import Program
-from micrograd._trace import Trace, TraceError, is_traced, placeholder
+from micrograd._trace import Trace, TraceError, call_traced, in_trace, is_traced, placeholder, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,26 +27,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "TraceError", "compile"]
 
-_tracing = 0  # traces under way: a compiled function that is called in one becomes part of it
+_DEEPEST = 100  # containers in containers that are looked through for Values
+_MOST_THREADS = 1 << 16
+_NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # that are strings
 
 
 class Compiled:
     """A function of one sample and what `compile()` makes of it, which see.
 
     It is traced when it meets arguments of a new structure: other shapes, or other static keyword arguments.
+
+    In a class it is a method, as a function is: each instance has programs of its own, which go with it.
+
+    >>> import micrograd
+    >>> class Line:
+    ...     def __init__(self, slope):
+    ...         self.slope = Value(slope)
+    ...     @micrograd.compile
+    ...     def loss(self, x, y):
+    ...         return (self.slope * x - y) ** 2
+    >>> line = Line(2.0)
+    >>> line.loss.sum([1.0, 2.0], [1.0, 1.0]).data, line.loss.captured == [line.slope], Line(3.0).loss(1.0, 1.0).data
+    (10.0, True, 4.0)
     """
 
     def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
-        self._threads = operator.index(threads)  # of an array without dimensions, an int for good
-        if self._threads < 1:
+        count = operator.index(threads)  # of an array without dimensions, an int for good
+        if count < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
+        self._threads = min(count, _MOST_THREADS)
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are quicker to tell
         self._captured: dict[int, Value] = {}  # by id, in the order of use
-        self._traces = 0
+        self._instances: dict[int, Any] = {}  # of a method, by id: a weak reference, and what is above for each
         # Few functions have attributes of their own, and CPython finds those of an object more slowly once its __dict__
         # has been asked for.
         updated = ["__dict__"] if getattr(function, "__dict__", None) else []
@@ -64,15 +82,14 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        if not _tracing:
-            known = known_sample(self._programs, args, kwargs)
-            if known is not None:
-                return known
+        known = known_sample(self._programs, args, kwargs)
+        if known is not None:
+            return known
         leaves: list[Any] = []
         named, static = _split(kwargs)
         forms = tuple([form_of(arg, leaves, i) for i, arg in enumerate(args)])
         named_forms = tuple([(name, form_of(arg, leaves, name)) for name, arg in named])
-        if _tracing or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
+        if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
             return self._original()(*args, **kwargs)
         traced = self._traced(forms, named_forms, static)
         return rebuild(traced.form, iter(traced.sample(leaves)))
@@ -171,7 +188,7 @@ class Compiled:
         >>> f(1.0).data, f(2.0).data, f.retraces
         (1.0, 4.0, 0)
         """
-        return max(self._traces - 1, 0)
+        return max(len(self._programs) - 1, 0)
 
     @property
     def program(self) -> str:
@@ -202,24 +219,81 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<compiled {getattr(self, '__qualname__', 'function')}, {len(self._programs)} programs>"
 
-    # -- pickling: the programs go along, the function does not, since what it captures where it is unpickled would be
-    # other leaves than those that came with the programs
+    # -- as a method
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
+        bind = getattr(type(self._function), "__get__", None)
+        function = self._function if instance is None or bind is None else bind(self._function, instance, owner)
+        return self if function is self._function else self._bound(function, instance)
+
+    def _bound(self, function: Any, instance: Any) -> Compiled:
+        """The method of an instance. What it keeps between accesses, `_instances` keeps, without the instance."""
+        instances, key = self._instances, id(instance)
+        kept = instances.get(key)
+        if kept is None or kept[0]() is not instance:
+
+            def forget(reference: Any) -> None:
+                if instances.get(key, (None,))[0] is reference:
+                    del instances[key]
+
+            try:
+                reference = weakref.ref(instance, forget)
+            except TypeError:
+                raise TypeError(
+                    f"a compiled method keeps a program for each instance, by a weak reference, and there are none to "
+                    f"{type(instance).__name__!r} objects: add '__weakref__' to the __slots__ of the class"
+                ) from None
+            kept = instances[key] = reference, {}, {}, {}
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        _, bound._programs, bound._batches, bound._captured = kept
+        bound.__dict__.update(_function=function, _instances={}, __wrapped__=function, __self__=instance, __func__=self)
+        return bound
+
+    # -- copies and pickles: the programs go along, the function does not, since what it captures where it is unpickled
+    # would be other leaves than those that came with the programs
+
+    def __copy__(self) -> Compiled:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._programs, copied._batches = dict(self._programs), dict(self._batches)
+        copied._captured, copied._instances = dict(self._captured), {}
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        own = self.__dict__
+        if "__self__" in own:
+            method: Compiled = own["__func__"].__get__(copy.deepcopy(own["__self__"], memo))
+            return method
+        if not self._programs:
+            return type(self)(copy.deepcopy(self._original(), memo), self._threads)
+        copied = object.__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name, None) for name in functools.WRAPPER_ASSIGNMENTS if name != "__annotations__"}
+        if not self._programs:
+            raise TypeError(
+                f"cannot pickle {self!r}: the function is not pickled, only its programs. Call it first, with "
+                "arguments of the structure that is to be used"
+            )
+        kept = {name: getattr(self, name, None) for name in sorted(_NAMES)}
         return {
             **{name: value for name, value in kept.items() if isinstance(value, str)},
             "_threads": self._threads,
             "_programs": self._programs,
-            "_captured": self.captured,
-            "_traces": self._traces,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._captured = {id(leaf): leaf for leaf in state["_captured"]}
+        programs, threads = _checked(state)
         self._function = None
-        self._batches = {}
+        self._threads = threads
+        self._programs, self._batches, self._captured, self._instances = {}, {}, {}, {}
+        for name in _NAMES & state.keys():
+            if isinstance(state[name], str):
+                self.__dict__[name] = state[name]
+        for key, traced in programs.items():
+            self._programs[key] = self._placed(traced.program, traced.form)
 
     # -- tracing
 
@@ -244,6 +318,11 @@ class Compiled:
         return traced, batch
 
     def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
+        if in_trace():
+            refuse(
+                "a batch is computed while a compiled function is traced, where leaves may not be read. Call it on one "
+                "sample, which becomes part of the trace"
+            )
         named, static = _split(kwargs)
         if not args and not named:
             raise ValueError("a batch needs at least one array")
@@ -251,7 +330,7 @@ class Compiled:
         batch = Batch((*args, *[arg for _, arg in named]), names)
         key = (batch.key, names, static) if kwargs else batch.key
         traced = self._batches.get(key)
-        if traced is None:
+        if traced is None or not traced.is_current():
             forms = tuple([form_of_shape(shape) for shape in batch.shapes])
             positional = len(args)
             traced = self._traced(forms[:positional], tuple(zip(names, forms[positional:])), static)
@@ -264,43 +343,91 @@ class Compiled:
             found = self._programs.get(key)
         except TypeError as error:
             raise TypeError(f"static keyword arguments must be hashable: {error}") from None
-        if found is None:
+        if found is None or not found.is_current():
             found = self._programs[key] = self._trace(forms, named, static)
         return found
 
     def _trace(self, forms: Any, named: Any, static: Any) -> Traced:
-        global _tracing
         placeholders: list[Value] = []
         outputs: list[Any] = []
         args = [_filled(form, placeholders) for form in forms]
         kwargs = {name: _filled(form, placeholders) for name, form in named}
-        _tracing += 1
-        try:
-            result = self._original()(*args, **kwargs, **dict(static))
-        finally:
-            _tracing -= 1
-        self._traces += 1
-        form = form_of(result, outputs, None)
-        # Nobody but the graph may hold what it was computed from, or it would not be told from what is used elsewhere.
-        del result, args, kwargs
-        trace = Trace(outputs, placeholders)
-        for leaf in trace.captured:
-            if id(leaf) not in self._captured:
-                self._captured[id(leaf)] = leaf
+        # Nobody but the graph may hold what the outputs were computed from, or it would not be told from what is used
+        # elsewhere: so the result itself stays in there.
+        form = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
+        return self._placed(Program(Trace(outputs, placeholders)), form)
+
+    def _placed(self, program: Program, form: Any) -> Traced:
+        captured = program.trace.captured
+        for leaf in captured:
+            self._captured.setdefault(id(leaf), leaf)
         place = dict(zip(self._captured, range(len(self._captured))))
-        return Traced(Program(trace), form, [place[id(leaf)] for leaf in trace.captured])
+        return Traced(program, form, [place[id(leaf)] for leaf in captured])
 
 
 def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
     """Keyword arguments that are numbers, and those that are static, by name."""
-    items = sorted(kwargs.items())
-    return [x for x in items if _is_numbers(x[1])], tuple([x for x in items if not _is_numbers(x[1])])
+    named, static = [], []
+    for name, x in sorted(kwargs.items()):
+        if _is_numbers(name, x):
+            named.append((name, x))
+        else:
+            _refuse_values(name, x)
+            static.append((name, x))
+    return named, tuple(static)
 
 
-def _is_numbers(x: Any) -> bool:
+def _is_numbers(name: str, x: Any, depth: int = 0) -> bool:
     if isinstance(x, (list, tuple)):
-        return bool(x) and all(map(_is_numbers, x))
+        _bound_depth(name, depth)
+        return bool(x) and all(_is_numbers(name, item, depth + 1) for item in list(x))
     return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
+
+
+def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
+    """Raise TypeError where there is a Value in a static argument: it would be captured, as it is in this one call."""
+    if isinstance(x, Value):
+        raise TypeError(
+            f"argument {name!r} is static, since it is not all numbers, and a Value in it is none: hand Values in by "
+            "arguments of their own"
+        )
+    if isinstance(x, (list, tuple, set, frozenset, dict)):
+        _bound_depth(name, depth)
+        for item in list(x):
+            _refuse_values(name, item, depth + 1)
+        if isinstance(x, dict):
+            for item in list(x.values()):
+                _refuse_values(name, item, depth + 1)
+
+
+def _bound_depth(name: str, depth: int) -> None:
+    if depth == _DEEPEST:
+        raise ValueError(f"argument {name!r} has more than {_DEEPEST} containers in each other")
+
+
+def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
+    """The programs and the number of threads in a pickled state. Raises ValueError where they are none."""
+    programs = state.get("_programs") if type(state) is dict else None
+    threads = state.get("_threads") if type(state) is dict else None
+    if type(programs) is not dict or type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
+        raise ValueError("a compiled function has programs and a number of threads")
+    for key, traced in programs.items():
+        if not isinstance(traced, Traced):
+            raise ValueError(f"a program of a compiled function is none, but {type(traced).__name__!r}")
+        if _arguments_of(key) != traced.program.trace.arguments:
+            raise ValueError("a program is of another number of arguments than it is called with")
+    return programs, threads
+
+
+def _arguments_of(key: Any) -> int:
+    """How many numbers arguments of a structure are: forms by place, forms by name, static arguments by name."""
+    if not (type(key) is tuple and len(key) == 3 and all(type(part) is tuple for part in key)):
+        raise ValueError("not the structure of arguments")
+    forms, named, static = key
+    for pair in named + static:
+        if not (type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str):
+            raise ValueError("not the structure of arguments")
+    return sum([form_count(form) for form in forms]) + sum([form_count(form) for _, form in named])
 
 
 def _filled(form: Any, placeholders: list[Value]) -> Any:
