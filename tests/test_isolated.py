@@ -1003,7 +1003,7 @@ for found in pkgutil.iter_modules(micrograd.__path__):
             targets[found.name + "." + name] = x
             if isinstance(x, type):
                 targets[found.name + "." + name + ".__new__"] = lambda *args, x=x: x.__new__(x, *args)
-for name in ("Batch", "Lowered", "Plan", "Program", "Replay", "Trace", "Traced", "State", "Attributes", "shifted_values"):
+for name in ("Batch", "Lowered", "Plan", "Program", "Replay", "Trace", "Traced", "State", "Attributes", "sum_values"):
     assert any(target.endswith("." + name) for target in targets), name
 
 draw = random.Random(0)

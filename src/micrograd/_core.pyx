@@ -840,6 +840,40 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
 
 
+# `data` and `grad`, without a frame for what is told in a trace.
+
+ctypedef PyObject *(*getter)(PyObject *o, void *closure) noexcept
+
+cdef extern from "Python.h":
+    ctypedef struct PyGetSetDef:
+        getter get
+    ctypedef struct PyGetSetDescrObject:
+        PyGetSetDef *d_getset
+
+
+cdef getter getter_replace(str name, getter quick) except NULL:
+    """Put another function in the place of a property's getter, which is returned."""
+    cdef PyObject *descriptor = <PyObject *>class_members[name]
+    cdef PyGetSetDef *property_ = (<PyGetSetDescrObject *>descriptor).d_getset
+    cdef getter replaced = property_.get
+    property_.get = quick
+    return replaced
+
+
+cdef PyObject *data_get(PyObject *o, void *closure) noexcept:
+    if node_of(o).flags & TRACED or traces != NULL:
+        return data_get_told(o, closure)
+    return PyFloat_FromDouble(node_of(o).data)
+
+
+cdef PyObject *grad_get(PyObject *o, void *closure) noexcept:
+    if node_of(o).flags & TRACED or traces != NULL:
+        return grad_get_told(o, closure)
+    return PyFloat_FromDouble(node_of(o).grad)
+
+
+cdef getter data_get_told = getter_replace("data", data_get)
+cdef getter grad_get_told = getter_replace("grad", grad_get)
 cdef PyObject *DATA = PyUnicode_InternFromString("data")
 cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
 
@@ -848,7 +882,7 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
     interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
     if (Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value)
-            and type_version(VALUE) == members.fields_version and traces == NULL and not node_of(o).flags & TRACED):
+            and type_version(VALUE) == members.fields_version and traces == NULL):
         if name == DATA:
             node_of(o).data = PyFloat_AS_DOUBLE(value)
             return 0

@@ -326,6 +326,7 @@ def is_parameter(o):
 cdef Py_ssize_t parameters_count(list groups) noexcept:
     """The weights and biases of groups of neurons. -1 where these are not of the class that was looked at last, that
     one is not plain, or weights are in no list."""
+    cdef PyTypeObject *kind = neuron_class.type if neuron_class.lists else NULL
     cdef PyObject *neurons
     cdef PyObject *neuron
     cdef PyObject *w
@@ -336,7 +337,7 @@ cdef Py_ssize_t parameters_count(list groups) noexcept:
             return -1
         for j in range(PyList_GET_SIZE(neurons)):
             neuron = PyList_GET_ITEM(neurons, j)
-            if Py_TYPE(neuron) != neuron_class.type or not neuron_class.lists:
+            if Py_TYPE(neuron) != kind:
                 return -1
             w = <PyObject *>(<NeuronState>neuron).w
             if not PyList_CheckExact(w):
@@ -348,12 +349,13 @@ cdef Py_ssize_t parameters_count(list groups) noexcept:
 cdef inline PyObject *parameters_take(PyObject **values, Py_ssize_t count, PyObject **found, PyObject *last) noexcept:
     """Put as many into a list and return the last. NULL where one is no plain Value, is none that was computed from
     nothing, or has no higher address than the one before, with which `last` begins. (Four instructions a parameter.)"""
+    cdef PyTypeObject *kind = heap.value_type  # in a register: what is written might be it, for all that C knows
     cdef PyObject *o = last
     cdef Py_ssize_t i
     cdef int every = END, any = 0
     for i in range(count):
         o = values[i]
-        if Py_TYPE(o) != heap.value_type or o <= last:
+        if Py_TYPE(o) != kind or o <= last:
             return NULL
         last = o
         every &= node_of(o).flags
@@ -492,13 +494,13 @@ def network_parameters(layers):
 def clear_grads(parameters):
     """Set the grad of each to 0.0."""
     cdef list values = parameters if type(parameters) is list else list(parameters)
+    cdef PyTypeObject *plain = heap.value_type if traces == NULL else NULL  # in a trace all are asked
     cdef PyObject *p
     cdef Py_ssize_t i = 0
-    cdef bint traced = traces != NULL
     while i < PyList_GET_SIZE(<PyObject *>values):
         p = PyList_GET_ITEM(<PyObject *>values, i)
         i += 1
-        if Py_TYPE(p) == heap.value_type and not traced:
+        if Py_TYPE(p) == plain:
             node_of(p).grad = 0.0
         else:
             (<object>p).grad = 0.0

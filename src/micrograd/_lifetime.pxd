@@ -3,10 +3,9 @@
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
-from micrograd._cpython cimport (Py_DECREF, Py_None, Py_REFCNT, Py_TYPE, PyObject_GC_UnTrack, PyTuple_GET_SIZE,
-                                 tuple_items, visitproc)
+from micrograd._cpython cimport Py_DECREF, Py_REFCNT, Py_TYPE, visitproc
 from micrograd._debug cimport check
-from micrograd._node cimport BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, node_of, object_of
+from micrograd._node cimport BINARY, BLOCK, END, FUSED, LEAF, Fused, Node, Operand, Sum, node_link, object_of
 from micrograd._slab cimport heap, piece_give_back
 
 
@@ -24,6 +23,7 @@ cdef Dead dead
 
 cdef void dead_release() noexcept
 cdef void decref_outside(PyObject *o) noexcept
+cdef void row_empty(PyObject *row) noexcept
 
 
 cdef class Attributes(dict):  # the __dict__ of a Value whose `_backward` was assigned
@@ -56,15 +56,9 @@ cdef inline void node_unref(Node *n) noexcept:
 
 
 cdef inline void row_unref(PyObject *row) noexcept:
-    """Give up a reference to the row of a sum. With the last one its items are taken out, and given up one by one."""
-    cdef PyObject **items = tuple_items(row)
-    cdef Py_ssize_t i
+    """Give up a reference to the row of a sum."""
     if Py_REFCNT(row) == 1:
-        PyObject_GC_UnTrack(row)  # no `__del__` is to find it half empty
-        for i in range(PyTuple_GET_SIZE(row)):
-            if items[i] != Py_None:
-                node_unref(node_of(items[i]))
-                items[i] = NULL
+        row_empty(row)
     Py_DECREF(row)
 
 

@@ -63,6 +63,17 @@ cdef void decref_outside(PyObject *o) noexcept:
     outside_leave(&outside)
 
 
+cdef void row_empty(PyObject *row) noexcept:
+    """Take the items out of the row of a sum that is about to go, and give them up one by one."""
+    cdef PyObject **items = tuple_items(row)
+    cdef Py_ssize_t i
+    PyObject_GC_UnTrack(row)  # no `__del__` is to find it half empty
+    for i in range(PyTuple_GET_SIZE(row)):
+        if items[i] != Py_None:
+            node_unref(node_of(items[i]))
+            items[i] = NULL
+
+
 cdef void attributes_release(Node *n) noexcept:
     cdef PyObject *held = node_attributes(n)[0]
     if Py_TYPE(held) == ATTRIBUTES:
