@@ -265,7 +265,7 @@ HOLDERS = {
     "a default": "y._backward = lambda y=y: None",
     "a keyword default": "def f(*, y=y): pass\ny._backward = f",
     "an attribute of the function": "def f(): pass\nf.y = y\ny._backward = f",
-    "a generator": "y._backward = (y for y in [y]).__next__",
+    "an object that can be called": "y._backward = Holder(y)",
     "what was computed from it": "z = y * 3.0; y._backward = lambda: z",
     "another with a function": "z = y * 3.0; z._backward = lambda: y; y._backward = lambda: z",
     "a neuron's output": "y.extra = None; y = MLP(2, [2, 1])([y, y]); y.keep = sentinel; y._backward = lambda: y",
@@ -287,6 +287,8 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
 
             def back(self):
                 pass
+
+            __call__ = back
 
         class Sub(Value):
             pass
