@@ -77,6 +77,9 @@ directives = {
     "wraparound": False,
     "cdivision": True,
     "autotestdict": False,
+    "binding": False,  # methods are CPython's own, which look whether they are called with an instance of their class
+    "embedsignature": True,  # and so have no signature, but from their docstrings
+    "embedsignature.format": "clinic",
     "allow_none_for_extension_args": False,  # C code reads the fields of what it is given
 }
 NO_BUILD = {"dist_info", "egg_info", "sdist"}  # commands that compile nothing

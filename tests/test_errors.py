@@ -4,8 +4,10 @@ Float edges that raise on both engines alike are in test_contract.py; errors of 
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import operator
+import pkgutil
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from oracle import complaint
 
+import micrograd
 from micrograd import Value
 
 
@@ -318,3 +321,26 @@ def test_nan_is_a_number_and_no_error(number):
     x = Value(1.0)
     (Value(number) * x).backward()
     assert x.grad != x.grad
+
+
+COMPILED = [f"micrograd.{found.name}" for found in pkgutil.iter_modules(micrograd.__path__) if found.name[0] == "_"]
+
+
+@pytest.mark.parametrize("home", [name for name in COMPILED if not name.endswith("__main__")])
+def test_methods_are_called_with_instances_of_their_class(home):
+    """C code reads the fields of `self`: of another object they would be any memory."""
+    kinds = [kind for kind in vars(importlib.import_module(home)).values() if isinstance(kind, type)]
+    methods = [
+        (kind, name)
+        for kind in kinds
+        if kind.__module__ == home and not kind.__flags__ & (1 << 9)
+        for name, member in vars(kind).items()
+        if callable(member) and name != "__new__"
+    ]
+    if home == "micrograd._core":
+        methods += [(Value, name) for name, member in vars(Value).items() if callable(member) and name != "__new__"]
+        assert len(methods) > 30
+    for kind, name in methods:
+        for stranger in (3.0, None, object(), "text", [], print):
+            with pytest.raises(TypeError):
+                getattr(kind, name)(stranger)

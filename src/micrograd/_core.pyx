@@ -524,7 +524,7 @@ cdef class Value:
         """left * right**-1. Raises ZeroDivisionError where right is 0."""
         return value_binary(DIV, <PyObject *>left, <PyObject *>right)
 
-    def __pow__(left, right, modulus):
+    def __pow__(left, right, modulus=None):
         """left**right. Raises ZeroDivisionError and OverflowError as floats do, ValueError for a complex result."""
         return value_binary(POW, <PyObject *>left, <PyObject *>right) if modulus is None else NotImplemented
 

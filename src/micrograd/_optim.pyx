@@ -123,6 +123,9 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
+# Optimizer has these two for methods, so they bind as functions of Python's.
+
+@cython.binding(True)
 def step(self, closure=None):
     """Update the parameters' data from their grads.
 
@@ -156,6 +159,7 @@ def step(self, closure=None):
     return loss
 
 
+@cython.binding(True)
 def zero_grad(self, set_to_none=True):
     """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
 
