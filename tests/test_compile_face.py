@@ -791,7 +791,8 @@ def test_only_what_python_binds_is_bound():
         part = micrograd.compile(functools.partial(operator.mul, 2.0))
 
     assert Trainer().whole is Trainer.whole
-    assert Trainer().part(3.0).data == 6.0
+    if not hasattr(functools.partial, "__get__"):  # CPython 3.14 has made a partial a method
+        assert Trainer().part(3.0).data == 6.0
     assert Trainer().whole([3.0]).data == 6.0
     trainer = Trainer()
     trainer.own = micrograd.compile(lambda x: x * 2)
