@@ -368,6 +368,47 @@ def test_the_collector_looks_through_a_function_once_for_all_parents(check):
     )
 
 
+def test_new_may_be_replaced_by_that_of_object(check):
+    check(
+        """
+        class Before(Value):
+            pass
+
+        class Own(Value):
+            def _backward(self):
+                self.asked = True
+
+        Value.__new__ = lambda kind, *args, **named: object.__new__(kind)
+
+        class After(Value):
+            pass
+
+        for _ in range(5000):
+            x = Value(3.0)
+            for kind in (Before, After, Own):
+                y = kind(2.0, (x,))
+                (y * y + kind(1.0) * x).backward()
+                y.zero_grad()
+            del x, y
+        x = Own(2.0)
+        (x * 3.0).backward()
+        assert x.asked and x.grad == 3.0
+        out = user_op(x)
+        out.backward()
+        out._backward = lambda: (out, x)
+        assert x.grad == 4.0
+        made = Value(3.0, (x, out), (1.0, 2.0))
+        made.backward()
+        assert out.grad == 3.0 and x.grad == 5.0
+        copied = After.__reduce__(After(3.0))
+        copied[0](*copied[1]).__setstate__(copied[2])
+        del x, out, made
+        gc.collect()
+        still_works()
+        """
+    )
+
+
 def test_attributes_outlive_their_value(check):
     check(
         """
