@@ -69,6 +69,22 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     return flags & IRREGULAR != 0
 
 
+cdef int node_begin(Node *n) except -1:
+    """__new__ has run, __init__ has not."""
+    kind = <object>Py_TYPE(object_of(n))
+    n.flags |= FRESH | IRREGULAR | END
+    if kind is not Value and kind._backward is not Value._backward:
+        n.flags |= CUSTOM
+    if traces != NULL:
+        leaf_mark(n)
+    return 0
+
+
+cdef inline int node_begin_late(Node *n) except -1:
+    """The same, where users replaced `Value.__new__` by what makes instances of subclasses with object.__new__()."""
+    return node_begin(n) if n.form == LEAF and not n.flags & END else 0
+
+
 cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
     """__init__ has run. Until then a node counts as irregular, so that what is made of it meanwhile inherits that."""
     if n.flags & FRESH:
@@ -423,6 +439,7 @@ cdef class Value:
             local_grads = None
         if walking and not n.flags & FRESH and (parents or n.form != LEAF):
             raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
+        node_begin_late(n)
         self.data = data
         n.grad = 0.0
         node_orphan(n)
@@ -697,6 +714,7 @@ cdef class Value:
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
 
     def __setstate__(self, state):
+        node_begin_late(&self.node)
         self.data, self.grad, kept = state
         node_settle(&self.node, self.node.form != LEAF)
         attributes(self).update(kept)
@@ -796,29 +814,34 @@ cdef Py_ssize_t member_changes() except -1:
 
 # ---- The type's slots that Cython has no hook for ------------------------------------------------
 
+cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
+    """Memory for a Value of no subclass: those have their own allocation, CPython's. object.__new__() comes here."""
+    cdef Node *n = leaf_new(0.0)
+    node_begin(n)
+    return object_of(n)
+
+
 cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) except NULL:
     cdef tuple positional
     cdef dict named
-    cdef PyObject *o = NULL
-    cdef int custom = 0
+    cdef PyObject *o
     if kind == VALUE:
         positional = <tuple>args
         named = <dict>keywords if keywords != NULL else {}
         if not (len(positional) > 1 and positional[1] or named and (
                 named.get("_children") or named.get("children") or named.get("_prev"))):
-            o = object_of(leaf_new(0.0))
-        elif len(positional) > 2 and isinstance(positional[2], (tuple, list)) or named.get("local_grads") is not None:
+            return value_alloc(kind, 0)
+        if len(positional) > 2 and isinstance(positional[2], (tuple, list)) or named.get("local_grads") is not None:
             o = object_of(result_new(NO_OP, LEAF, END, 0.0))
         else:
             kind = <PyTypeObject *>_UserOp
     if kind != VALUE:
-        custom = CUSTOM if (<object>kind)._backward is not Value._backward else 0
         o = kind.tp_alloc(kind, 0)
-        if o == NULL:
-            return NULL
-    node_of(o).flags |= FRESH | IRREGULAR | END | custom
-    if traces != NULL:
-        leaf_mark(node_of(o))
+    try:
+        node_begin(node_of(o))
+    except BaseException:  # a metaclass may raise anything
+        Py_DECREF(o)
+        raise
     return o
 
 
@@ -896,6 +919,7 @@ if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
 Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
 VALUE.tp_new = value_new
+VALUE.tp_alloc = value_alloc
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
 VALUE.tp_setattro = value_setattro

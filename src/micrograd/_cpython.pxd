@@ -48,7 +48,7 @@ cdef extern from "Python.h":
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
         initproc tp_init
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
-        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t)
+        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) except NULL
         int (*tp_setattro)(PyObject *, PyObject *, PyObject *)
         PyObject *(*tp_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
         void (*tp_dealloc)(PyObject *)

@@ -1,6 +1,7 @@
 # How nodes die, and what the cyclic collector sees of them.
 
 from cpython.object cimport PyObject
+from libc.stdlib cimport free, qsort, realloc
 from micrograd._cpython cimport *
 from micrograd._debug cimport check
 from micrograd._graph cimport late_nodes, node_parent, node_parent_count
@@ -157,17 +158,34 @@ cdef PyTypeObject *ATTRIBUTES = <PyTypeObject *>Attributes
 
 
 cdef struct Search:   # among what a function alone holds, and what that alone holds, and so on: a tree
-    PyObject *sought
-    PyObject *holder  # the Value whose function it is, where the tree would close to a ring
-    Py_ssize_t found  # references to what is sought
+    PyObject *function
+    PyObject *sought  # NULL: plain Values that are held from elsewhere too are listed
+    Py_ssize_t found  # references to what is sought, or in the list
+    PyObject **list
+    Py_ssize_t room   # in the list; -1 where there is no memory for it
     int depth
+
+
+cdef void search_list(Search *search, PyObject *o) noexcept:
+    cdef Py_ssize_t room = max(32, 2 * search.room)
+    cdef void *items
+    if search.found == search.room:
+        items = realloc(search.list, room * sizeof(PyObject *))
+        if items == NULL:
+            search.room = -1
+        else:
+            search.list = <PyObject **>items
+            search.room = room
+    if search.room >= 0:
+        search.list[search.found] = o
+        search.found += 1
 
 
 cdef int search_visit(PyObject *o, void *arg) noexcept:
     cdef Search *search = <Search *>arg
     if o == search.sought:
         search.found += 1
-    elif Py_REFCNT(o) == 1 and o != search.holder and search.depth < HELD_DEPTH:
+    elif Py_REFCNT(o) == 1 and search.depth < HELD_DEPTH:
         search.depth += 1
         if Py_TYPE(o) == heap.value_type:
             node_traverse(node_of(o), NULL, search_visit, arg, 0)
@@ -176,18 +194,45 @@ cdef int search_visit(PyObject *o, void *arg) noexcept:
         elif PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), heap.value_type):  # those answer for themselves
             Py_TYPE(o).tp_traverse(o, search_visit, arg)
         search.depth -= 1
+    elif search.sought == NULL and search.room >= 0 and Py_TYPE(o) == heap.value_type:
+        search_list(search, o)
     return 0
 
 
-cdef Py_ssize_t references(PyObject *o, Node *holder) noexcept:
-    """References to an object that go with the function of a Value."""
-    cdef Search search = Search(o, object_of(holder), 0, 0)
-    cdef PyObject *held = node_attributes(holder)[0]
-    cdef PyObject *function
-    if held != NULL and Py_TYPE(held) == ATTRIBUTES:
-        function = <PyObject *>(<Attributes>held).function
-        search_visit(function, &search)
+cdef Py_ssize_t references(PyObject *o, PyObject *function) noexcept:
+    """References to an object that go with a function."""
+    cdef Search search = Search(function, o, 0, NULL, 0, 0)
+    search_visit(function, &search)
     return search.found
+
+
+cdef int by_address(const void *a, const void *b) noexcept nogil:
+    cdef PyObject *left = (<PyObject **>a)[0]
+    cdef PyObject *right = (<PyObject **>b)[0]
+    return (left > right) - (left < right)
+
+
+cdef bint goes_with(PyObject *o, Search *search) noexcept:
+    """Does a plain Value go with the node that holds it once, and with the function of an instance? What that holds is
+    listed first, once for all parents."""
+    cdef Py_ssize_t middle, end, others = Py_REFCNT(o) - 1, first = 0
+    if others == 0 or search == NULL or search.function == NULL:
+        return others == 0
+    if search.list == NULL and search.room == 0:
+        search_visit(search.function, search)
+        if search.room > 0:
+            qsort(search.list, search.found, sizeof(PyObject *), by_address)
+    if search.room < 0:
+        return others == references(o, search.function)
+    end = search.found
+    while first < end:
+        middle = (first + end) // 2
+        if search.list[middle] < o:
+            first = middle + 1
+        else:
+            end = middle
+    return (first + others <= search.found and search.list[first] == o and search.list[first + others - 1] == o
+            and (first + others == search.found or search.list[first + others] != o))
 
 
 cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
@@ -199,8 +244,9 @@ cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
 
 cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef PyObject *owner = (<Attributes>o).owner
+    cdef PyObject *function = <PyObject *>(<Attributes>o).function
     cdef int stop = attributes_visit(o, visit, arg)
-    if not stop and owner != NULL and Py_REFCNT(owner) == references(owner, node_of(owner)):
+    if not stop and owner != NULL and Py_REFCNT(owner) == references(owner, function):
         stop = visit(o, arg)
     return stop
 
@@ -211,9 +257,9 @@ ATTRIBUTES.tp_traverse = attributes_traverse
 # ---- Subclasses ----------------------------------------------------------------------------------
 # They are tracked by the cyclic collector, and these are what it calls; plain Values are not.
 
-cdef int node_traverse(Node *n, Node *instance, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what the node holds; in a plain parent's stead, where none but the node and the function of the instance
-    hold it, what the parent holds."""
+cdef int node_traverse(Node *n, Search *search, visitproc visit, void *arg, int depth) noexcept:
+    """Visit what the node holds; in a plain parent's stead, where none but the node and what is searched, the function
+    of an instance, hold it, what the parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef PyObject *o
     cdef Py_ssize_t i, first = 0, count = node_parent_count(n)
@@ -226,9 +272,8 @@ cdef int node_traverse(Node *n, Node *instance, visitproc visit, void *arg, int 
         if stop:
             break
         o = object_of(node_parent(n, i))
-        if depth and Py_TYPE(o) == heap.value_type and Py_REFCNT(o) == 1 + (
-                references(o, instance) if instance != NULL else 0):
-            stop = node_traverse(node_of(o), instance, visit, arg, depth - 1)
+        if depth and Py_TYPE(o) == heap.value_type and goes_with(o, search):
+            stop = node_traverse(node_of(o), search, visit, arg, depth - 1)
         else:
             stop = visit(o, arg)
     return stop
@@ -259,10 +304,17 @@ cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef Node *n = node_of(o)
     cdef PyObject *held = node_attributes(n)[0]
     cdef Inside inside = Inside(visit, arg, TRAVERSE_DEPTH)
+    cdef Search search = Search(NULL, NULL, 0, NULL, 0, 0)
     cdef int stop = visit(<PyObject *>Py_TYPE(o), arg)
-    if not stop and held != NULL and Py_REFCNT(held) == 1:
-        stop = PyDict_Type.tp_traverse(held, inside_visit, &inside)
-    return stop if stop else node_traverse(n, n, visit, arg, TRAVERSE_DEPTH)
+    if held != NULL and Py_REFCNT(held) == 1:  # else somebody got them from vars(), and the function with them
+        if Py_TYPE(held) == ATTRIBUTES:
+            search.function = <PyObject *>(<Attributes>held).function
+        if not stop:
+            stop = PyDict_Type.tp_traverse(held, inside_visit, &inside)
+    if not stop:
+        stop = node_traverse(n, &search, visit, arg, TRAVERSE_DEPTH)
+    free(search.list)
+    return stop
 
 
 cdef int value_clear(PyObject *o) noexcept:
