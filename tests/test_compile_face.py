@@ -166,6 +166,15 @@ def test_masked_arrays_are_type_errors(batch):
             call([1.0], x=[batch])
 
 
+def test_what_becomes_a_masked_array_is_a_type_error():
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return MASKED
+
+    with pytest.raises(TypeError, match="masked"):
+        micrograd.compile(lambda x: Value(1.0)).map(Column())
+
+
 def test_long_doubles_are_numbers():
     f = micrograd.compile(lambda x: x * np.longdouble(2))
     assert f(np.longdouble(3)).data == 6.0
@@ -453,6 +462,24 @@ def test_an_error_of_one_call_may_not_be_caught(function, first, then):
     if then is not None:
         w.data = then
         assert compiled(1.0).data == f(Value(1.0)).data
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destructor_that_runs_in_a_trace_is_no_part_of_it():
+    w = Value(2.0)
+
+    class Reads:
+        def __del__(self):
+            seen.append(repr(w))
+            seen.append(w.data)
+
+    def f(x):
+        Reads()
+        return x * w
+
+    seen = []
+    assert micrograd.compile(f)(3.0).data == 6.0
+    assert seen == ["Value(data=?, grad=?)"]
 
 
 def test_errors_of_every_call_may_be_caught():

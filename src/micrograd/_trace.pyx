@@ -63,16 +63,26 @@ def refuse(str what):
 def note_raised(error):
     """An op in this thread's trace raised `error` for data that may be other at the next call."""
     note(TraceError(
-        f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of a "
-        f"compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
+        f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of "
+        f"a compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
     ))
 
 
 cdef int note(error) except -1:
     cdef Tracing *trace = trace_here()
-    if trace != NULL:
+    if trace != NULL and not in_finalizer():
         refused.setdefault(trace.number, error)
     return 0
+
+
+cdef bint in_finalizer() except -1:
+    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_trace":
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 cdef str user_line():
