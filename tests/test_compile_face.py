@@ -166,6 +166,15 @@ def test_masked_arrays_are_type_errors(batch):
             call([1.0], x=[batch])
 
 
+def test_what_becomes_a_masked_array_is_a_type_error():
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return MASKED
+
+    with pytest.raises(TypeError, match="masked"):
+        micrograd.compile(lambda x: Value(1.0)).map(Column())
+
+
 def test_long_doubles_are_numbers():
     f = micrograd.compile(lambda x: x * np.longdouble(2))
     assert f(np.longdouble(3)).data == 6.0
@@ -291,6 +300,21 @@ def test_a_compiled_function_in_another_is_traced_with_it():
     assert f.map([1.0, 3.0]).tolist() == [5.0, 13.0]
 
 
+def test_a_compiled_function_in_another_takes_and_returns_what_it_does_elsewhere():
+    """Numbers and arrays become Values and lists of them, numbers that are returned Values."""
+    w = Value(2.0)
+    square = micrograd.compile(lambda x: (x * x).tanh())
+    outer = micrograd.compile(lambda xs, k=1.0: [xs[0] * xs[1] + xs[1].relu(), (1.0, k.exp())])
+
+    @micrograd.compile
+    def f(x):
+        product, (one, power) = outer(np.array([3.0, 2.0]), k=0.0)
+        return square(3.0).exp() * x * w + product + one.exp() + power
+
+    assert f(1.5).data == math.exp(math.tanh(9.0)) * 1.5 * 2.0 + 8.0 + math.e + 1.0
+    assert f.captured == [w]
+
+
 # ---- What a trace cannot see -----------------------------------------------------------------------------------------
 
 
@@ -390,6 +414,93 @@ def test_a_branch_on_a_parameter_is_refused():
         with pytest.raises(TraceError, match="comes from outside"):
             f(1.0)
         w.data = -5.0
+
+
+class _Exp(nn.Neuron):
+    activation = "exp"
+
+
+_EXP = _Exp(1)
+_EXP.w[0].data = 1.0
+
+CAUGHT = [
+    ("log", lambda w: w.log(), -1.0, 2.0),
+    ("log of a result", lambda w: (w * 3 + 1).log(), -1.0, 2.0),
+    ("sqrt", lambda w: w.sqrt(), -1.0, 2.0),
+    ("exp", lambda w: w.exp(), 1000.0, 1.0),
+    ("1 / w", lambda w: 1 / w, 0.0, 2.0),
+    ("w / w", lambda w: w / w, 0.0, 2.0),
+    ("w**-1", lambda w: w**-1, 0.0, 2.0),
+    ("w**0.5", lambda w: w**0.5, -1.0, 2.0),
+    ("2.0**w", lambda w: 2.0**w, 5000.0, 2.0),
+    ("w**w", lambda w: w**w, -0.5, 2.0),
+    ("an argument by w", lambda w, x=1.0: x / w, 0.0, 2.0),
+    ("a neuron", lambda w: _EXP([w * 1000.0]), 1.0, 0.5),
+    ("reading data", lambda w: Value(w.data), 1.0, None),
+    ("truth", lambda w: w or w, 1.0, None),
+]
+
+
+@pytest.mark.parametrize(("function", "first", "then"), [case[1:] for case in CAUGHT], ids=[case[0] for case in CAUGHT])
+def test_an_error_of_one_call_may_not_be_caught(function, first, then):
+    """The trace would keep what the function does instead, for calls that raise nothing."""
+    w = Value(first)
+
+    def f(x):
+        try:
+            return function(w, x) if function.__defaults__ else function(w) * x
+        except (ArithmeticError, ValueError, TraceError):
+            return -x
+
+    compiled = micrograd.compile(f)
+    for _ in range(2):
+        with pytest.raises(TraceError, match=r"test_compile_face\.py, line .* the trace would keep for good"):
+            compiled(1.0)
+    with pytest.raises((ArithmeticError, ValueError, TraceError)):  # what is not caught is what it is
+        micrograd.compile(lambda x: function(w, x) if function.__defaults__ else function(w) * x)(1.0)
+    assert micrograd.compile(lambda x: x * w)(2.0).data == 2.0 * first  # no trace is left to tell
+    if then is not None:
+        w.data = then
+        assert compiled(1.0).data == f(Value(1.0)).data
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destructor_that_runs_in_a_trace_is_no_part_of_it():
+    w = Value(2.0)
+
+    class Reads:
+        def __del__(self):
+            seen.append(repr(w))
+            seen.append(w.data)
+
+    def f(x):
+        Reads()
+        return x * w
+
+    seen = []
+    assert micrograd.compile(f)(3.0).data == 6.0
+    assert seen == ["Value(data=?, grad=?)"]
+
+
+def test_errors_of_every_call_may_be_caught():
+    zero = Value(2.0)
+
+    def f(x):
+        total = x * zero
+        for op in (
+            lambda: x / 0,
+            lambda: Value(-1.0).log(),
+            lambda: Value(0.0) ** -1,
+            lambda: (Value(1.0) - 1) / (Value(3.0) - 3),
+            lambda: x / (Value(3.0) - 3),
+            lambda: Value("no number"),
+        ):
+            with pytest.raises((ArithmeticError, ValueError, TypeError)):
+                op()
+            total = total + 1
+        return total
+
+    assert micrograd.compile(f)(3.0).data == 12.0
 
 
 def test_a_value_made_in_the_function_may_be_read():

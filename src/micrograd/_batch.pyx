@@ -146,6 +146,8 @@ cdef object converted(object array, str name):
     import numpy
 
     refuse_masked(array, name, 0)
+    array = numpy.asanyarray(array)
+    refuse_masked(array, name, 0)  # what its __array__ gave
     array = numpy.asarray(array)
     if array.dtype.kind == "O":
         doubles = numpy.empty(array.shape)

@@ -272,12 +272,35 @@ cdef double to_double(object o, str what) except? -1.0:
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
 
+cdef bint may_be_of_one_call(PyObject *o) except -1:
+    """Is it a Value that may have other data at the next call? One that is NaN in a trace has no part in an error."""
+    cdef Node *n
+    if o == NULL or not PyType_IsSubtype(Py_TYPE(o), VALUE):
+        return False
+    n = node_of(o)
+    return n.data == n.data if n.flags & TRACED else not node_is_told(n)
+
+
+cdef object op_raised(PyObject *left, PyObject *right):
+    """Raise what a rule raised. A trace is told, if the error is of this one call: the function may catch it, and what
+    it does then would be kept for good."""
+    if traces == NULL or trace_here() == NULL:
+        return own(NULL)
+    try:
+        return own(NULL)
+    except Exception as error:
+        if may_be_of_one_call(left) or may_be_of_one_call(right):
+            from micrograd._trace import note_raised
+            note_raised(error)
+        raise
+
+
 cdef inline object value_unary(int op, Value value):
     cdef Node *a = &value.node
     cdef Node *n
     cdef double r = op_rule(op).forward(a.data, 0.0)
     if rule_failed(r):
-        return own(NULL)
+        return op_raised(<PyObject *>value, NULL)
     n = result_new(op, UNARY, a.flags & INHERITED, r)
     n.a = a
     n.b.number = 0.0
@@ -302,7 +325,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     cdef double x, y, r
     cdef Kind kind_left, kind_right
     if PyErr_Occurred() != NULL:  # the op has been tried, and raised
-        return own(NULL)
+        return op_raised(left, right)
     kind_left = operand(left, &a, &x)
     kind_right = operand(right, &b, &y)
     if kind_left <= OTHER or kind_right <= OTHER:
@@ -311,7 +334,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
         return refuse_operands(op, <object>left, <object>right)
     r = RULES[op].forward(x, y)
     if rule_failed(r):
-        return own(NULL)
+        return op_raised(left, right)
     if a == NULL and (op == ADD or op == MUL):
         a, b = b, a
         y = x

@@ -284,7 +284,19 @@ cdef list plain_outputs(list groups, list x):
             next_sums = len(<list>groups[i + 1])
             fused = fused_onto(fused, sums, filled and next_sums > 0, &flags, next_sums)
             sums = next_sums
-    return own(NULL) if PyErr_Occurred() != NULL else None
+    return None if PyErr_Occurred() == NULL else outputs_raised()
+
+
+cdef object outputs_raised():
+    """Raise what an activation raised. A trace is told: the function may catch it."""
+    if traces == NULL:
+        return own(NULL)
+    try:
+        return own(NULL)
+    except (ArithmeticError, ValueError) as error:
+        from micrograd._trace import note_raised
+        note_raised(error)
+        raise
 
 
 cdef object layer_outputs(object neurons, object x):

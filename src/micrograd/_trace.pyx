@@ -50,15 +50,50 @@ ADVICE = (
 )
 
 
+cdef dict refused = {}  # by the number of a trace: the first TraceError in it, which the function may have caught
+
+
 def refuse(str what):
     """Raise TraceError for the line of the user's that is being run."""
+    error = TraceError(f"{user_line()}: {what}")
+    note(error)
+    raise error
+
+
+def note_raised(error):
+    """An op in this thread's trace raised `error` for data that may be other at the next call."""
+    note(TraceError(
+        f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of "
+        f"a compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
+    ))
+
+
+cdef int note(error) except -1:
+    cdef Tracing *trace = trace_here()
+    if trace != NULL and not in_finalizer():
+        refused.setdefault(trace.number, error)
+    return 0
+
+
+cdef bint in_finalizer() except -1:
+    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_trace":
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+cdef str user_line():
+    """The line of the user's that is being run."""
     frame = sys._getframe()
     while frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
             break
         frame = frame.f_back
-    raise TraceError(f"{frame.f_code.co_filename}, line {frame.f_lineno}: {what}")
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
 
 
 def check(Value value not None, str what, bint change):
@@ -114,12 +149,18 @@ cdef bint is_made(Node *n, Tracing *trace) noexcept:
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
     """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
-    appended to `outputs`."""
+    appended to `outputs`. Raises TraceError too where the function caught one."""
+    cdef unsigned int number
     trace_begin()
+    number = trace_here().number
     try:
-        return form_of(function(*args, **kwargs), outputs, None)
+        form = form_of(function(*args, **kwargs), outputs, None)
+        if number in refused:
+            raise refused[number]
+        return form
     finally:
         trace_end()
+        refused.pop(number, None)
 
 
 def placeholder():

@@ -90,7 +90,7 @@ class Compiled:
         forms = tuple([form_of(arg, leaves, i) for i, arg in enumerate(args)])
         named_forms = tuple([(name, form_of(arg, leaves, name)) for name, arg in named])
         if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
-            return self._original()(*args, **kwargs)
+            return _inlined(self._original(), forms, named_forms, static, leaves)
         traced = self._traced(forms, named_forms, static)
         return rebuild(traced.form, iter(traced.sample(leaves)))
 
@@ -363,6 +363,16 @@ class Compiled:
             self._captured.setdefault(id(leaf), leaf)
         place = dict(zip(self._captured, range(len(self._captured))))
         return Traced(program, form, [place[id(leaf)] for leaf in captured])
+
+
+def _inlined(function: Callable[..., Any], forms: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
+    """What the function returns in the trace of another: of Values, and nothing but Values, as it is elsewhere."""
+    values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
+    args = [rebuild(form, values) for form in forms]
+    kwargs = {name: rebuild(form, values) for name, form in named}
+    result: list[Any] = []
+    form = form_of(function(*args, **kwargs, **dict(static)), result, None)
+    return rebuild(form, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
 
 def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
