@@ -104,7 +104,7 @@ def test_gradients_of_a_small_loss_are_exact(others):
     assert rest == [pytest.approx(math.exp(-40.0), rel=1e-15)] * others
 
 
-@pytest.mark.parametrize("target", [-1, 3, np.int64(3), np.array(-1)], ids=repr)
+@pytest.mark.parametrize("target", [-1, 3, np.int64(3), np.array(-1), 10**30, -(10**30)], ids=repr)
 def test_cross_entropy_refuses_a_target_that_is_not_there(target):
     with pytest.raises(IndexError, match=f"target {target} of 3 logits"):
         functional.cross_entropy([1.0, 2.0, 3.0], target)
@@ -221,6 +221,13 @@ def test_what_is_no_number_is_named(function):
 def test_linear_takes_values_and_numbers_alike(rows):
     x = [Value(1.0), Value(-1.0)]
     assert [y.data for y in functional.linear(x, rows, [Value(0.5), 0.25])] == [-0.5, -0.75]
+
+
+@pytest.mark.parametrize("bias", [[1.0, None], np.ma.masked_array([1.0, 2.0], [False, True])], ids=["None", "masked"])
+def test_linear_refuses_a_bias_that_is_not_there(bias):
+    for rows in ([[Value(1.0)], [Value(2.0)]], [[1.0], [2.0]]):
+        with pytest.raises(TypeError, match="a bias must be a real number, not 'NoneType'"):
+            functional.linear([1.0], rows, bias)
 
 
 # ---- Infinities, overflow, zeros and NaN -----------------------------------------------------------------------------

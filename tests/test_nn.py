@@ -478,6 +478,21 @@ def test_states_of_subclasses(protocol):
         assert (other.b.data, [w.data for w in other.w]) == (0.0, [w.data for w in neuron.w])
 
 
+class SlottedNetwork(nn.MLP):
+    __slots__ = ("extra",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("make", [lambda: nn.MLP(2, [2, 1]), lambda: SlottedNetwork(2, [1])], ids=["MLP", "subclass"])
+def test_networks_are_pickled_by_every_protocol(make, protocol):
+    model = make()
+    model.parent, model.extra = model, "kept"
+    twin = pickle.loads(pickle.dumps(model, protocol))
+    assert twin.parent is twin
+    assert twin.extra == "kept"
+    assert twin.state_dict() == model.state_dict()
+
+
 def test_inputs_from_an_iterator():
     class Own(nn.Layer):
         def __call__(self, x):
@@ -786,6 +801,66 @@ def test_what_is_shared_in_a_circle_keeps_every_name():
     loop = Plain(w=Value(2.0))
     loop.me = loop
     assert list(Plain(a=[loop, shared], b=[loop, shared]).state_dict()) == ["a.0.w", "a.1.0", "b.1.0"]
+
+
+class WithSlots(nn.Module):
+    __slots__ = ("__hidden", "b", "w")
+
+    def __init__(self):
+        self.w, self.__hidden = [Value(1.0)], Value(2.0)
+        self.c = Value(3.0)
+
+
+def test_slots_are_attributes():
+    module = WithSlots()
+    names = ["_WithSlots__hidden", "w.0", "c"]
+    assert [name for name, _ in module.named_parameters()] == names
+    assert list(Plain(inner=module).state_dict()) == [f"inner.{name}" for name in names]
+    assert [p.data for p in module.parameters()] == [2.0, 1.0, 3.0]
+    layer = Slotted(1, 1)
+    layer.extra = Value(5.0)
+    assert list(layer.state_dict()) == ["neurons.0.w.0", "neurons.0.b", "extra"]
+
+
+class Sequential(nn.Module, list):
+    pass
+
+
+class Table(nn.Module, dict):
+    pass
+
+
+def test_a_module_that_is_a_list_or_a_dict():
+    first, second = nn.Neuron(1), nn.Neuron(1)
+    for module, names in (
+        (Sequential([first, second]), ["scale", "0.w.0", "0.b", "1.w.0", "1.b"]),
+        (Table(a=first, b=second), ["scale", "a.w.0", "a.b", "b.w.0", "b.b"]),
+    ):
+        module.scale = Value(1.0)
+        assert list(module.state_dict()) == names
+        assert len(module.parameters()) == 5
+        assert list(Plain(inner=module).state_dict()) == [f"inner.{name}" for name in names]
+
+
+def test_attributes_set_while_the_parameters_are_gone_through():
+    module = Plain(a=Value(1.0), table={"b": Value(2.0)})
+    for name, p in module.named_parameters():
+        setattr(module, f"old {name}", p.data)
+        module.table[f"old {name}"] = p.data
+    assert vars(module)["old table.b"] == 2.0
+
+
+class OneName(nn.Module):
+    def named_parameters(self):
+        yield "w", Value(1.0)
+        yield "w", Value(2.0)
+
+
+def test_names_of_a_class_of_ones_own_that_are_not_unique():
+    module = OneName()
+    for refused in (module.state_dict, lambda: module.load_state_dict({"w": 1.0})):
+        with pytest.raises(ValueError, match=r"two parameters of .*OneName.* are named 'w'"):
+            refused()
 
 
 def test_modules_that_all_know_each_other():

@@ -90,6 +90,16 @@ def test_labels_and_ops_are_text_whatever_they_hold(graphviz):
     assert r'[label="\\N"]' in source
 
 
+def test_labels_and_ops_of_any_type(graphviz):
+    x = Value(1.0, label=0)
+    y = Value(2.0, (x,))
+    y._op, y.label = 3, None
+    source = viz.draw_dot(y).source
+    assert "{ 0 | data 1.0000" in source
+    assert "[label=3]" in source
+    assert "{ data 2.0000" in source
+
+
 @pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot is not here")
 def test_draw_dot_renders(graphviz, expression):
     svg = viz.draw_dot(expression[2]).pipe(encoding="utf-8")

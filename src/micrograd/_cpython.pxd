@@ -89,6 +89,7 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(PyObject *o)
     double PyLong_AsDouble(PyObject *o)
     PyObject *PyFloat_FromDouble(double x)
+    Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *overflow) except? -1  # NULL: the nearest where it overflows
     bint PyNumber_Check(PyObject *o)
     PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)
     PyObject *PyNumber_TrueDivide(PyObject *a, PyObject *b)

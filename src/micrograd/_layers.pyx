@@ -153,11 +153,16 @@ def weighted_sums(list rows, list x, list biases):
 # Bases of the classes in nn.py. Fields of C, which the core reads without a search, are a fifth of the time of a small
 # network; calls without a frame of Python 3 %. They are copied and pickled by the rules of Python, as slots are.
 
-cdef tuple state_of(self, tuple fields):
+def slot_names(kind):
+    """The names of the slots of a class and its bases."""
     import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
 
-    return self.__dict__, {name: getattr(self, name)
-                           for name in (*fields, *copyreg._slotnames(type(self))) if hasattr(self, name)}
+    return copyreg._slotnames(kind)
+
+
+cdef tuple state_of(self, tuple fields):
+    return self.__dict__, {name: getattr(self, name) for name in (*fields, *slot_names(type(self)))
+                           if hasattr(self, name)}
 
 
 @cython.auto_pickle(False)
@@ -188,6 +193,9 @@ cdef class LayerState:
 @cython.auto_pickle(False)
 cdef class NetworkState:
     """The call of a network, whose `layers` are in its dict."""
+
+    def __reduce_ex__(self, protocol):
+        return object.__reduce_ex__(self, max(protocol, 2))
 
     def __call__(self, x):
         return network_outputs((<object>self).layers, x)

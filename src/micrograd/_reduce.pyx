@@ -3,7 +3,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._core cimport Value, to_double
-from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, own
+from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, PyNumber_AsSsize_t, own
 from micrograd._invariants cimport node_fits
 from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
 from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
@@ -90,17 +90,18 @@ def softmax_values(list values):
     return shares
 
 
-def cross_entropy_value(list shifted, Py_ssize_t target):
+def cross_entropy_value(list shifted, target):
     """-log softmax(shifted)[target], for values the highest of which is 0."""
     cdef Node *total
     cdef Node *logit
     cdef Node *n
     cdef Value normalizer
     cdef list logits = list(shifted)
-    if not 0 <= target < len(logits):
+    cdef Py_ssize_t index = PyNumber_AsSsize_t(target, NULL)
+    if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
-    chosen = logits[target]
-    logits[target] = many(HIGHEST, [chosen])  # its data without its gradient, which the rule has
+    chosen = logits[index]
+    logits[index] = many(HIGHEST, [chosen])  # its data without its gradient, which the rule has
     normalizer = many(LOGSUMEXP, logits)
     total, logit = &normalizer.node, &(<Value>chosen).node
     n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,

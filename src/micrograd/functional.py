@@ -6,7 +6,6 @@ overflows that has a finite result: the highest logit is taken out before anythi
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex, Union, cast
 
@@ -82,6 +81,8 @@ def linear(
     rows = [sample(row) for row in weight]
     biases = [None] * len(rows) if bias is None else sample(bias)
     _same_length(biases, rows, "biases", "rows of weights")
+    if bias is not None and None in biases:
+        raise TypeError("a bias must be a real number, not 'NoneType'")
     return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
 
 
@@ -183,7 +184,7 @@ def cross_entropy(logits: Iterable[Scalar], target: SupportsIndex | Iterable[flo
         shares = sample(target)
         _same_length(shares, values, "probabilities", "logits")
         return dot([-x for x in log_softmax(values)], shares)
-    return cross_entropy_value(shifted_values(values), operator.index(cast("SupportsIndex", target)))
+    return cross_entropy_value(shifted_values(values), cast("SupportsIndex", target))
 
 
 def mse_loss(predictions: Iterable[Scalar], targets: Iterable[Scalar]) -> Value:

@@ -21,6 +21,7 @@ from micrograd._layers import (
     neuron_parameters,
     sample,
     set_plain_classes,
+    slot_names,
     weighted_sums,
 )
 
@@ -61,17 +62,22 @@ class Module:
             yield ".".join([*path, name]), p
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
-        return vars(self).items()
+        """What is in the slots, in the dict and, where a subclass is a list, tuple or dict too, in that. A list: other
+        threads, and whoever goes through the parameters, may set attributes meanwhile."""
+        slots = [(name, getattr(self, name)) for name in slot_names(type(self)) if hasattr(self, name)]
+        return [*slots, *vars(self).items(), *(_contents(self) or ())]
 
     def _state(self) -> dict[str, Value]:
         """The parameters by name, under all their names. Raises ValueError where two have one, as keys 1 and '1' do."""
-        if type(self).named_parameters is not Module.named_parameters:
-            return dict(self.named_parameters())
+        named: Iterable[tuple[str, Value]]
+        if type(self).named_parameters is Module.named_parameters:
+            named = ((".".join([*path, name]), p) for path, name, p in _walk(self, every_name=True))
+        else:
+            named = self.named_parameters()
         found: dict[str, Value] = {}
-        for path, name, p in _walk(self, every_name=True):
-            full = ".".join([*path, name])
-            if found.setdefault(full, p) is not p:
-                raise ValueError(f"two parameters of {self!r} are named {full!r}")
+        for name, p in named:
+            if found.setdefault(name, p) is not p:
+                raise ValueError(f"two parameters of {self!r} are named {name!r}")
         return found
 
     def state_dict(self) -> dict[str, float]:
@@ -129,15 +135,20 @@ class Module:
         return IncompatibleKeys(missing, unexpected)
 
 
-def _items(container: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What a container has in it, by name; None for what is no container."""
-    if isinstance(container, Module):
-        if type(container).named_parameters is Module.named_parameters:
-            return container._members()
-        return container.named_parameters()
+def _contents(container: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What a list, a tuple or a dict has in it, by name; None for anything else."""
     if isinstance(container, (list, tuple)):
         return enumerate(container)
-    return container.items() if isinstance(container, dict) else None
+    return list(container.items()) if isinstance(container, dict) else None
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What a container has in it, by name; None for what is no container."""
+    if not isinstance(container, Module):
+        return _contents(container)
+    if type(container).named_parameters is Module.named_parameters:
+        return container._members()
+    return container.named_parameters()
 
 
 class _Level:
@@ -243,7 +254,7 @@ class Neuron(NeuronState, Module):
         return neuron_parameters(self)
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
-        return [("w", self.w), ("b", self.b), *vars(self).items()]
+        return [("w", self.w), ("b", self.b), *super()._members()]
 
     def __repr__(self) -> str:
         return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
@@ -272,7 +283,7 @@ class Layer(LayerState, Module):
         return layer_parameters(self.neurons)
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
-        return [("neurons", self.neurons), *vars(self).items()]
+        return [("neurons", self.neurons), *super()._members()]
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"

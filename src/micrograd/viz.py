@@ -64,11 +64,12 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", *, max_nodes
     dot: Digraph = graphviz.Digraph(format=format, graph_attr={"rankdir": rankdir})
     for node, name in names.items():
         fields = [f"data {node.data:.4f}", f"grad {node.grad:.4f}"]
-        if node.label:
-            fields.insert(0, re.sub(r"([\\{}|<> ])", r"\\\1", str(node.label)))
+        label = "" if node.label is None else str(node.label)
+        if label:
+            fields.insert(0, re.sub(r"([\\{}|<> ])", r"\\\1", label))
         dot.node(name, label=f"{{ {' | '.join(fields)} }}", shape="record")
         if node._op:
-            dot.node(f"{name} op", label=graphviz.escape(node._op))
+            dot.node(f"{name} op", label=graphviz.escape(str(node._op)))
             dot.edge(f"{name} op", name)
         for parent in parents[node]:
             dot.edge(names[parent], f"{name} op" if node._op else name)
