@@ -759,7 +759,8 @@ cdef struct Members:
     unsigned int version         # of the class when its members were compared
     unsigned int fields_version  # the same if `data` and `grad` were its own, else NO_VERSION
     bint[OP_COUNT] ops           # were the method, or the operators, of an op?
-    Py_ssize_t changes           # how often others were found than the time before
+    Py_ssize_t changes           # 0 while all are own, else another number for each other set of members
+    Py_ssize_t states            # how many sets were found so far
 
 cdef Members members
 cdef dict own_members = {}
@@ -791,7 +792,9 @@ cdef int members_compare() except -1:
     found_members = {}
     for name in own_members:
         found_members[name] = class_members.get(name)
-    members.changes += found_members != before
+    if found_members != before:
+        members.states += 1
+        members.changes = 0 if found_members == own_members else members.states
     for op in range(1, <int>OP_COUNT):
         members.ops[op] = members_are(op_members(op))
     members.version = members.fields_version = type_version(VALUE)
@@ -830,7 +833,7 @@ cdef bint sums_as_value(PyTypeObject *kind) noexcept:
 
 
 cdef Py_ssize_t member_changes() except -1:
-    """A number that is another one once members of ops were replaced."""
+    """0 while Value's members are its own, else a number that is another one for each other set of members."""
     members_look()
     return members.changes
 
