@@ -256,6 +256,32 @@ def test_truth_values_are_static():
     assert [f(1.0, flag=flag).data for flag in (True, False, "yes", None)] == [1.0, -1.0, 1.0, -1.0]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", 1), ("a", True)),
+        (("a", 0), ("a", 0.0)),
+        (("a", 0.0), ("a", -0.0)),
+        (("a", ("b", (0.0,))), ("a", ("b", (-0.0,)))),
+        (frozenset(["a", 1]), frozenset(["a", True])),
+        (frozenset(["a", (0.0,)]), frozenset(["a", (-0.0,)])),
+        ("b", type("Name", (str,), {"__repr__": lambda _: "Name"})("b")),
+    ],
+    ids=range(7),
+)
+def test_static_arguments_that_are_equal_may_differ(one, other):
+    f = micrograd.compile(lambda x, *, k: x * float(len(shown) if shown.append(repr(k)) is None else 0))
+    for call in (f, lambda x, k: f.sum([x], k=k)):
+        shown = []
+        got = [call(1.0, k=k).data for k in (one, other, one, other)]
+        assert got == [1.0, 2.0, 1.0, 2.0]
+        if shown:
+            assert shown == [repr(one), repr(other)]
+    again = pickle.loads(pickle.dumps(f)) if type(other).__name__ != "Name" else copy.deepcopy(f)
+    assert [again(1.0, k=k).data for k in (one, other)] == [1.0, 2.0]
+    assert f.retraces == 1
+
+
 def test_static_arguments_have_to_be_hashable():
     with pytest.raises(TypeError, match="static keyword arguments must be hashable"):
         micrograd.compile(lambda x, table: x)(1.0, table={})

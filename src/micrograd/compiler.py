@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import operator
 import weakref
 from collections.abc import Callable
@@ -292,7 +293,8 @@ class Compiled:
         for name in _NAMES & state.keys():
             if isinstance(state[name], str):
                 self.__dict__[name] = state[name]
-        for key, traced in programs.items():
+        for (forms, named, static), traced in programs.items():
+            key = forms, named, tuple([_Static(pair) for pair in static])
             self._programs[key] = self._placed(traced.program, traced.form)
 
     # -- tracing
@@ -375,6 +377,29 @@ def _inlined(function: Callable[..., Any], forms: Any, named: Any, static: Any, 
     return rebuild(form, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
 
+class _Static(tuple[str, Any]):
+    """A static argument: its name and value. Another one where 1 is True or 1.0, or -0.0 is 0.0, which Python calls
+    equal: the function may tell them apart."""
+
+    __slots__ = ()
+    __hash__ = tuple.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and tuple.__eq__(self, other) and _exact(self) == _exact(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def _exact(x: Any) -> Any:
+    """What tells values apart that are equal: their types, and of a float its sign."""
+    if isinstance(x, (list, tuple)):
+        return type(x), tuple([_exact(item) for item in x])
+    if isinstance(x, (set, frozenset)):
+        return type(x), {(item, _exact(item)) for item in x}
+    return (type(x), math.copysign(1.0, x)) if isinstance(x, float) else type(x)
+
+
 def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
     """Keyword arguments that are numbers, and those that are static, by name."""
     named, static = [], []
@@ -383,7 +408,7 @@ def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[s
             named.append((name, x))
         else:
             _refuse_values(name, x)
-            static.append((name, x))
+            static.append(_Static((name, x)))
     return named, tuple(static)
 
 
@@ -435,7 +460,7 @@ def _arguments_of(key: Any) -> int:
         raise ValueError("not the structure of arguments")
     forms, named, static = key
     for pair in named + static:
-        if not (type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str):
+        if not (type(pair) in (tuple, _Static) and len(pair) == 2 and type(pair[0]) is str):
             raise ValueError("not the structure of arguments")
     return sum([form_count(form) for form in forms]) + sum([form_count(form) for _, form in named])
 
