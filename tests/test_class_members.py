@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import random
 
 import pytest
@@ -211,3 +212,63 @@ def test_compiled_functions_are_traced_again(monkeypatch):
     monkeypatch.setattr(Value, "square", lambda self: self * self, raising=False)
     assert micrograd.compile(lambda x: x.square())(3.0).data == 9.0
     assert f(1.0).data == before[0]
+
+
+def test_setattr_of_a_subclass_calls_that_of_its_base(cls):
+    class Noted(cls):
+        def __setattr__(self, name, value):
+            noted.append(name)
+            super().__setattr__(name, value)
+
+        def __delattr__(self, name):
+            noted.append(f"del {name}")
+            super().__delattr__(name)
+
+    noted = []
+    v = Noted(1.0)
+    noted.clear()
+    v.data, v.grad, v.other = 2.0, 3.0, "kept"
+    assert (v.data, v.grad, v.other) == (2.0, 3.0, "kept")
+    del v.other
+    assert noted == ["data", "grad", "other", "del other"]
+    assert not hasattr(v, "other")
+    plain = cls(1.0)
+    plain.__setattr__("data", 4.0)
+    cls.__setattr__(plain, "other", 5)
+    assert (plain.data, plain.other) == (4.0, 5)
+    plain.__delattr__("other")
+    assert not hasattr(plain, "other")
+
+
+def test_setattr_of_the_class_can_be_replaced(cls):
+    first = cls.__setattr__
+    cls.__setattr__ = lambda v, name, x: object.__setattr__(v, name, 2 * x if name == "other" else x)
+    v = cls(1.0)
+    v.data, v.other = 4.0, 3
+    assert (v.data, v.other) == (4.0, 6)
+    cls.__setattr__ = first
+    v.data, v.other = 4.0, 3
+    assert (v.data, v.other) == (4.0, 3)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v: v.nothing,
+        lambda v: v(),
+        lambda v: v[0],
+        float,
+        len,
+        lambda v: v < v,
+        lambda v: v % 2,
+        lambda v: 2 % v,
+        operator.pos,
+    ],
+)
+def test_messages_name_the_class_as_those_of_the_reference(reference, use):
+    texts = []
+    for kind in (Value, reference.Value):
+        with pytest.raises((TypeError, AttributeError)) as caught:
+            use(kind(1.0))
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]

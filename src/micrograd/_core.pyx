@@ -941,6 +941,11 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
     return PyObject_GenericSetAttr(o, name, value)
 
 
+cdef int setattro_assign(str name, of_object) except -1:
+    """Make value_setattro the type's slot by way of its members, which `super().__setattr__` finds in a subclass."""
+    setattr(Value, name, PyDescr_NewWrapper(VALUE, (<PyWrapperDescrObject *>of_object).d_base, <void *>value_setattro))
+
+
 if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
 Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
@@ -948,10 +953,12 @@ VALUE.tp_new = value_new
 VALUE.tp_alloc = value_alloc
 VALUE.tp_vectorcall = value_vectorcall
 VALUE.tp_dealloc = value_dealloc
-VALUE.tp_setattro = value_setattro
 VALUE.tp_hash = OBJECT.tp_hash
 VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
+setattro_assign("__setattr__", object.__setattr__)
+setattro_assign("__delattr__", object.__delattr__)
+Value.__name__ = "Value"  # what messages say, as they do of a class that is written in Python
 
 # Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.

@@ -63,6 +63,9 @@ cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(PyObject *o) nogil
     void Py_SET_TYPE(PyObject *o, PyTypeObject *kind) nogil
     PyObject *_PyType_Lookup(PyTypeObject *kind, PyObject *name)
+    ctypedef struct PyWrapperDescrObject:
+        void *d_base
+    object PyDescr_NewWrapper(PyTypeObject *kind, void *base, void *function)
     bint PyType_IsSubtype(PyTypeObject *kind, PyTypeObject *base)
     Py_ssize_t Py_REFCNT(PyObject *o) nogil
     void Py_INCREF(PyObject *o)

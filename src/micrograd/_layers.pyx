@@ -155,9 +155,12 @@ def weighted_sums(list rows, list x, list biases):
 
 def slot_names(kind):
     """The names of the slots of a class and its bases."""
-    import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
+    names = kind.__dict__.get("__slotnames__")  # where copyreg keeps them
+    if names is None:
+        import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
 
-    return copyreg._slotnames(kind)
+        names = copyreg._slotnames(kind)
+    return names
 
 
 cdef tuple state_of(self, tuple fields):

@@ -81,8 +81,10 @@ def linear(
     rows = [sample(row) for row in weight]
     biases = [None] * len(rows) if bias is None else sample(bias)
     _same_length(biases, rows, "biases", "rows of weights")
-    if bias is not None and None in biases:
-        raise TypeError("a bias must be a real number, not 'NoneType'")
+    if bias is not None:
+        for b in biases:
+            if b is None:
+                raise TypeError("a bias must be a real number, not 'NoneType'")
     return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
 
 

@@ -64,8 +64,12 @@ class Module:
     def _members(self) -> Iterable[tuple[Any, Any]]:
         """What is in the slots, in the dict and, where a subclass is a list, tuple or dict too, in that. A list: other
         threads, and whoever goes through the parameters, may set attributes meanwhile."""
-        slots = [(name, getattr(self, name)) for name in slot_names(type(self)) if hasattr(self, name)]
-        return [*slots, *vars(self).items(), *(_contents(self) or ())]
+        members = list(vars(self).items())
+        names = slot_names(type(self))
+        if names:
+            members[:0] = [(name, getattr(self, name)) for name in names if hasattr(self, name)]
+        members.extend(_contents(self) or ())
+        return members
 
     def _state(self) -> dict[str, Value]:
         """The parameters by name, under all their names. Raises ValueError where two have one, as keys 1 and '1' do."""
