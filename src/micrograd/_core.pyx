@@ -708,8 +708,8 @@ def _bare(kind):
 
 
 # ---- Members that users replace ------------------------------------------------------------------
-# `Value.tanh = mine` works as for any class. What computes without a look at the class, as fused sums do, asks here
-# whether an op's member is still the class's own. CPython gives a class another version whenever it is changed.
+# `Value.tanh = mine` works as for any class. Code that computes without looking members up in the class, as fused sums
+# do, asks here whether an op's member is still the class's own. CPython gives a class another version at each change.
 
 cdef enum:
     NO_VERSION = 0xffffffff
@@ -718,7 +718,7 @@ cdef struct Members:
     unsigned int version         # of the class when its members were compared
     unsigned int fields_version  # the same if `data` and `grad` were its own, else NO_VERSION
     bint[OP_COUNT] ops           # were the method, or the operators, of an op?
-    Py_ssize_t changes           # how often others were found than the time before
+    Py_ssize_t changes           # how often a comparison found other members than the one before
 
 cdef Members members
 cdef dict own_members = {}
@@ -789,7 +789,7 @@ cdef bint sums_as_value(PyTypeObject *kind) noexcept:
 
 
 cdef Py_ssize_t member_changes() except -1:
-    """A number that is another one once members of ops were replaced."""
+    """A count that grows whenever members of ops were found to be replaced."""
     members_look()
     return members.changes
 
@@ -840,7 +840,7 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
 
 
-# `data` and `grad`, without a frame for what is told in a trace.
+# Getters of `data` and `grad` that call Cython's, which need a stack frame, in a trace only.
 
 ctypedef PyObject *(*getter)(PyObject *o, void *closure) noexcept
 
