@@ -1195,18 +1195,18 @@ def test_a_program_that_breaks_a_rule_says_which():
     (traced,) = f._programs.values()
     load, (rows, *rest) = traced.program.trace.__reduce__()
     for changed, message in [
-        ((rows, [len(rows)], *rest[1:]), "outputs are rows"),
+        ((rows, [len(rows)], *rest[1:]), "outputs are instructions"),
         ((rows, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
-        ((rows, *rest[:2], -1, *rest[3:]), "no less than 0"),
-        ((rows, *rest[:2], 1, *rest[3:]), "row 1 is one of the captured leaves or arguments"),
-        (([*rows, ("tanh", (0, 1))], *rest), f"row {len(rows)} has the arguments of its op"),
-        (([*rows, ("tanh", (len(rows),))], *rest), f"row {len(rows)} reads earlier rows"),
-        (([*rows, ("fly", (0,))], *rest), f"row {len(rows)} is an op"),
-        (([*rows, (99, (0,))], *rest), f"row {len(rows)} is of an op in the table"),
-        (([*rows, ("max", ())], *rest), f"row {len(rows)} is an op"),
-        (([*rows, ("highest", ())], *rest), f"row {len(rows)} has the arguments of its op"),
-        (([*rows, (243, (0, 0))], *rest), f"row {len(rows)} is a start and pairs of factors"),
-        (([*rows, (240, (1,))], *rest), f"row {len(rows)} is a float"),
+        ((rows, *rest[:2], -1, *rest[3:]), "at least 0"),
+        ((rows, *rest[:2], 1, *rest[3:]), "instruction 1 is one of the captured leaves or arguments"),
+        (([*rows, ("tanh", (0, 1))], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, ("tanh", (len(rows),))], *rest), f"instruction {len(rows)} reads earlier ones"),
+        (([*rows, ("fly", (0,))], *rest), f"instruction {len(rows)} is an op"),
+        (([*rows, (99, (0,))], *rest), f"instruction {len(rows)} is of an op in the table"),
+        (([*rows, ("max", ())], *rest), f"instruction {len(rows)} is an op"),
+        (([*rows, ("highest", ())], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, (243, (0, 0))], *rest), f"instruction {len(rows)} is a bias and pairs of factors"),
+        (([*rows, (240, (1,))], *rest), f"instruction {len(rows)} is a float"),
         ((rows, *rest[:-1]), "seven fields"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -549,7 +549,7 @@ LOOKS = [
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_who_looks_at_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, look):
+def test_reading_the_nodes_of_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, look):
     check(
         f"""
         import random
@@ -600,7 +600,7 @@ def test_who_looks_at_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, lo
 
 @posix
 @pytest.mark.parametrize("where", ["the handler", "another thread"])
-def test_who_looks_at_neurons_in_the_middle_of_an_ordered_pass_changes_nothing(check, where):
+def test_reading_the_nodes_of_neurons_in_the_middle_of_an_ordered_pass_changes_nothing(check, where):
     check(
         f"""
         import random

@@ -16,8 +16,8 @@ import sys as _sys
 from micrograd._core import Value
 
 # The reference has files of the same names. Where it was installed before this package, its metadata lie beside it;
-# where it came later, it has replaced this file, and `python -m micrograd --doctor` tells. A look at the two paths
-# takes microseconds, which importlib.metadata does not.
+# where it came later, it has replaced this file, which `python -m micrograd --doctor` finds. Two tests of a path take
+# microseconds; importlib.metadata would take longer than this import.
 for _end in (".dist-info", f"-py{_sys.version_info[0]}.{_sys.version_info[1]}.egg-info"):
     if _os.path.exists(f"{__path__[0]}-0.1.0{_end}"):  # noqa: PTH110  # pathlib takes longer to import
         from micrograd import _doctor

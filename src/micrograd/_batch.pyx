@@ -52,7 +52,7 @@ cdef object form_at(argument, list leaves, name, int depth):
     if depth == DEEPEST:
         raise ValueError(f"{described(name)} has more than {DEEPEST} lists in each other")
     items = []
-    for item in argument:  # checks the length at every step: what looks at an item may change the list
+    for item in argument:  # checks the length at every step: converting an item may change the list
         if PyFloat_CheckExact(<PyObject *>item):
             leaves.append(item)
             items.append(None)
@@ -72,7 +72,7 @@ cdef object too_many(name):
     return ValueError(f"{described(name)} has more than {MOST_NUMBERS:,} numbers a sample")
 
 
-# numpy.ma.MaskedArray, once somebody has imported it. Whoever reads such an array as numbers reads what is masked.
+# numpy.ma.MaskedArray, once numpy.ma is imported. As a buffer such an array gives masked elements as numbers.
 cdef object masked_array = None
 
 

@@ -1,7 +1,7 @@
 # cython: boundscheck=True, wraparound=True
-# The rules of a compiled program. A trace that was unpickled is held to its own before anything is made of it; the rest
-# is made from the trace, and is held to its rules in the debug build and by the tests. Whoever breaks a rule gets a
-# ValueError, so that what replays a program need not look.
+# The rules of a compiled program. A trace that was unpickled is checked before a program is made of it. Programs and
+# their plans follow from traces; they are checked in the debug build and by the tests. What breaks a rule raises
+# ValueError, so that nothing that replays a program has to check it.
 
 cimport cython
 from micrograd._batch cimport MOST_NUMBERS
@@ -35,18 +35,18 @@ cdef bint is_sequence(x) noexcept:
 # ---- Traces --------------------------------------------------------------------------------------
 
 def check_counts(state):
-    """The fields of a pickled trace, their types looked at: rows, outputs, captured leaves, and four counts."""
+    """The fields of a pickled trace, their types checked: instructions, outputs, captured leaves, four counts."""
     require(is_sequence(state) and len(state) == 7, "a trace has seven fields")
     for items in state[:3]:
-        require(is_sequence(items) and len(items) <= MOST_ROWS, "rows, outputs and captured leaves are lists")
+        require(is_sequence(items) and len(items) <= MOST_ROWS, "instructions, outputs and captured leaves are lists")
     for count in state[3:]:
-        require(is_index(count, MOST_ROWS), "numbers of arguments and ops are no less than 0")
+        require(is_index(count, MOST_ROWS), "counts of arguments and ops are integers of at least 0")
     return state
 
 
 def check_rows(rows, outputs, captured, arguments):
-    """Hold the parts of a trace to the rules: ops of the table, with as many arguments as they take, each a row before;
-    leaves and arguments that exist; outputs that are rows."""
+    """Check the parts of a trace: each row, an instruction, has an op of the table and as many arguments as that takes,
+    all of them earlier rows; leaves and arguments exist; outputs are rows."""
     cdef set met = set()
     require(is_index(arguments, MOST_NUMBERS + 1), f"no more than {MOST_NUMBERS} arguments")
     for leaf in captured:
@@ -54,37 +54,37 @@ def check_rows(rows, outputs, captured, arguments):
         require(not (<Value>leaf).node.flags & TRACED, "captured leaves are from outside of traces")
     for i, row in enumerate(rows):
         require(type(row) is tuple and len(row) == 2 and is_index(row[0], 1 << 16) and is_sequence(row[1]),
-                f"row {i} is an op and its arguments")
+                f"instruction {i} is an op and its arguments")
         op, args = row
         if op == NUMBER:
-            require(len(args) == 1 and type(args[0]) is float, f"row {i} is a float")
+            require(len(args) == 1 and type(args[0]) is float, f"instruction {i} is a float")
         elif op == CAPTURED or op == ARGUMENT:
             require(len(args) == 1 and is_index(args[0], len(captured) if op == CAPTURED else arguments),
-                    f"row {i} is one of the captured leaves or arguments")
-            require((op, args[0]) not in met, f"row {i} is met for the first time")
+                    f"instruction {i} is one of the captured leaves or arguments")
+            require((op, args[0]) not in met, f"instruction {i} does not repeat another")
             met.add((op, args[0]))
         else:
             check_op(i, op, len(args))
             for arg in args:
-                require(is_index(arg, i), f"row {i} reads earlier rows")
+                require(is_index(arg, i), f"instruction {i} reads earlier ones")
     for i in outputs:
-        require(is_index(i, len(rows)), "outputs are rows")
+        require(is_index(i, len(rows)), "outputs are instructions")
 
 
 cdef int check_op(i, int op, Py_ssize_t count) except -1:
     """Is there such an op, of so many arguments?"""
     cdef int arity
     if op == DOT:
-        return require(count >= 3 and count % 2 == 1, f"row {i} is a start and pairs of factors")
-    require(0 < op < OP_COUNT, f"row {i} is of an op in the table")
+        return require(count >= 3 and count % 2 == 1, f"instruction {i} is a bias and pairs of factors")
+    require(0 < op < OP_COUNT, f"instruction {i} is of an op in the table")
     arity = RULES[op].arity
-    return require(count >= 1 if arity == MANY else count == arity, f"row {i} has the arguments of its op")
+    return require(count >= 1 if arity == MANY else count == arity, f"instruction {i} has the arguments of its op")
 
 
 # ---- Programs ------------------------------------------------------------------------------------
 
 def check_program(Program program):
-    """Hold a program to the rules, and its plans for every use."""
+    """Check a program, and its plans for every use."""
     cdef int mode
     check_rows(program.trace.rows, program.trace.outputs, program.trace.captured, program.trace.arguments)
     check_rows(program.rows, program.outputs, program.trace.captured, program.trace.arguments)
@@ -100,7 +100,7 @@ cdef int check_uniform(Program program) except -1:
     """What does not vary has a place of its own, captured leaves the first ones."""
     cdef Py_ssize_t i
     cdef set places = set()
-    require(len(program.uniform) == len(program.rows), "each row varies or not")
+    require(len(program.uniform) == len(program.rows), "each instruction varies or not")
     for i, (op, args) in enumerate(program.rows):
         if op == NUMBER or op == CAPTURED or op == ARGUMENT:
             require(program.uniform[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
@@ -109,7 +109,7 @@ cdef int check_uniform(Program program) except -1:
         require(program.uniform[i] == (i in program.place), "what does not vary has a place")
         if program.uniform[i]:
             place = program.place[i]
-            require(is_index(place, program.uniforms) and place not in places, "a place is one row's")
+            require(is_index(place, program.uniforms) and place not in places, "a place is one instruction's")
             require((op == CAPTURED) == (place < len(program.trace.captured)), "captured leaves come first")
             places.add(place)
     require(program.constants.count == len(program.numbers), "a number has a place")
@@ -119,19 +119,19 @@ cdef int check_uniform(Program program) except -1:
 
 
 cdef int check_schedule(Program program) except -1:
-    """Rows that vary are computed once each, and after what they read."""
+    """Instructions that vary are computed once each, and after what they read."""
     cdef set done = set()
     for row, (op, args) in enumerate(program.rows):
         if program.uniform[row] or op == ARGUMENT:
             done.add(row)
     for group in program.schedule:
-        require(len(group) > 0, "a group has rows")
+        require(len(group) > 0, "a group has instructions")
         for row in group:
-            require(is_index(row, len(program.rows)) and row not in done, "a row is computed once")
+            require(is_index(row, len(program.rows)) and row not in done, "an instruction is computed once")
             for arg in program.rows[row][1]:
-                require(arg in done, "a row is computed after what it reads")
+                require(arg in done, "an instruction is computed after what it reads")
         done.update(group)
-    return require(len(done) == len(program.rows), "every row is computed")
+    return require(len(done) == len(program.rows), "every instruction is computed")
 
 
 cdef int check_layers(Program program) except -1:
@@ -142,22 +142,23 @@ cdef int check_layers(Program program) except -1:
     for k in range(program.layer_count):
         layer = &program.layers[k]
         shorter, longer = min(layer.outputs, layer.inputs), max(layer.outputs, layer.inputs)
-        require(shorter > 0 and layer.outputs == len(program.layer_groups[k]), "a layer is as high as its group")
+        require(shorter > 0 and layer.outputs == len(program.layer_groups[k]), "a layer has the outputs of its group")
         for row in program.layer_groups[k]:
             op, args = program.rows[row]
             require(op == DOT and len(args) == 1 + 2 * layer.inputs, "a layer is of sums over its inputs")
             first = program.rows[program.layer_groups[k][0]][1]
             require(list(args[2::2]) == list(first[2::2]), "they share the inputs")
             require(all(program.uniform[arg] for arg in args[1::2]), "weights do not vary")
-        require(layer.turned == (layer.outputs > layer.inputs), "the longer side is in a row")
-        require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "a row has room")
-        require(0 <= layer.place <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs, "weights have room")
-        require(0 <= layer.grads <= program.grads - <Py_ssize_t>shorter * layer.pitch, "their grads have room")
-        require(0 <= layer.start <= program.starts - layer.outputs, "starts have room")
+        require(layer.turned == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
+        require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "the pitch holds the longer side")
+        require(0 <= layer.place <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
+                "weights are in the workspace")
+        require(0 <= layer.grads <= program.grads - <Py_ssize_t>shorter * layer.pitch, "grads are in the workspace")
+        require(0 <= layer.start <= program.starts - layer.outputs, "biases are in the workspace")
         for i in range(<Py_ssize_t>layer.outputs * layer.inputs):
             require(0 <= layer.weights[i] < program.uniforms, "a weight has a place")
         for i in range(layer.outputs if layer.starts != NULL else 0):
-            require(0 <= layer.starts[i] < program.uniforms, "a start has a place")
+            require(0 <= layer.starts[i] < program.uniforms, "a bias has a place")
     return 0
 
 
@@ -305,7 +306,7 @@ cdef class Walk:
         for i in range(gains):
             self.check_read(i)
         if inputs:
-            require(self.header[0] in words_of(&self.plan.turned), "a layer is turned for its inputs")
+            require(self.header[0] in words_of(&self.plan.turned), "a layer is transposed for its inputs")
             for i in range(gains + layer.inputs, self.count):  # each start is the gain itself, or zeros
                 self.check_read(i)
             for i in range(gains, gains + layer.inputs):
@@ -328,7 +329,7 @@ cdef list words_of(Code *code):
 
 
 cdef int check_plan(Program program, Plan plan, int mode) except -1:
-    """Hold a plan to the rules; mode -1 is what is computed once."""
+    """Check a plan; mode -1 is what is computed once a call."""
     cdef Walk walk = Walk()
     cdef list words
     cdef Py_ssize_t i
@@ -338,7 +339,7 @@ cdef int check_plan(Program program, Plan plan, int mode) except -1:
         require(plan.slots == 2 * program.uniforms, "what is computed once has two slots a place")
         walk.written.update(range(len(program.trace.captured)), words_of(&program.constants))
     words = words_of(&plan.loads) + words_of(&plan.splats)
-    require(plan.loads.count % 2 == 0 and plan.splats.count % 2 == 0, "loads and splats are pairs")
+    require(plan.loads.count % 2 == 0 and plan.splats.count % 2 == 0, "loads and broadcasts are pairs")
     for i in range(0, len(words), 2):
         if i < plan.loads.count:
             require(0 <= words[i] < program.trace.arguments, "an argument exists")

@@ -28,7 +28,8 @@ cdef bint sums_are_own(int op) except -1
 cdef bint sums_as_value(PyTypeObject *kind) noexcept
 cdef Py_ssize_t member_changes() except -1
 
-# A trace keeps for good what is told of a Value while it is made, so little is. `what` is what is asked, for the error.
+# What Python code reads of a Value during a trace becomes part of it, so data that may change cannot be read. `what`
+# names the operation for the error.
 
 cdef int ask_trace(Node *n, str what, bint change) except -1
 cdef bint node_is_told(Node *n) except -1

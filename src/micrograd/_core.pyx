@@ -749,8 +749,8 @@ def _bare(kind):
 
 
 # ---- Members that users replace ------------------------------------------------------------------
-# `Value.tanh = mine` works as for any class. What computes without a look at the class, as fused sums do, asks here
-# whether an op's member is still the class's own. CPython gives a class another version whenever it is changed.
+# `Value.tanh = mine` works as for any class. Code that computes without looking members up in the class, as fused sums
+# do, asks here whether an op's member is still the class's own. CPython gives a class another version at each change.
 
 cdef enum:
     NO_VERSION = 0xffffffff
@@ -889,7 +889,7 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
 
 
-# `data` and `grad`, without a frame for what is told in a trace.
+# Getters of `data` and `grad` that call Cython's, which need a stack frame, in a trace only.
 
 ctypedef PyObject *(*getter)(PyObject *o, void *closure) noexcept
 

@@ -34,5 +34,5 @@ cdef extern from *:
     bint SANITIZE "MICROGRAD_SANITIZE"
     void check(bint holds, const char *what) noexcept nogil
     void static_check(bint holds) noexcept nogil
-    void poison(void *p, size_t size) noexcept nogil    # whoever touches this memory from now on is reported
+    void poison(void *p, size_t size) noexcept nogil    # any access to this memory from now on is reported
     void unpoison(void *p, size_t size) noexcept nogil

@@ -1,6 +1,6 @@
 """`python -m micrograd --doctor`: what a report of a fault needs, and whether another package is in the way.
 
-Works where that package has replaced this one's `__init__`, `engine` and `nn`: needs nothing of those."""
+Works where that package has replaced this one's `__init__`, `engine` and `nn`, and so imports none of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-# What holds of the engine's structs whenever no function is half way through changing them. A debug build checks it
-# where a node is made and where a walk relies on it; of other builds nothing here is a part.
+# Invariants of the engine's structs: they hold whenever no function is half way through changing them. A debug build
+# checks them where a node is made and where a walk relies on them. Other builds contain nothing of this.
 
 from cpython.object cimport PyObject
 from micrograd._cpython cimport Py_REFCNT, Py_TYPE, tuple_items
@@ -80,7 +80,7 @@ cdef inline void fused_fits(Node *n) noexcept nogil:
 
 
 cdef inline void dead_are_gone() noexcept nogil:
-    check(dead.first == NULL or dead.releasing or dead.outside != NULL, "whoever gives up references releases the dead")
+    check(dead.first == NULL or dead.releasing or dead.outside != NULL, "a public call leaves no dead nodes")
 
 
 cdef inline void node_fits(Node *n) noexcept nogil:
@@ -114,7 +114,7 @@ cdef inline void marks_fit(Slab *slab, Py_ssize_t count) noexcept nogil:
         n = slab_slot(slab, i)
         if n.flags & PENDING:
             marks += n.place + 1 if n.form == HIDDEN else 1
-            check(i < slab.used, "a slot that nobody has taken has no mark")
+            check(i < slab.used, "an unused slot has no mark")
     check(marks == count, "the marks in a slab are those that were counted")
 
 

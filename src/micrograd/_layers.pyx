@@ -370,8 +370,8 @@ cdef Py_ssize_t parameters_count(list groups) noexcept:
 
 
 cdef inline PyObject *parameters_take(PyObject **values, Py_ssize_t count, PyObject **found, PyObject *last) noexcept:
-    """Put as many into a list and return the last. NULL where one is no plain Value, is none that was computed from
-    nothing, or has no higher address than the one before, with which `last` begins. (Four instructions a parameter.)"""
+    """Put `count` parameters into a list and return the last. NULL where one is not a plain Value, is a result, or has
+    no higher address than the one before it; `last` precedes the first. (Four instructions a parameter.)"""
     cdef PyTypeObject *kind = heap.value_type  # in a register: what is written might be it, for all that C knows
     cdef PyObject *o = last
     cdef Py_ssize_t i
@@ -389,8 +389,8 @@ cdef inline PyObject *parameters_take(PyObject **values, Py_ssize_t count, PyObj
 
 
 cdef bint parameters_put(list groups, PyObject **found, PyObject **end) noexcept:
-    """Fill in as many as were counted. False where one may be there twice, or may be none. Those of a network that was
-    made in one go have ascending addresses."""
+    """Fill in as many as were counted. False where one may occur twice, or be no parameter. The parameters of a network
+    that was made at once have ascending addresses."""
     cdef PyObject *neurons
     cdef PyObject *neuron
     cdef PyObject *bias
@@ -419,8 +419,8 @@ cdef bint parameters_put(list groups, PyObject **found, PyObject **end) noexcept
 
 
 cdef Py_ssize_t parameters_pick(list groups, PyObject **found) noexcept:
-    """The same in any order: each once, at its first place. Returns how many they are, -1 where one may be none. What
-    is in the list is marked, until the end: no Python code can run meanwhile."""
+    """The same for addresses in any order: each once, at its first place. Returns how many, -1 where one may be
+    no parameter. Those in the list carry LISTED until the end; no Python code can run meanwhile."""
     cdef PyObject *neurons
     cdef PyObject *neuron
     cdef PyObject *w
@@ -517,7 +517,7 @@ def network_parameters(layers):
 def clear_grads(parameters):
     """Set the grad of each to 0.0."""
     cdef list values = parameters if type(parameters) is list else list(parameters)
-    cdef PyTypeObject *plain = heap.value_type if traces == NULL else NULL  # in a trace all are asked
+    cdef PyTypeObject *plain = heap.value_type if traces == NULL else NULL  # in a trace the setter checks each
     cdef PyObject *p
     cdef Py_ssize_t i = 0
     while i < PyList_GET_SIZE(<PyObject *>values):

@@ -5,21 +5,11 @@
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from micrograd._debug cimport DEBUG
 from micrograd._graph cimport RULES
 from micrograd._lower cimport Lowered, pick
 from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, RELU, op_reduce
 from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER, Trace
-
-
-cdef extern from *:
-    """
-    #if defined(NDEBUG)
-      #define MICROGRAD_ASSERTS 0
-    #else
-      #define MICROGRAD_ASSERTS 1
-    #endif
-    """
-    bint MICROGRAD_ASSERTS  # is this the debug build?
 
 
 cdef Code code_new(list words) except *:
@@ -49,7 +39,7 @@ cdef class Program:
         self.place_uniforms()
         self.group()
         self.once = plan_once(self)
-        if MICROGRAD_ASSERTS:
+        if DEBUG:
             from micrograd._check import check_program
             check_program(self)
 

@@ -143,7 +143,7 @@ def is_told(Value value not None):
 
 
 cdef bint is_made(Node *n, Tracing *trace) noexcept:
-    """Is it known to be of this trace's own numbers? Not the number of an op that somebody made a node of."""
+    """Is it marked as computed from this trace's own numbers? Nodes made for the number of an op do not count."""
     return n.flags & (MADE | SHOWN) == MADE and n.place == trace.number
 
 
