@@ -62,7 +62,7 @@ def misfits(root: Path) -> list[str]:
 
 
 def run(*command: object) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(COPY / "src"), "PYTHONSAFEPATH": ""}
+    environment = {**os.environ, "PYTHONPATH": str(COPY / "lib"), "PYTHONSAFEPATH": ""}
     environment.setdefault("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=COPY, env=environment, check=False)
@@ -82,7 +82,9 @@ def main() -> None:
         path.write_text(source.replace(hunk.before, hunk.after), encoding="utf-8")
     for count, files in places():
         print(f"guide: {count} hunks in {files} files", flush=True)
-    run(sys.executable, "setup.py", "--quiet", "build_ext", "--inplace")
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", COPY / "lib", "."
+    )  # has Cython apart
     run(
         sys.executable,
         "-c",

@@ -270,6 +270,7 @@ HOLDERS = {
     "another with a function": "z = y * 3.0; z._backward = lambda: y; y._backward = lambda: z",
     "a neuron's output": "y.extra = None; y = MLP(2, [2, 1])([y, y]); y.keep = sentinel; y._backward = lambda: y",
     "an attribute of a subclass": "y = Sub(1.0); y.keep = sentinel; y.out = y * 2.0",
+    "what was computed from a subclass": "y = Sub(1.0); y.keep = sentinel; z = y * 2.0; y._backward = lambda: [(z,)]",
     "lists in an attribute": "y = Sub(1.0); y.keep = sentinel; y.out = [(y * 2.0,), {'a': y.exp()}]",
 }
 

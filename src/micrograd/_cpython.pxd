@@ -2,6 +2,7 @@
 # raising it, so that callers decide when it surfaces.
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 cdef extern from *:
     """
@@ -116,3 +117,13 @@ cdef extern from "Python.h":
     PyObject *PyErr_NoMemory()
     void PyErr_Clear()
     int PyErr_CheckSignals()
+
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState *PyThreadState_Get()
+    uint64_t PyThreadState_GetID(PyThreadState *thread)
+
+
+cdef inline uint64_t this_thread() noexcept:
+    """A number of this thread's that is never used again in the process, nor in a child forked from another thread."""
+    return PyThreadState_GetID(PyThreadState_Get())

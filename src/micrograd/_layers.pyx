@@ -99,8 +99,7 @@ def sample(x):
     return list(x) if hasattr(x, "__iter__") else [x]
 
 
-cdef object sum_written_out(row, list x, bias):
-    total = 0.0 if bias is None else bias
+cdef object sum_written_out(row, list x, total):
     for w, xi in zip(row, x):
         total = total + w * xi
     return total
@@ -109,13 +108,18 @@ cdef object sum_written_out(row, list x, bias):
 cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
     cdef Py_ssize_t i, count = fused.count
     cdef PyObject *row
+    cdef PyObject *bias = Py_None
     for i in range(sums):
-        if i >= PyList_GET_SIZE(<PyObject *>rows) or i >= PyList_GET_SIZE(<PyObject *>biases):
+        if i >= PyList_GET_SIZE(<PyObject *>rows):
             return False  # Python code that ran meanwhile changed the lists
+        if biases is not None:
+            if i >= PyList_GET_SIZE(<PyObject *>biases) or PyList_GET_ITEM(<PyObject *>biases, i) == Py_None:
+                return False
+            bias = PyList_GET_ITEM(<PyObject *>biases, i)
         row = PyList_GET_ITEM(<PyObject *>rows, i)
         if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
             return False
-        row = row_new(<list>row, PyList_GET_ITEM(<PyObject *>biases, i), &fused.sums[i].flags)
+        row = row_new(<list>row, bias, &fused.sums[i].flags)
         if row == NULL:
             return False
         fused.sums[i].row = row
@@ -123,11 +127,12 @@ cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexce
     return True
 
 
-def weighted_sums(list rows, list x, list biases):
+def weighted_sums(list rows, list x, list biases=None):
     """[bias + row[0] x[0] + row[1] x[1] + ... for row, bias in zip(rows, biases)], one node each where the rows are
     lists of Values and the x all Values or all numbers.
 
-    As many `biases` as rows: Values, numbers or None. Raises ValueError where a row is not as long as `x`.
+    `biases` is None, or as many Values and numbers as there are rows. Raises ValueError where a row is not as long as
+    `x`, TypeError where a bias is None.
     """
     cdef Py_ssize_t sums = len(rows)
     cdef Fused *fused
@@ -143,7 +148,13 @@ def weighted_sums(list rows, list x, list biases):
     if PyErr_Occurred() != NULL:
         own(NULL)
     outputs = []
+    if biases is None:
+        for weights in rows:
+            outputs.append(sum_written_out(weights, x, 0.0))
+        return outputs
     for weights, bias in zip(rows, biases):
+        if bias is None:
+            raise TypeError("a bias must be a real number, not 'NoneType'")
         outputs.append(sum_written_out(weights, x, bias))
     return outputs
 

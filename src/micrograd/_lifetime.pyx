@@ -10,11 +10,7 @@ from micrograd._slab cimport heap, slots_give_back
 
 cdef extern from "Python.h":
     PyTypeObject PyDict_Type
-    ctypedef struct PyThreadState:
-        pass
     bint PyObject_IS_GC(PyObject *o)
-    PyThreadState *PyThreadState_Get()
-    uint64_t PyThreadState_GetID(PyThreadState *thread)
 
 cdef enum:
     OUTSIDE_DEPTH = 16    # of releases in Python code that runs in the middle of one
@@ -30,7 +26,7 @@ cdef enum:
 # what dies meanwhile. So does this thread, some levels deep; from there on it leaves the dead to the levels above.
 
 cdef inline void outside_enter(Outside *outside) noexcept:
-    outside.thread = PyThreadState_GetID(PyThreadState_Get())  # never used again: a forked child knows it from its own
+    outside.thread = this_thread()
     outside.releasing = dead.releasing
     outside.outer = dead.outside
     dead.outside = outside
@@ -47,7 +43,7 @@ cdef void outside_leave(Outside *outside) noexcept:
 
 cdef bint is_deep() noexcept:
     """Is this thread as many levels deep in releasing as it may be?"""
-    cdef uint64_t thread = PyThreadState_GetID(PyThreadState_Get())
+    cdef uint64_t thread = this_thread()
     cdef Outside *outside = dead.outside
     cdef int levels = 0
     while outside != NULL:
@@ -286,7 +282,7 @@ cdef struct Inside:
 
 
 cdef int inside_visit(PyObject *o, void *arg) noexcept:
-    """In the stead of plain Values among what an instance alone holds in its attributes, visit what they hold."""
+    """In the stead of plain Values among what an instance alone holds by its attributes, visit what they hold."""
     cdef Inside *inside = <Inside *>arg
     cdef int stop = 0
     if Py_REFCNT(o) != 1 or inside.depth == 0:
@@ -311,6 +307,8 @@ cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
             search.function = <PyObject *>(<Attributes>held).function
         if not stop:
             stop = PyDict_Type.tp_traverse(held, inside_visit, &inside)
+        if not stop and search.function != NULL:
+            stop = inside_visit(search.function, &inside)
     if not stop:
         stop = node_traverse(n, &search, visit, arg, TRAVERSE_DEPTH)
     free(search.list)

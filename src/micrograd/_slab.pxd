@@ -4,7 +4,7 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from micrograd._cpython cimport Py_SET_TYPE, PyErr_NoMemory, PyTypeObject, set_first_reference
 from micrograd._debug cimport SANITIZE, check, poison, unpoison
 from micrograd._node cimport END, LEAF, MADE, Node, node_attributes, node_link, node_next, node_of, object_of
@@ -45,7 +45,7 @@ cdef struct Heap:
 cdef Heap heap
 
 cdef struct Tracing:            # a trace under way: a mode of its thread
-    unsigned long long thread   # the id of the thread's state, which no other thread of this process ever has
+    uint64_t thread             # whose it is: this_thread()
     unsigned int number         # other than those of all traces before
     Tracing *next
 

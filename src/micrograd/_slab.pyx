@@ -1,12 +1,8 @@
 # Slabs: opening, closing, taking and giving back slots; and which leaves are made in a trace. The reasons are in
 # _slab.pxd.
 
-cdef extern from "Python.h":
-    ctypedef struct PyThreadState:
-        pass
-    PyThreadState *PyThreadState_Get()
-    unsigned long long PyThreadState_GetID(PyThreadState *state)
-
+from libc.stdint cimport uint64_t
+from micrograd._cpython cimport this_thread
 from micrograd._debug cimport DEBUG, SANITIZE, check, static_check, unpoison
 
 cdef extern from *:
@@ -202,11 +198,11 @@ cdef unsigned int traces_begun = 0
 
 cdef Tracing *trace_here() noexcept:
     """The trace that this thread is in, or NULL."""
-    cdef unsigned long long thread
+    cdef uint64_t thread
     cdef Tracing *trace = traces
     if trace == NULL:
         return NULL
-    thread = PyThreadState_GetID(PyThreadState_Get())
+    thread = this_thread()
     while trace != NULL and trace.thread != thread:
         trace = trace.next
     return trace
@@ -219,7 +215,7 @@ cdef int trace_begin() except -1:
     if trace == NULL:
         raise MemoryError
     traces_begun += 1
-    trace.thread = PyThreadState_GetID(PyThreadState_Get())
+    trace.thread = this_thread()
     trace.number = traces_begun
     trace.next = traces
     traces = trace

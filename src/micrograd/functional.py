@@ -65,7 +65,7 @@ def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) 
 
     Raises ValueError naming both lengths where they differ.
     """
-    return _as_value(weighted_sums([sample(ws)], sample(xs), [bias])[0])
+    return _as_value(weighted_sums([sample(ws)], sample(xs), None if bias is None else [bias])[0])
 
 
 def linear(
@@ -79,12 +79,9 @@ def linear(
     Raises ValueError naming both lengths where a row is not as long as x, or bias is not as long as weight.
     """
     rows = [sample(row) for row in weight]
-    biases = [None] * len(rows) if bias is None else sample(bias)
-    _same_length(biases, rows, "biases", "rows of weights")
-    if bias is not None:
-        for b in biases:
-            if b is None:
-                raise TypeError("a bias must be a real number, not 'NoneType'")
+    biases = None if bias is None else sample(bias)
+    if biases is not None:
+        _same_length(biases, rows, "biases", "rows of weights")
     return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
 
 

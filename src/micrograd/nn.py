@@ -248,7 +248,7 @@ class Neuron(NeuronState, Module):
         row = sample(x)
         if len(row) != len(self.w):
             raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(row)}")
-        total: Value = weighted_sums([self.w], row, [self.b])[0]
+        total: Value = weighted_sums([self.w], row, None if self.b is None else [self.b])[0]
         if not self.nonlin:
             return total
         activated: Value = getattr(total, type(self).activation)()
