@@ -834,8 +834,7 @@ def test_a_method_is_bound_and_each_instance_has_its_programs():
     assert (a.loss.__name__, a.loss.__doc__, a.loss.__self__) == ("loss", "How far off it is.", a)
     assert list(inspect.signature(a.loss).parameters) == ["x", "y", "kind"]
     assert list(inspect.signature(Line.loss).parameters) == ["self", "x", "y", "kind"]
-    with pytest.raises(TypeError, match="argument 0 must be a real number, not 'Line'"):
-        Line.loss(a, 1.0, 1.0)
+    assert Line.loss(a, 1.0, 1.0).data == a.loss(1.0, 1.0).data
 
 
 def test_methods_are_inherited_and_overridden():
@@ -934,6 +933,34 @@ def test_only_what_python_binds_is_bound():
     trainer = Trainer()
     trainer.own = micrograd.compile(lambda x: x * 2)
     assert trainer.own(1.0).data == 2.0
+
+
+def test_a_method_can_be_called_through_its_class():
+    class Line:
+        def __init__(self, w):
+            self.w = Value(w)
+
+        @micrograd.compile
+        def at(self, x):
+            return self.w * x
+
+    class Steeper(Line):
+        @micrograd.compile
+        def at(self, x):
+            return 2 * Line.at(self, x)
+
+    line, steeper = Line(2.0), Steeper(3.0)
+    assert Line.at(line, 5.0).data == line.at(5.0).data == 10.0
+    assert Line.at.sum(line, [1.0, 2.0]).data == 6.0
+    assert Line.at.mean(line, [1.0, 3.0]).data == 4.0
+    assert Line.at.map(line, [1.0, 2.0]).tolist() == [2.0, 4.0]
+    assert Line.at.value_and_grad(line, [1.0, 2.0])[0] == 6.0
+    assert (steeper.at(1.0).data, Line.at(steeper, 1.0).data) == (6.0, 3.0)
+    assert [f(model, 1.0).data for f, model in ((Line.at, line), (Steeper.at, steeper))] == [2.0, 6.0]
+    assert Line.at.captured == []
+    assert line.at.captured == [line.w]
+    with pytest.raises(TypeError, match="'str'"):
+        Line.at("line", 1.0)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="classmethod binds no other descriptor there")

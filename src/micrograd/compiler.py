@@ -52,6 +52,8 @@ class Compiled:
     (10.0, True, 4.0)
     """
 
+    _owners: tuple[type, ...] = ()  # classes that have it for a method
+
     def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
@@ -83,6 +85,9 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
+        bound = self._bound_by(args)
+        if bound is not None:
+            return bound(*args[1:], **kwargs)
         known = known_sample(self._programs, args, kwargs)
         if known is not None:
             return known
@@ -111,6 +116,9 @@ class Compiled:
         """
         import numpy as np
 
+        bound = self._bound_by(args)
+        if bound is not None:
+            return bound.map(*args[1:], **kwargs)
         traced, batch = self._batch(args, kwargs)
         outputs = len(traced.program.outputs)
         flat = np.empty(batch.rows * outputs)
@@ -132,6 +140,9 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
+        bound = self._bound_by(args)
+        if bound is not None:
+            return bound.sum(*args[1:], **kwargs)
         known = known_reduce(self._batches, args, kwargs, False, self._threads)
         return self._reduce(args, kwargs, mean=False) if known is None else known
 
@@ -144,6 +155,9 @@ class Compiled:
 
         Raises ValueError where there are no rows.
         """
+        bound = self._bound_by(args)
+        if bound is not None:
+            return bound.mean(*args[1:], **kwargs)
         known = known_reduce(self._batches, args, kwargs, True, self._threads)
         return self._reduce(args, kwargs, mean=True) if known is None else known
 
@@ -161,6 +175,9 @@ class Compiled:
         """
         import numpy as np
 
+        bound = self._bound_by(args)
+        if bound is not None:
+            return bound.value_and_grad(*args[1:], **kwargs)
         traced, batch = self._scalar_batch(args, kwargs)
         grads = np.zeros(len(self._captured))
         total: float = traced.value_and_grad(batch, self._threads, grads)
@@ -222,10 +239,20 @@ class Compiled:
 
     # -- as a method
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owners = (*self._owners, owner)
+
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
         bind = getattr(type(self._function), "__get__", None)
         function = self._function if instance is None or bind is None else bind(self._function, instance, owner)
         return self if function is self._function else self._bound(function, instance)
+
+    def _bound_by(self, args: tuple[Any, ...]) -> Compiled | None:
+        """The method of the first argument, if that is an instance of a class which has it: `Model.loss(model, x)`."""
+        if not self._owners or not args or not isinstance(args[0], self._owners):
+            return None
+        bound = self.__get__(args[0], type(args[0]))
+        return None if bound is self else bound
 
     def _bound(self, function: Any, instance: Any) -> Compiled:
         """The method of an instance. What it keeps between accesses, `_instances` keeps, without the instance."""
@@ -248,7 +275,9 @@ class Compiled:
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
         _, bound._programs, bound._batches, bound._captured = kept
-        bound.__dict__.update(_function=function, _instances={}, __wrapped__=function, __self__=instance, __func__=self)
+        bound.__dict__.update(
+            _function=function, _instances={}, _owners=(), __wrapped__=function, __self__=instance, __func__=self
+        )
         return bound
 
     # -- copies and pickles: the programs go along, the function does not, since what it captures where it is unpickled
