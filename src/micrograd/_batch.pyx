@@ -74,16 +74,20 @@ cdef object too_many(name):
 
 # numpy.ma.MaskedArray, once numpy.ma is imported. As a buffer such an array gives masked elements as numbers.
 cdef object masked_array = None
+cdef object plain_type = None  # the last type that was found to be none of masked arrays: it stays none
 
 
 cdef bint is_masked(x) except -1:
-    global masked_array
+    global masked_array, plain_type
+    if Py_TYPE(<PyObject *>x) == <PyTypeObject *>plain_type:
+        return False
     if masked_array is None:
         found = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
-        if not isinstance(found, type):
-            return False
-        masked_array = found
-    return PyType_IsSubtype(Py_TYPE(<PyObject *>x), <PyTypeObject *>masked_array)
+        masked_array = found if isinstance(found, type) else None
+    if masked_array is not None and PyType_IsSubtype(Py_TYPE(<PyObject *>x), <PyTypeObject *>masked_array):
+        return True
+    plain_type = type(x)
+    return False
 
 
 cdef int refuse_masked(x, str name, int depth) except -1:

@@ -24,8 +24,8 @@ from micrograd._trace cimport Trace
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
-cdef object node_with_grads(double data, list parents, const double *local):
-    """A node of the eager graph with these parents and d(node)/d(parent)."""
+cdef object node_with_grads(double data, parents, const double *local):
+    """A node of the eager graph with these parents, a list or a tuple, and d(node)/d(parent)."""
     cdef Py_ssize_t i, count = len(parents)
     cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>parents)
     cdef int flags = 0
@@ -55,7 +55,7 @@ def _raise(error):
     raise error
 
 
-cdef object node_that_raises(double data, list parents, error):
+cdef object node_that_raises(double data, parents, error):
     """A node whose backward raises."""
     value = Value(data, parents)
     value._backward = functools.partial(_raise, error)
@@ -125,7 +125,7 @@ cdef class Traced:
         """The sum or mean over the rows, as a node whose parents are the captured leaves."""
         cdef Replay replay
         cdef double scale = 1.0 / batch.rows if mean else 1.0
-        cdef list captured = list(self.program.trace.captured)
+        cdef tuple captured = self.program.trace.captured
         if self.form is not None:
             raise TypeError("there is no sum of what is returned as a list")
         replay = Replay(self.program, CAPTURED_ONLY, batch)

@@ -85,8 +85,7 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        bound = self._bound_by(args)
-        if bound is not None:
+        if self._owners and (bound := self._bound_by(args)) is not None:
             return bound(*args[1:], **kwargs)
         known = known_sample(self._programs, args, kwargs)
         if known is not None:
@@ -116,8 +115,7 @@ class Compiled:
         """
         import numpy as np
 
-        bound = self._bound_by(args)
-        if bound is not None:
+        if self._owners and (bound := self._bound_by(args)) is not None:
             return bound.map(*args[1:], **kwargs)
         traced, batch = self._batch(args, kwargs)
         outputs = len(traced.program.outputs)
@@ -140,8 +138,7 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        bound = self._bound_by(args)
-        if bound is not None:
+        if self._owners and (bound := self._bound_by(args)) is not None:
             return bound.sum(*args[1:], **kwargs)
         known = known_reduce(self._batches, args, kwargs, False, self._threads)
         return self._reduce(args, kwargs, mean=False) if known is None else known
@@ -155,8 +152,7 @@ class Compiled:
 
         Raises ValueError where there are no rows.
         """
-        bound = self._bound_by(args)
-        if bound is not None:
+        if self._owners and (bound := self._bound_by(args)) is not None:
             return bound.mean(*args[1:], **kwargs)
         known = known_reduce(self._batches, args, kwargs, True, self._threads)
         return self._reduce(args, kwargs, mean=True) if known is None else known
@@ -175,8 +171,7 @@ class Compiled:
         """
         import numpy as np
 
-        bound = self._bound_by(args)
-        if bound is not None:
+        if self._owners and (bound := self._bound_by(args)) is not None:
             return bound.value_and_grad(*args[1:], **kwargs)
         traced, batch = self._scalar_batch(args, kwargs)
         grads = np.zeros(len(self._captured))
@@ -249,7 +244,7 @@ class Compiled:
 
     def _bound_by(self, args: tuple[Any, ...]) -> Compiled | None:
         """The method of the first argument, if that is an instance of a class which has it: `Model.loss(model, x)`."""
-        if not self._owners or not args or not isinstance(args[0], self._owners):
+        if not args or not isinstance(args[0], self._owners):
             return None
         bound = self.__get__(args[0], type(args[0]))
         return None if bound is self else bound
