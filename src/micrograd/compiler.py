@@ -386,7 +386,9 @@ class Compiled:
     def _placed(self, program: Program, form: Any) -> Traced:
         captured = program.trace.captured
         for leaf in captured:
-            self._captured.setdefault(id(leaf), leaf)
+            # No setdefault(id(leaf), …): CPython 3.13.0 crashes where memory runs out between a method and its call.
+            if id(leaf) not in self._captured:
+                self._captured[id(leaf)] = leaf
         place = dict(zip(self._captured, range(len(self._captured))))
         return Traced(program, form, [place[id(leaf)] for leaf in captured])
 
