@@ -6,6 +6,7 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
 from micrograd._cpython cimport *
+from micrograd._debug cimport DEBUG
 from micrograd._fused cimport fused_split
 from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_parent, node_parent_count, node_propagate,
                                node_turn_irregular, refused, walking)
@@ -986,11 +987,6 @@ cdef extern from *:
     #else
       static const char built_by[] = "another compiler";
     #endif
-    #if defined(NDEBUG)
-      enum { built_debug = 0 };
-    #else
-      enum { built_debug = 1 };
-    #endif
     #if defined(MICROGRAD_PLAIN)
       enum { built_plain = 1 };
     #else
@@ -998,13 +994,13 @@ cdef extern from *:
     #endif
     """
     const char[] built_by
-    const int built_debug, built_plain
+    const int built_plain
     const int CYTHON_HEX_VERSION
 
 # How this was compiled, for reports: {what: value}.
 BUILD = {
     "compiler": built_by.decode().strip(),
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
-    "debug": built_debug != 0,
+    "debug": bool(DEBUG),
     "plain": built_plain != 0,
 }

@@ -38,8 +38,6 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)
-    ctypedef struct PySequenceMethods:
-        void *sq_length
     ctypedef int (*initproc)(PyObject *, PyObject *, PyObject *)
     ctypedef struct PyNumberMethods:
         void *nb_float
@@ -58,7 +56,6 @@ cdef extern from "Python.h":
         int (*tp_clear)(PyObject *)
         PyObject *(*tp_descr_get)(PyObject *, PyObject *, PyObject *)
         Py_hash_t (*tp_hash)(PyObject *) except -1
-        PySequenceMethods *tp_as_sequence
         PyNumberMethods *tp_as_number
     PyTypeObject PyType_Type
     PyTypeObject *Py_TYPE(PyObject *o) nogil
@@ -74,7 +71,6 @@ cdef extern from "Python.h":
     void Py_XDECREF(PyObject *o)
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
 
-    int PyObject_IsTrue(PyObject *o)
     void PyObject_GC_UnTrack(PyObject *o)
     bint PyList_CheckExact(PyObject *o)
     Py_ssize_t PyList_GET_SIZE(PyObject *o)

@@ -139,12 +139,18 @@ cdef void block_send(Block *block, double g, Walk *walk) noexcept:
             walk_mark(walk, parents[i])
 
 
+cdef void hidden_open(Node *n) noexcept:
+    """Make the nodes of a hidden layer that the walk has come to. All are marked, as they were counted, but the newest,
+    whose turn it is."""
+    n.flags |= PENDING
+    hidden_show(hidden_above(n))
+    n.flags &= ~PENDING
+
+
 cdef bint hidden_step(Node *n, Walk *walk) noexcept:
     """node_step() at a hidden layer; in a further pass at the newest of the nodes it turns into."""
     if node_sum(n).passes:
-        n.flags |= PENDING  # all of them are, and counted; only this one's turn has come
-        hidden_show(hidden_above(n))
-        n.flags &= ~PENDING
+        hidden_open(n)
         return block_step(n, walk)
     walk.here -= n.place
     walk.oldest = slot_before(n, n.place)
@@ -405,9 +411,7 @@ cdef Course walk_pass(Walk *walk, Node *n, Stack *marked, Course course) noexcep
             walk.here -= n.place
         return FAILED
     if n.form == HIDDEN:
-        n.flags |= PENDING  # all its nodes are, and counted; only this one's turn has come
-        hidden_show(hidden_above(n))
-        n.flags &= ~PENDING
+        hidden_open(n)
     return GATHERS if stack_push(marked, n) else FAILED
 
 

@@ -493,7 +493,7 @@ def _arguments_of(key: Any) -> int:
 
 def _filled(form: Any, placeholders: list[Value]) -> Any:
     """What is of this form, of new placeholders, which are appended."""
-    fresh = [placeholder() for _ in range(_count(form))]
+    fresh = [placeholder() for _ in range(form_count(form))]
     placeholders.extend(fresh)
     return rebuild(form, iter(fresh))
 
@@ -507,16 +507,8 @@ def _described(form: Any) -> str:
     """A form in words: 3, or 2 x 3, numbers."""
     shape = _shape(form)
     if shape is None:
-        return f"{_count(form)} numbers, nested"
+        return f"{form_count(form)} numbers, nested"
     return f"{' x '.join(map(str, shape))} numbers" if shape else "number"
-
-
-def _count(form: Any) -> int:
-    """Numbers in a form."""
-    if form is None:
-        return 1
-    items = form[1]
-    return items if isinstance(items, int) else sum(map(_count, items))
 
 
 def _shape(form: Any) -> tuple[int, ...] | None:
