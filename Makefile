@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := $(wildcard src/micrograd/*.pyx src/micrograd/*.pxd src/micrograd/*.h) setup.py pyproject.toml
+SOURCES := $(wildcard $(foreach end,pyx pxi pxd h,src/micrograd/*.$(end) src/micrograd/*/*.$(end))) setup.py pyproject.toml
 BUILDING := 'building the extension modules, and installing what they need: a minute or two ...'
 REFERENCE := build/reference/micrograd/engine.py
 

@@ -38,38 +38,18 @@ strip = []
 if "bdist_wheel" in sys.argv and not (windows or debug or sanitize):  # in place, functions keep names, for profilers
     strip = ["-Wl,-s" if sys.platform.startswith("linux") else "-Wl,-x"]
 
-headers = {
-    "_optim": ["src/micrograd/_adam.h"],
-    "_steps": ["src/micrograd/_lanes.h", "src/micrograd/_lanes_loops.h"],
-}
+sources = Path("src/micrograd")
 extensions = [
     Extension(
-        f"micrograd.{name}",
-        [f"src/micrograd/{name}.pyx"],
+        f"micrograd.{module.stem}",
+        [module.as_posix()],
         extra_compile_args=flags,
         extra_link_args=[*sanitizers, *strip],
-        define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if name == "_core" else []),
+        define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if module.stem == "_core" else []),
         libraries=[] if windows else ["m"],
-        depends=headers.get(name, []),
+        depends=[part.as_posix() for part in sorted((sources / module.stem).glob("*"))],  # its headers and parts
     )
-    for name in (
-        "_batch",
-        "_calls",
-        "_check",
-        "_core",
-        "_fused",
-        "_graph",
-        "_layers",
-        "_lifetime",
-        "_lower",
-        "_optim",
-        "_program",
-        "_reduce",
-        "_replay",
-        "_slab",
-        "_steps",
-        "_trace",
-    )
+    for module in sorted(sources.glob("*.pyx"))
 ]
 directives = {
     "language_level": 3,
