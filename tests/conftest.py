@@ -28,7 +28,7 @@ NOT_SANITIZED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from micrograd._slab import SANITIZED
+    from micrograd._core import SANITIZED
 
     for item in items if SANITIZED else ():
         if reason := NOT_SANITIZED.get(item.originalname if isinstance(item, pytest.Function) else ""):

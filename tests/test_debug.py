@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import NOT_SANITIZED
-from micrograd._slab import ASSERTS, SANITIZED
+from micrograd._core import ASSERTS, SANITIZED
 
 # Writes into a node as it stands in memory: an object's head of 16 bytes, then struct Node.
 PREAMBLE = """

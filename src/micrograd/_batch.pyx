@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, strcmp
 from micrograd._core cimport Value, to_double
-from micrograd._cpython cimport (Py_TYPE, PyErr_Clear, PyFloat_CheckExact, PyType_IsSubtype, PyTypeObject)
+from micrograd._core.capi cimport (Py_TYPE, PyErr_Clear, PyFloat_CheckExact, PyType_IsSubtype, PyTypeObject)
 
 cdef extern from "Python.h":
     int PyObject_CheckBuffer(PyObject *o)

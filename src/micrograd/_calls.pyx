@@ -10,14 +10,12 @@ from cpython.object cimport PyObject
 from libc.string cimport memcpy
 from micrograd._batch cimport Batch, form_of
 from micrograd._batch import form_count
-from micrograd._core cimport Value, member_changes
-from micrograd._cpython cimport Py_INCREF, PySequence_Fast_ITEMS, own
-from micrograd._invariants cimport node_fits
-from micrograd._node cimport BLOCK, INHERITED, TRACED, Block, Node, node_of, object_of
-from micrograd._ops cimport NO_OP
+from micrograd._core cimport Value, block_node, member_changes, trace_here, traces
+from micrograd._core.capi cimport PySequence_Fast_ITEMS
+from micrograd._core.node cimport TRACED
+from micrograd._core.ops cimport NO_OP
 from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
 from micrograd._replay cimport Replay
-from micrograd._slab cimport result_or_null, trace_here, traces
 from micrograd._steps cimport slot
 from micrograd._trace cimport Trace
 
@@ -26,29 +24,7 @@ from micrograd._trace cimport Trace
 
 cdef object node_with_grads(double data, parents, const double *local):
     """A node of the eager graph with these parents, a list or a tuple, and d(node)/d(parent)."""
-    cdef Py_ssize_t i, count = len(parents)
-    cdef PyObject **items = PySequence_Fast_ITEMS(<PyObject *>parents)
-    cdef int flags = 0
-    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
-    cdef Node *n
-    if block == NULL:
-        raise MemoryError
-    n = result_or_null(NO_OP, BLOCK, 0, data)
-    if n == NULL:
-        PyMem_Free(block)
-        own(NULL)
-    for i in range(count):
-        Py_INCREF(items[i])
-        block.parents[i] = node_of(items[i])
-        flags |= node_of(items[i]).flags
-    block.count = count
-    block.local = <double *>(block.parents + count)
-    memcpy(block.local, local, count * sizeof(double))
-    n.flags |= flags & INHERITED
-    n.a = NULL
-    n.b.block = block
-    node_fits(n)
-    return own(object_of(n))
+    return block_node(NO_OP, data, PySequence_Fast_ITEMS(<PyObject *>parents), len(parents), local)
 
 
 def _raise(error):

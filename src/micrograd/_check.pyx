@@ -6,9 +6,9 @@
 cimport cython
 from micrograd._batch cimport MOST_NUMBERS
 from micrograd._core cimport Value
-from micrograd._graph cimport RULES
-from micrograd._node cimport TRACED
-from micrograd._ops cimport MANY, OP_COUNT, op_reduce
+from micrograd._core cimport RULES
+from micrograd._core.node cimport TRACED
+from micrograd._core.ops cimport OP_COUNT, VARIADIC
 from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, COLLECT, DOTS, FORWARD, INPUTS,
                                  LAYER, MODES, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
 from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER
@@ -78,7 +78,7 @@ cdef int check_op(i, int op, Py_ssize_t count) except -1:
         return require(count >= 3 and count % 2 == 1, f"instruction {i} is a bias and pairs of factors")
     require(0 < op < OP_COUNT, f"instruction {i} is of an op in the table")
     arity = RULES[op].arity
-    return require(count >= 1 if arity == MANY else count == arity, f"instruction {i} has the arguments of its op")
+    return require(count >= 1 if arity == VARIADIC else count == arity, f"instruction {i} has the arguments of its op")
 
 
 # ---- Programs ------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ cdef class Walk:
 
 cdef int check_rule(int op, bint many) except -1:
     require(0 < op < OP_COUNT, "an op is one of the table")
-    return require((op_reduce(op) != NULL) == many, "a step is of an op of its kind")
+    return require((RULES[op].reduce != NULL) == many, "a step is of an op of its kind")
 
 
 cdef list words_of(Code *code):

@@ -1,299 +1,50 @@
-# Value: the Python type that is a node, its operators and birth. Rules: _ops.pxd; backward: _graph.pyx; death:
-# _lifetime.pyx.
+# Value: the Python type that is a node of the graph; its operators, and backward.
+#
+# The parts, in reading order; each says in its first lines what it gives and what it uses:
 
 cimport cython
 from cpython.dict cimport PyDict_GetItem
-from cpython.mem cimport PyMem_Malloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from micrograd._cpython cimport *
-from micrograd._debug cimport DEBUG
-from micrograd._fused cimport fused_split
-from micrograd._graph cimport (RULES, graph_backward, graph_zero_grad, node_parent, node_parent_count, node_propagate,
-                               node_turn_irregular, refused, walking)
-from micrograd._invariants cimport node_fits
-from micrograd._lifetime cimport Attributes, node_orphan, value_clear, value_dealloc, value_traverse
-from micrograd._node cimport *
-from micrograd._ops cimport *
-from micrograd._slab cimport (SLOT_SIZE, heap, leaf_mark, leaf_new, result_new, slot_init, slot_is_newest,
-                              slots_take_side_by_side, trace_here, traces)
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport memcpy, memset
+from micrograd._core.capi cimport *
+from micrograd._core.debug cimport DEBUG, SANITIZE, check, poison, static_check, unpoison
+from micrograd._core.node cimport *
+from micrograd._core.ops cimport *
 
+import sys
 
 cdef extern from *:
     """
-    /* Which op an operator computes is known once its functions are inlined, all of them: gcc decides too early. */
+    /* The op that an operator computes is a constant only once all inline functions on the way are inlined, and gcc decides
+       about them before that. This holds for all inline functions of the module: with operators that need no frame it takes
+       a * b from 67 to 44 instructions. */
     #if defined(__GNUC__) && defined(__OPTIMIZE__)
       #undef CYTHON_INLINE
       #define CYTHON_INLINE inline __attribute__((always_inline, unused))
     #endif
     """
 
-
-# ---- Nodes ---------------------------------------------------------------------------------------
-
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 cdef PyTypeObject *OBJECT = <PyTypeObject *>object
-heap.value_type = VALUE
 
-
-cdef bint node_adopt(Node *n, tuple parents, local) except -1:
-    """Make `parents` the parents of a node, through `local` gradients or, with None, through a user's Python code.
-    Is one of them irregular?"""
-    cdef Py_ssize_t i, count = len(parents)
-    cdef Block *block
-    cdef int flags = 0
-    for parent in parents:
-        if not isinstance(parent, Value):
-            raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
-    if local is not None:
-        given, local = local, []
-        for x in given:
-            local.append(to_double(x, "a local gradient"))
-        if len(local) != count:
-            raise ValueError(f"{count} parents, but {len(local)} local gradients")
-    block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(Node *) + sizeof(double)))
-    if block == NULL:
-        raise MemoryError
-    block.count = count
-    block.local = NULL if local is None else <double *>(block.parents + count)
-    for i in range(count):
-        block.parents[i] = &(<Value>parents[i]).node
-        Py_INCREF(<PyObject *>parents[i])
-        flags |= block.parents[i].flags
-        if local is not None:
-            block.local[i] = local[i]
-    node_orphan(n)  # the Python code above may have given it other parents
-    n.b.block = block
-    n.a = NULL
-    n.form = BLOCK
-    n.flags = n.flags & ~(END | MADE) | flags & TRACED
-    node_fits(n)
-    return flags & IRREGULAR != 0
-
-
-cdef int node_begin(Node *n) except -1:
-    """__new__ has run, __init__ has not."""
-    kind = <object>Py_TYPE(object_of(n))
-    n.flags |= FRESH | IRREGULAR | END
-    if kind is not Value and kind._backward is not Value._backward:
-        n.flags |= CUSTOM
-    if traces != NULL:
-        leaf_mark(n)
-    return 0
-
-
-cdef inline int node_begin_late(Node *n) except -1:
-    """The same, where users replaced `Value.__new__` by what makes instances of subclasses with object.__new__()."""
-    return node_begin(n) if n.form == LEAF and not n.flags & END else 0
-
-
-cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
-    """__init__ has run. Until then a node counts as irregular, so that what is made of it meanwhile inherits that."""
-    if n.flags & FRESH:
-        n.flags &= ~FRESH
-        if not irregular and not n.flags & CUSTOM:
-            n.flags &= ~IRREGULAR
-
-
-cdef int node_spell_out(Node *n) except -1:
-    """Make of a node what the reference would have, for whoever walks the graph: a fused sum becomes small nodes, and
-    an op's number gets a node of its own. Not an exponent: that is part of the op, as in `**2`."""
-    cdef Rule *rule = &RULES[n.op]
-    cdef Node *leaf
-    if n.form == FUSED:
-        fused_split(n)
-    if (n.form != NUMBER_RIGHT or n.op == POW) and n.form != NUMBER_LEFT:
-        return 0
-    leaf = leaf_new(n.b.number)
-    leaf.flags |= SHOWN
-    if n.flags & WALKED:
-        if n.form == NUMBER_RIGHT:
-            leaf.grad = rule.d_right(n.a.data, n.b.number, n.data, n.grad)
-        else:
-            leaf.grad = rule.d_left(n.b.number, n.a.data, n.data, n.grad)
-        refused(leaf.grad, leaf)
-    if n.form == NUMBER_LEFT:
-        n.b.node = n.a
-        n.a = leaf
-    else:
-        n.b.node = leaf
-    n.form = BINARY
-    return 0
-
-
-cdef int ask_trace(Node *n, str what, bint change) except -1:
-    if n.flags & TRACED or trace_here() != NULL:
-        from micrograd._trace import check
-        check(<object>object_of(n), what, change)
-    return 0
-
-
-cdef bint node_is_told(Node *n) except -1:
-    """May its data be read without a TraceError?"""
-    if n.flags & TRACED or trace_here() != NULL:
-        from micrograd._trace import is_told
-        return is_told(<object>object_of(n))
-    return True
-
-
-cdef inline object attributes(object value):
-    """The __dict__, made where there is none. By way of `object`: Cython refuses it on the type that declares it."""
-    return value.__dict__
-
-
-cdef object backward_function(Node *n):
-    """The function that was assigned to `_backward`, or None."""
-    cdef PyObject *held = node_attributes(n)[0]
-    return None if held == NULL or Py_TYPE(held) != <PyTypeObject *>Attributes else (<Attributes>held).function
-
-
-cdef Attributes attributes_that_hold(Node *n):
-    """The attributes of a node, made into such as hold a `_backward`."""
-    cdef PyObject **held = node_attributes(n)
-    cdef Attributes made
-    if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
-        made = Attributes()  # first: it may set off the collector, and that any Python code
-        if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
-            if held[0] != NULL:
-                made.update(<object>held[0])
-                Py_DECREF(held[0])
-            if Py_TYPE(object_of(n)) == VALUE:
-                made.owner = object_of(n)
-            Py_INCREF(<PyObject *>made)
-            held[0] = <PyObject *>made
-    return <Attributes>held[0]
-
-
-# ---- Numbers and operands ------------------------------------------------------------------------
-
-cdef enum Kind:
-    FAILED = -1  # an exception is set
-    OTHER        # neither a Value nor a number
-    NODE
-    FLOAT
-    INT
-
-
-cdef inline Kind number_quick(PyObject *o, double *x) noexcept:
-    """A float, or an int of one digit, which are read without a call; OTHER for all else."""
-    if PyFloat_CheckExact(o):
-        x[0] = PyFloat_AS_DOUBLE(o)
-        return FLOAT
-    if PyLong_CheckExact(o) and int_is_short(o):
-        x[0] = <double>short_int(o)
-        return INT
-    return OTHER
-
-
-cdef inline bint has_number(PyObject *o) noexcept:
-    """Has its type __float__ or __index__?"""
-    cdef PyNumberMethods *methods = Py_TYPE(o).tp_as_number
-    return methods != NULL and (methods.nb_float != NULL or methods.nb_index != NULL)
-
-
-cdef object scalar_of(object o):
-    """What is to be converted for an object that has __float__ or __index__: of an array without dimensions its item,
-    None where it stands for more or less than one real number. (float() also takes arrays of one element, text, dates,
-    masked elements, and drops imaginary parts.)"""
-    dtype = getattr(o, "dtype", None)
-    if dtype is not None:
-        if getattr(o, "shape", ()) != () or getattr(dtype, "kind", "f") in "cSUMm":
-            return None
-        if type(o).__module__.startswith("numpy.ma") and o.mask:
-            return None
-        if hasattr(o, "__len__"):
-            o = o.item()
-    return None if isinstance(o, complex) or hasattr(o, "__len__") or not has_number(<PyObject *>o) else o
-
-
-ctypedef Kind (*NumberLike)(object o, double *x) noexcept  # leaves an exception set
-
-
-cdef Kind number_like(object o, double *x) except FAILED:
-    cdef object scalar = scalar_of(o)
-    if scalar is None:
-        return OTHER
-    x[0] = scalar
-    return INT if Py_TYPE(<PyObject *>scalar).tp_as_number.nb_index != NULL else FLOAT
-
-
-cdef Kind number_slow(PyObject *o, double *x) noexcept:
-    """A number that is not exactly a float: whatever has __float__ or __index__, but no text and no array with
-    dimensions. FAILED with an exception set where it raises."""
-    if PyFloat_Check(o):  # of a subclass, as NumPy's float64 is
-        x[0] = PyFloat_AS_DOUBLE(o)
-        return FLOAT
-    if PyLong_Check(o):
-        x[0] = PyLong_AsDouble(o)
-        return FAILED if x[0] == -1.0 and PyErr_Occurred() != NULL else INT
-    if not has_number(o):
-        return OTHER
-    return (<NumberLike>number_like)(<object>o, x)
-
-
-cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
-    cdef Kind kind
-    if Py_TYPE(o) == VALUE:
-        n[0] = node_of(o)
-        x[0] = n[0].data
-        return NODE
-    kind = number_quick(o, x)
-    if kind != OTHER:
-        return kind
-    if PyType_IsSubtype(Py_TYPE(o), VALUE):
-        n[0] = node_of(o)
-        x[0] = n[0].data
-        return NODE
-    return number_slow(o, x)
-
-
-cdef bint double_read(PyObject *o, str what, double *x) noexcept:
-    """A number as a double; False with an exception set, that names `what`, where it is none."""
-    cdef Kind kind = number_quick(o, x)
-    cdef PyObject *name
-    if kind != OTHER:
-        return True
-    kind = number_slow(o, x)
-    if kind == OTHER:
-        name = PyObject_GetAttrString(<PyObject *>Py_TYPE(o), "__name__")
-        if name != NULL:
-            PyErr_Format(PyExc_TypeError, "%U must be a real number, not %R", <PyObject *>what, name)
-            Py_DECREF(name)
-    return kind > OTHER
-
-
-cdef double to_double(object o, str what) except? -1.0:
-    cdef double x
-    if not double_read(<PyObject *>o, what, &x):
-        own(NULL)
-    return x
+include "_core/slabs.pxi"        # where nodes live
+include "_core/walk.pxi"         # marks, and orders of a graph
+include "_core/invariants.pxi"   # what a debug build asserts
+include "_core/lifetime.pxi"     # how nodes die
+include "_core/collector.pxi"    # what the cyclic collector sees
+include "_core/numbers.pxi"      # what is a number
+include "_core/tracing.pxi"      # what Python code may read while a function is traced
+include "_core/affine.pxi"       # sums of products as one node, layers of them, hidden layers
+include "_core/materialize.pxi"  # the nodes that the reference would have
+include "_core/custom.pxi"       # ops of a user's own
 
 
 # ---- Ops -----------------------------------------------------------------------------------------
 
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
-
-
-cdef bint may_be_of_one_call(PyObject *o) except -1:
-    """Is it a Value that may have other data at the next call? One that is NaN in a trace has no part in an error."""
-    cdef Node *n
-    if o == NULL or not PyType_IsSubtype(Py_TYPE(o), VALUE):
-        return False
-    n = node_of(o)
-    return n.data == n.data if n.flags & TRACED else not node_is_told(n)
-
-
-cdef object op_raised(PyObject *left, PyObject *right):
-    """Raise what a rule raised. A trace is told, if the error is of this one call: the function may catch it, and what
-    it does then would be kept for good."""
-    if traces == NULL or trace_here() == NULL:
-        return own(NULL)
-    try:
-        return own(NULL)
-    except Exception as error:
-        if may_be_of_one_call(left) or may_be_of_one_call(right):
-            from micrograd._trace import note_raised
-            note_raised(error)
-        raise
 
 
 cdef inline object value_unary(int op, Value value):
@@ -311,8 +62,8 @@ cdef inline object value_unary(int op, Value value):
 
 
 cdef refuse_operands(int op, left, right):
-    """NotImplemented, so that another type may have its say. Sequences have none but would blame the Value; of methods,
-    which are no operators, nobody else is asked."""
+    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own message would
+    be about the Value, and for methods, for which Python asks no other type."""
     if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
         names = type(left).__name__, type(right).__name__
         raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))
@@ -336,7 +87,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     r = RULES[op].forward(x, y)
     if rule_failed(r):
         return op_raised(left, right)
-    if a == NULL and (op == ADD or op == MUL):
+    if a == NULL and RULES[op].commutes:
         a, b = b, a
         y = x
         left = right
@@ -361,14 +112,14 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
 
 
 cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
-    """left op y, where that is a number and the newest slab has room; else NULL. Nothing here is a call, so that no
-    register has to be put by: a third of an operator's instructions."""
+    """left op y, where that is a number and the newest slab has a slot; else NULL. It makes no calls, so the compiler saves
+    no registers: a third of an operator's instructions."""
     cdef Node *a = node_of(left)
     cdef double r = op_rule(op).forward(a.data, y)
     cdef Node *n
     if r != r:
         return NULL
-    n = slots_take_side_by_side(1)
+    n = slots_take_here(1)
     if n == NULL:
         return NULL
     slot_init(n, op, form, a.flags & INHERITED | flags, r)
@@ -380,8 +131,8 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
-    """left op right. Two Values, a Value and a number, and the sum or product of a number and a Value are compiled into
-    each operator: they are most of a program. What else there is, is shared."""
+    """left op right. Two Values, a Value and a number, and for an op that commutes a number and a Value, are compiled into each
+    operator: they are most of a program. All else is shared."""
     cdef PyObject *o = NULL
     cdef Operand b
     cdef Kind kind
@@ -395,19 +146,242 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
             kind = number_quick(right, &b.number)
             if kind != OTHER:
                 o = result_quick(op, NUMBER_RIGHT, left, b, b.number, INTEGER if kind == INT else 0)
-    elif (op == ADD or op == MUL) and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
+    elif op_rule(op).commutes and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
         o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0)  # as the reference does: 2 * v is v * 2
     return own(o) if o != NULL else value_binary_slow(op, left, right)
+
+
+# ---- Backward ------------------------------------------------------------------------------------
+
+cdef Rule[OP_COUNT] RULES           # the op table, for ops that are known at run time alone
+cdef double[OP_COUNT] SLOPE_LEFT    # the constant partials of linear ops
+cdef double[OP_COUNT] SLOPE_RIGHT
+
+
+cdef void fill_tables() noexcept:
+    cdef int op
+    for op in range(<int>OP_COUNT):
+        RULES[op] = op_rule(op)
+        if RULES[op].shape == LINEAR:
+            SLOPE_LEFT[op] = RULES[op].d_left(0.0, 0.0, 0.0, 1.0)
+            SLOPE_RIGHT[op] = RULES[op].d_right(0.0, 0.0, 0.0, 1.0) if RULES[op].arity == 2 else 0.0
+
+
+fill_tables()
+
+
+cdef bint send_raised(Node *receiver) noexcept:
+    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error is cleared."""
+    if PyErr_Occurred() == NULL:
+        return False
+    if not receiver.flags & CONSTANT:
+        return True
+    PyErr_Clear()
+    return False
+
+
+cdef inline bint send_failed(double sent, Node *receiver) noexcept:
+    """Did the rule raise that computed what is sent to this parent?"""
+    return sent != sent and send_raised(receiver)
+
+
+cdef void block_send(Block *block, double g, Walk *walk) noexcept:
+    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume aliasing.)"""
+    cdef PyObject **parents = block.parents
+    cdef double *local = block.local
+    cdef Py_ssize_t i, count = block.count
+    for i in range(count):
+        node_of(parents[i]).grad += local[i] * g
+        if walk != NULL:
+            walk_mark(walk, node_of(parents[i]))
+
+
+cdef void block_step(Node *n, Walk *walk) noexcept:
+    """node_step() at a node with a block of parents."""
+    cdef Block *block = n.b.block
+    cdef Node *parent
+    cdef Py_ssize_t i
+    if block.local != NULL:
+        block_send(block, n.grad, walk)
+        return
+    for i in range(block.count):
+        parent = node_of(block.parents[i])
+        if n.op:
+            parent.grad += RULES[n.op].d_left(parent.data, 0.0, n.data, n.grad)
+        if walk != NULL:
+            walk_mark(walk, parent)
+
+
+cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
+    """Add to the parents' grads what the node's grad sends them; in a walk, mark the parents. Returns the oldest node that was
+    handled: with an affine node others may have been. NULL with an exception set where a rule raises; what was added before
+    that stays."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef Node *a = n.a
+    cdef Node *b
+    cdef double x, y, sent
+    cdef double g = n.grad
+    node_fits(n)
+    if n.form == BINARY:
+        b = n.b.node
+        x = a.data
+        y = b.data
+        if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
+            a.grad += g
+            b.grad += g
+        elif n.op == MUL:  # most of the other half
+            a.grad += y * g
+            b.grad += x * g
+        elif rule.shape == LINEAR:
+            a.grad += SLOPE_LEFT[n.op] * g
+            b.grad += SLOPE_RIGHT[n.op] * g
+        else:
+            sent = rule.d_left(x, y, n.data, g)
+            if send_failed(sent, a):
+                return NULL
+            a.grad += sent
+            sent = rule.d_right(x, y, n.data, g)
+            if send_failed(sent, b):
+                return NULL
+            b.grad += sent
+        if walk != NULL:
+            walk_mark(walk, a)
+            walk_mark(walk, b)
+    elif n.form == AFFINE:
+        return affine_step(n, walk)
+    elif n.form == BLOCK:
+        block_step(n, walk)
+    elif n.form != LEAF:  # one parent
+        if n.form == NUMBER_LEFT:
+            sent = rule.d_right(n.b.number, a.data, n.data, g)
+        elif rule.shape == LINEAR:
+            sent = SLOPE_LEFT[n.op] * g
+        elif rule.shape == PRODUCT:
+            sent = n.b.number * g
+        else:
+            sent = rule.d_left(a.data, n.b.number, n.data, g)
+        if rule_failed(sent):
+            return NULL
+        a.grad += sent
+        if walk != NULL:
+            walk_mark(walk, a)
+    return n
+
+
+cdef int backward_ordered(Node *root) except -1:
+    """Backward over a graph in slabs, where creation order is a topological order: from the root down the slots, each marked
+    node sends to its parents and marks them. Slabs without a mark are skipped."""
+    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
+    cdef Node *n = root
+    cdef Node *oldest
+    root.flags |= PENDING
+    engine.walking = True
+    while n != NULL:
+        while walk.here:
+            check(n >= slab_slot(walk.slab, 0), "the marks of a slab are in it")
+            prefetch_to_write(<char *>n - AHEAD)
+            if n.flags & PENDING:
+                n.flags = (n.flags & ~PENDING) | WALKED
+                walk.here -= 1
+                oldest = node_step(n, &walk)
+                if oldest == NULL:
+                    walk_unmark(&walk, n, NULL)
+                    return -1
+                n = oldest
+            n = slot_before(n, 1)
+        n = walk_next_slab(&walk)
+        if n != NULL and walk.slabs % SLABS_A_SIGNAL_CHECK == 0 and walk_disturbed(&walk):
+            return backward_rest(&walk, n)
+    engine.walking = False
+    marks_are_gone()
+    return 0
+
+
+cdef bint walk_disturbed(Walk *walk) noexcept:
+    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine nodes? Then
+    creation order is no order of the graph any more."""
+    return PyErr_CheckSignals() or engine.materialized != walk.materialized
+
+
+cdef int backward_rest(Walk *walk, Node *n) except -1:
+    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general order."""
+    cdef Order marked = Order(NULL, 0, 0)
+    cdef bint raised = PyErr_Occurred() != NULL
+    try:
+        if not walk_unmark(walk, n, NULL if raised else &marked) or raised:
+            own(NULL)
+        return backward_general(marked.items, marked.count)
+    finally:
+        free(marked.items)
+
+
+cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
+    """Backward from roots whose grads are there already, for graphs that creation order says too little about, and with a
+    user's `_backward`."""
+    cdef Order order = Order(NULL, 0, 0)
+    cdef Node *n
+    order_sort(roots, count, &order)
+    try:
+        while order.count:
+            if is_stale(&order.items[order.count - 1]):
+                order_renew(&order)
+            n = order.items[order.count - 1].node
+            n.flags |= WALKED
+            if n.flags & CUSTOM:
+                (<object>object_of(n))._backward()
+            elif node_step(n, NULL) == NULL:
+                own(NULL)
+            if is_stale(&order.items[order.count - 1]):  # by its own `_backward`
+                order_renew(&order)
+            if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+                own(NULL)
+            order.count -= 1
+            Py_DECREF(object_of(n))
+    finally:
+        order_release(&order)
+    return 0
+
+
+cdef int graph_backward(Node *root) except -1:
+    cdef Entry entry = Entry(root, root.form == AFFINE)
+    root.grad = 1.0
+    if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: a signal handler, called from the walk
+        return backward_general(&entry, 1)
+    return backward_ordered(root) if root.form != LEAF else 0
+
+
+cdef int graph_zero_grad(Node *root) except -1:
+    cdef Order order = Order(NULL, 0, 0)
+    cdef Entry entry = Entry(root, root.form == AFFINE)
+    cdef Node *n
+    cdef Py_ssize_t i = 0
+    order_sort(&entry, 1, &order)
+    try:
+        while i < order.count:
+            if is_stale(&order.items[i]):
+                order_renew(&order)
+                i = 0
+            n = order.items[i].node
+            n.grad = 0.0
+            n.flags &= ~WALKED
+            if n.form == AFFINE:
+                affine_forget(n)
+            i += 1
+    finally:
+        order_release(&order)
+    return 0
 
 
 # ---- Value ---------------------------------------------------------------------------------------
 
 cdef tuple node_children(Node *n):
+    cdef Parents parents
     cdef Py_ssize_t i
     cdef list children = []
-    node_spell_out(n)
-    for i in range(node_parent_count(n)):
-        children.append(<object>object_of(node_parent(n, i)))
+    node_materialize(n)
+    parents_of(n, &parents)
+    for i in range(parents.count):
+        children.append(<object>parent_at(&parents, i))
     return tuple(children)
 
 
@@ -461,7 +435,7 @@ cdef class Value:
             local_grads, _op = _op, ""
         if local_grads is not None and not parents and not local_grads:
             local_grads = None
-        if walking and not n.flags & FRESH and (parents or n.form != LEAF):
+        if engine.walking and not n.flags & FRESH and (parents or n.form != LEAF):
             raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
         node_begin_late(n)
         self.data = data
@@ -653,12 +627,12 @@ cdef class Value:
         cdef Node *n = &self.node
         cdef double[2] d
         check_told(n, "reading ._local_grads of")
-        node_spell_out(n)
+        node_materialize(n)
         if n.form == BLOCK:
             grads = []
             for i in range(n.b.block.count if n.op or n.b.block.local != NULL else 0):
                 if n.op:
-                    grads.append(RULES[n.op].d_left(n.b.block.parents[i].data, 0.0, n.data, 1.0))
+                    grads.append(RULES[n.op].d_left(node_of(n.b.block.parents[i]).data, 0.0, n.data, 1.0))
                 else:
                     grads.append(n.b.block.local[i])
             return tuple(grads)
@@ -676,7 +650,7 @@ cdef class Value:
     def _backward(self):
         """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
         function = backward_function(&self.node)
-        node_spell_out(&self.node)
+        node_materialize(&self.node)
         return self._propagate if function is None else function
 
     @_backward.setter
@@ -698,7 +672,7 @@ cdef class Value:
 
     def _propagate(self):
         check_told(&self.node, "calling ._backward of")
-        if not node_propagate(&self.node):
+        if node_step(&self.node, NULL) == NULL:
             own(NULL)
 
     # Truth, equality and hash of Values are those of any object. The arguments of a function that is compiled may be
@@ -749,228 +723,19 @@ def _bare(kind):
     return kind.__new__(kind)
 
 
-# ---- Members that users replace ------------------------------------------------------------------
-# `Value.tanh = mine` works as for any class. Code that computes without looking members up in the class, as fused sums
-# do, asks here whether an op's member is still the class's own. CPython gives a class another version at each change.
-
-cdef enum:
-    NO_VERSION = 0xffffffff
-
-cdef struct Members:
-    unsigned int version         # of the class when its members were compared
-    unsigned int fields_version  # the same if `data` and `grad` were its own, else NO_VERSION
-    bint[OP_COUNT] ops           # were the method, or the operators, of an op?
-    Py_ssize_t changes           # 0 while all are own, else another number for each other set of members
-    Py_ssize_t states            # how many sets were found so far
-
-cdef Members members
-cdef dict own_members = {}
-cdef dict found_members = {}
-cdef object class_members = Value.__dict__
-
-
-cdef tuple op_members(int op):
-    """The names of an op's members: its method, or the operator and, if there is one, the reflected operator."""
-    cdef str name = RULES[op].name.decode()
-    return name, name.replace("__", "__r", 1) if name.startswith("__") else f"__{name}__"
-
-
-cdef tuple SUM_MEMBERS = op_members(ADD) + op_members(MUL)
-
-
-cdef bint members_are(tuple names) except -1:
-    for name in names:
-        if found_members.get(name) is not own_members.get(name):
-            return False
-    return True
-
-
-cdef int members_compare() except -1:
-    global found_members
-    cdef dict before = found_members
-    cdef int op
-    getattr(Value, "data")  # gives the class a version
-    found_members = {}
-    for name in own_members:
-        found_members[name] = class_members.get(name)
-    if found_members != before:
-        members.states += 1
-        members.changes = 0 if found_members == own_members else members.states
-    for op in range(1, <int>OP_COUNT):
-        members.ops[op] = members_are(op_members(op))
-    members.version = members.fields_version = type_version(VALUE)
-    if members.version == 0 or not members_are(("data", "grad")):
-        members.fields_version = NO_VERSION
-    return 0
-
-
-cdef int members_note() except -1:
-    """Note the members as they are at first."""
-    for op in range(1, <int>OP_COUNT):
-        for name in op_members(op):
-            own_members[name] = class_members.get(name)
-    for name in ("data", "grad"):
-        own_members[name] = class_members[name]
-    return members_compare()
-
-
-cdef int members_look() except -1:
-    """Compare the members, if the class was changed."""
-    return 0 if members.version == type_version(VALUE) and members.version else members_compare()
-
-
-cdef bint sums_are_own(int op) except -1:
-    """Does Value add, multiply and compute this op as the table says?"""
-    members_look()
-    return members.ops[<int>ADD] and members.ops[<int>MUL] and members.ops[op]
-
-
-cdef bint sums_as_value(PyTypeObject *kind) noexcept:
-    """Does a subclass add and multiply as Value did at first? Runs no Python code, whatever its metaclass is."""
-    for name in SUM_MEMBERS:
-        if _PyType_Lookup(kind, <PyObject *>name) != PyDict_GetItem(own_members, name):
-            return False
-    return True
-
-
-cdef Py_ssize_t member_changes() except -1:
-    """0 while Value's members are its own, else a number that is another one for each other set of members."""
-    members_look()
-    return members.changes
-
-
-# ---- The type's slots that Cython has no hook for ------------------------------------------------
-
-cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
-    """Memory for a Value of no subclass: those have their own allocation, CPython's. object.__new__() comes here."""
-    cdef Node *n = leaf_new(0.0)
-    node_begin(n)
-    return object_of(n)
-
-
-cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) except NULL:
-    cdef tuple positional
-    cdef dict named
-    cdef PyObject *o
-    if kind == VALUE:
-        positional = <tuple>args
-        named = <dict>keywords if keywords != NULL else {}
-        if not (len(positional) > 1 and positional[1] or named and (
-                named.get("_children") or named.get("children") or named.get("_prev"))):
-            return value_alloc(kind, 0)
-        if len(positional) > 2 and isinstance(positional[2], (tuple, list)) or named.get("local_grads") is not None:
-            o = object_of(result_new(NO_OP, LEAF, END, 0.0))
-        else:
-            kind = <PyTypeObject *>_UserOp
-    if kind != VALUE:
-        o = kind.tp_alloc(kind, 0)
-    try:
-        node_begin(node_of(o))
-    except BaseException:  # a metaclass may raise anything
-        Py_DECREF(o)
-        raise
-    return o
-
-
-cdef initproc value_init = VALUE.tp_init
-
-
-cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t nargsf, PyObject *names) except NULL:
-    cdef Py_ssize_t i, count = PyVectorcall_NARGS(nargsf)
-    if count == 1 and names == NULL and VALUE.tp_init == value_init and VALUE.tp_new == value_new:
-        return object_of(leaf_new(to_double(<object>args[0], "Value.data")))
-    found = []
-    for i in range(count):
-        found.append(<object>args[i])
-    positional = tuple(found)
-    named = {}
-    if names != NULL:
-        for i, name in enumerate(<tuple>names):
-            named[name] = <object>args[count + i]
-    return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
-
-
-# Getters of `data` and `grad` that call Cython's, which need a stack frame, in a trace only.
-
-ctypedef PyObject *(*getter)(PyObject *o, void *closure) noexcept
-
-cdef extern from "Python.h":
-    ctypedef struct PyGetSetDef:
-        getter get
-    ctypedef struct PyGetSetDescrObject:
-        PyGetSetDef *d_getset
-
-
-cdef getter getter_replace(str name, getter quick) except NULL:
-    """Put another function in the place of a property's getter, which is returned."""
-    cdef PyObject *descriptor = <PyObject *>class_members[name]
-    cdef PyGetSetDef *property_ = (<PyGetSetDescrObject *>descriptor).d_getset
-    cdef getter replaced = property_.get
-    property_.get = quick
-    return replaced
-
-
-cdef PyObject *data_get(PyObject *o, void *closure) noexcept:
-    if node_of(o).flags & TRACED or traces != NULL:
-        return data_get_told(o, closure)
-    return PyFloat_FromDouble(node_of(o).data)
-
-
-cdef PyObject *grad_get(PyObject *o, void *closure) noexcept:
-    if node_of(o).flags & TRACED or traces != NULL:
-        return grad_get_told(o, closure)
-    return PyFloat_FromDouble(node_of(o).grad)
-
-
-cdef getter data_get_told = getter_replace("data", data_get)
-cdef getter grad_get_told = getter_replace("grad", grad_get)
-cdef PyObject *DATA = PyUnicode_InternFromString("data")
-cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
-
-
-cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
-    """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
-    interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
-    if (Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value)
-            and type_version(VALUE) == members.fields_version and traces == NULL):
-        if name == DATA:
-            node_of(o).data = PyFloat_AS_DOUBLE(value)
-            return 0
-        if name == GRAD:
-            node_of(o).grad = PyFloat_AS_DOUBLE(value)
-            return 0
-    return PyObject_GenericSetAttr(o, name, value)
-
-
-cdef int setattro_assign(str name, of_object) except -1:
-    """Make value_setattro the type's slot by way of its members, which `super().__setattr__` finds in a subclass."""
-    setattr(Value, name, PyDescr_NewWrapper(VALUE, (<PyWrapperDescrObject *>of_object).d_base, <void *>value_setattro))
-
-
-if VALUE.tp_basicsize != SLOT_SIZE:
-    raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
-Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
-VALUE.tp_new = value_new
-VALUE.tp_alloc = value_alloc
-VALUE.tp_vectorcall = value_vectorcall
-VALUE.tp_dealloc = value_dealloc
-VALUE.tp_hash = OBJECT.tp_hash
-VALUE.tp_traverse = value_traverse
-VALUE.tp_clear = value_clear
-setattro_assign("__setattr__", object.__setattr__)
-setattro_assign("__delattr__", object.__delattr__)
-Value.__name__ = "Value"  # what messages say, as they do of a class that is written in Python
-
 # Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
+
+include "_core/members.pxi"      # members of the class that users replace
+include "_core/typeslots.pxi"    # the type's slots that Cython has no hook for
 
 members_note()
 
 # The rows of the op table that are methods of Value, for tests and tools: {name: (symbol, arity)}.
 OPS = {
     RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
-    for op in range(OP_COUNT) if RULES[op].arity != MANY and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
+    for op in range(OP_COUNT) if RULES[op].arity != VARIADIC and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
 }
 
 
@@ -996,6 +761,9 @@ cdef extern from *:
     const char[] built_by
     const int built_plain
     const int CYTHON_HEX_VERSION
+
+ASSERTS = bool(DEBUG)       # for tests: what this build checks
+SANITIZED = bool(SANITIZE)
 
 # How this was compiled, for reports: {what: value}.
 BUILD = {

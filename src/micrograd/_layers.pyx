@@ -7,12 +7,14 @@ cimport cython
 from cpython.list cimport PyList_New
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
-from micrograd._core cimport Value, sums_are_own
-from micrograd._cpython cimport *
-from micrograd._fused cimport fused_new, fused_onto, fused_outputs, row_new
-from micrograd._node cimport END, LEAF, LISTED, TRACED, Fused, node_of
-from micrograd._ops cimport ADD, OP_COUNT, op_rule
-from micrograd._slab cimport heap, traces
+from micrograd._core cimport (Value, layer_new, layer_onto, layer_outputs, op_raised, sums_are_own, traces,
+                              weights_new)
+from micrograd._core.capi cimport *
+from micrograd._core.node cimport END, LEAF, LISTED, TRACED, Layer, node_of
+from micrograd._core.ops cimport ADD, OP_COUNT, op_rule
+
+
+cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 
 
 # ---- Which classes are plain ---------------------------------------------------------------------
@@ -105,8 +107,8 @@ cdef object sum_written_out(row, list x, total):
     return total
 
 
-cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexcept:
-    cdef Py_ssize_t i, count = fused.count
+cdef bint rows_new(Layer *layer, list rows, list biases, Py_ssize_t sums) noexcept:
+    cdef Py_ssize_t i, count = layer.inputs
     cdef PyObject *row
     cdef PyObject *bias = Py_None
     for i in range(sums):
@@ -119,11 +121,11 @@ cdef bint rows_new(Fused *fused, list rows, list biases, Py_ssize_t sums) noexce
         row = PyList_GET_ITEM(<PyObject *>rows, i)
         if not PyList_CheckExact(row) or PyList_GET_SIZE(row) != count:
             return False
-        row = row_new(<list>row, bias, &fused.sums[i].flags)
+        row = weights_new(<list>row, bias, &layer.affine[i].flags)
         if row == NULL:
             return False
-        fused.sums[i].row = row
-        fused.sums[i].op = ADD
+        layer.affine[i].weights = row
+        layer.affine[i].op = ADD
     return True
 
 
@@ -135,14 +137,14 @@ def weighted_sums(list rows, list x, list biases=None):
     `x`, TypeError where a bias is None.
     """
     cdef Py_ssize_t sums = len(rows)
-    cdef Fused *fused
+    cdef Layer *layer
     cdef int flags
     for weights in rows:
         if len(weights) != len(x):
             raise ValueError(f"{len(weights)} weights for {len(x)} inputs")
     outputs = PyList_New(sums)
-    fused = fused_new(x, sums, &flags) if sums_are_own(ADD) else NULL
-    if fused != NULL and fused_outputs(fused, sums, rows_new(fused, rows, biases, sums), flags,
+    layer = layer_new(x, sums, &flags) if sums_are_own(ADD) else NULL
+    if layer != NULL and layer_outputs(layer, rows_new(layer, rows, biases, sums), flags,
                                        PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:
@@ -201,7 +203,7 @@ cdef class LayerState:
         return object.__reduce_ex__(self, max(protocol, 2))
 
     def __call__(self, x):
-        return layer_outputs((<object>self).neurons, x)  # a class may compute them
+        return call_layer((<object>self).neurons, x)  # a class may compute them
 
 
 @cython.auto_pickle(False)
@@ -221,7 +223,7 @@ cdef PyObject *neuron_row_new(PyObject *o, Py_ssize_t count, int *flags) noexcep
     cdef PyObject *row
     if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
         return NULL
-    row = row_new(<list>neuron.w, <PyObject *>neuron.b, flags)
+    row = weights_new(<list>neuron.w, <PyObject *>neuron.b, flags)
     if row != NULL:
         neuron.row_flags = flags[0]  # first: what the end of the old row runs may put another one there
         neuron.row = <tuple>row
@@ -242,7 +244,7 @@ cdef inline PyObject *neuron_row(PyObject *o, Py_ssize_t count, int *flags) noex
     return row
 
 
-cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
+cdef bint rows_fill(Layer *layer, PyObject *neurons, Py_ssize_t sums, PyTypeObject *kind, int op) noexcept:
     """The rows of neurons of one class. False where some compute something else, or with an exception set."""
     cdef Py_ssize_t i
     cdef PyObject *o
@@ -256,9 +258,9 @@ cdef bint rows_fill(Fused *fused, PyObject *neurons, Py_ssize_t sums, PyTypeObje
         nonlin = <PyObject *>(<NeuronState>o).nonlin
         if nonlin != Py_True and nonlin != Py_False:
             return False
-        fused.sums[i].op = op if nonlin == Py_True else ADD
-        fused.sums[i].row = neuron_row(o, fused.count, &fused.sums[i].flags)
-        if fused.sums[i].row == NULL:
+        layer.affine[i].op = op if nonlin == Py_True else ADD
+        layer.affine[i].weights = neuron_row(o, layer.inputs, &layer.affine[i].flags)
+        if layer.affine[i].weights == NULL:
             return False
     return True
 
@@ -282,7 +284,7 @@ cdef int common_op(list groups) except -1:
 cdef list plain_outputs(list groups, list x):
     """x through one group of neurons after the other; None where they are not all plain."""
     cdef Py_ssize_t i, sums, next_sums, count = PyList_GET_SIZE(<PyObject *>groups)
-    cdef Fused *fused = NULL
+    cdef Layer *layer = NULL
     cdef list outputs, neurons
     cdef PyTypeObject *kind
     cdef int flags, op = common_op(groups)
@@ -292,37 +294,25 @@ cdef list plain_outputs(list groups, list x):
         _held = <object>kind  # an input's __float__ may let go of it
         sums = len(<list>groups[0])
         outputs = PyList_New(len(<list>groups[count - 1]))
-        fused = fused_new(x, sums, &flags)
+        layer = layer_new(x, sums, &flags)
         for i in range(count):
-            if fused == NULL:
+            if layer == NULL:
                 break
             neurons = <list>groups[i]
-            filled = rows_fill(fused, <PyObject *>neurons, sums, kind, op)
+            filled = rows_fill(layer, <PyObject *>neurons, sums, kind, op)
             if i == count - 1:
-                if fused_outputs(fused, sums, filled and sums == len(outputs), flags,
+                if layer_outputs(layer, filled and sums == len(outputs), flags,
                                  PySequence_Fast_ITEMS(<PyObject *>outputs)):
                     return outputs
                 break
             next_sums = len(<list>groups[i + 1])
-            fused = fused_onto(fused, sums, filled and next_sums > 0, &flags, next_sums)
+            layer = layer_onto(layer, filled and next_sums > 0, &flags, next_sums)
             sums = next_sums
-    return None if PyErr_Occurred() == NULL else outputs_raised()
+    return None if PyErr_Occurred() == NULL else op_raised(NULL, NULL)
 
 
-cdef object outputs_raised():
-    """Raise what an activation raised. A trace is told: the function may catch it."""
-    if traces == NULL:
-        return own(NULL)
-    try:
-        return own(NULL)
-    except (ArithmeticError, ValueError) as error:
-        from micrograd._trace import note_raised
-        note_raised(error)
-        raise
-
-
-cdef object layer_outputs(object neurons, object x):
-    """[neuron(x) for neuron in neurons], a fused sum and an activation each; where there is one neuron, its output."""
+cdef object call_layer(object neurons, object x):
+    """[neuron(x) for neuron in neurons], a layer sum and an activation each; where there is one neuron, its output."""
     cdef list inputs = x if type(x) is list else sample(x)
     cdef list outputs = plain_outputs([neurons], inputs)
     if outputs is None:
@@ -344,7 +334,7 @@ cdef object network_outputs(object layers, object x):
             return outputs[0] if len(outputs) == 1 else outputs
     for layer in layers:
         if class_of(&layer_class, <PyObject *>layer, plain_layer).calls:
-            x = layer_outputs((<LayerState>layer).neurons, x)
+            x = call_layer((<LayerState>layer).neurons, x)
         else:
             x = layer(x)
     return x
@@ -383,7 +373,7 @@ cdef Py_ssize_t parameters_count(list groups) noexcept:
 cdef inline PyObject *parameters_take(PyObject **values, Py_ssize_t count, PyObject **found, PyObject *last) noexcept:
     """Put `count` parameters into a list and return the last. NULL where one is not a plain Value, is a result, or has
     no higher address than the one before it; `last` precedes the first. (Four instructions a parameter.)"""
-    cdef PyTypeObject *kind = heap.value_type  # in a register: what is written might be it, for all that C knows
+    cdef PyTypeObject *kind = VALUE  # in a register: what is written might be it, for all that C knows
     cdef PyObject *o = last
     cdef Py_ssize_t i
     cdef int every = END, any = 0
@@ -446,7 +436,7 @@ cdef Py_ssize_t parameters_pick(list groups, PyObject **found) noexcept:
             size = PyList_GET_SIZE(w)
             for k in range(size + 1):
                 o = PyList_GET_ITEM(w, k) if k < size else <PyObject *>(<NeuronState>neuron).b
-                if Py_TYPE(o) != heap.value_type or node_of(o).form != LEAF or node_of(o).flags & TRACED:
+                if Py_TYPE(o) != VALUE or node_of(o).form != LEAF or node_of(o).flags & TRACED:
                     sound = False
                 elif not node_of(o).flags & LISTED:
                     node_of(o).flags |= LISTED
@@ -528,7 +518,7 @@ def network_parameters(layers):
 def clear_grads(parameters):
     """Set the grad of each to 0.0."""
     cdef list values = parameters if type(parameters) is list else list(parameters)
-    cdef PyTypeObject *plain = heap.value_type if traces == NULL else NULL  # in a trace the setter checks each
+    cdef PyTypeObject *plain = VALUE if traces == NULL else NULL  # in a trace the setter checks each
     cdef PyObject *p
     cdef Py_ssize_t i = 0
     while i < PyList_GET_SIZE(<PyObject *>values):

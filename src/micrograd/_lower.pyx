@@ -3,7 +3,7 @@
 # what does not depend on the arguments. What steps they become is in _program.pyx.
 
 cimport cython
-from micrograd._ops cimport ADD, MUL, OP_COUNT
+from micrograd._core.ops cimport ADD, MUL, OP_COUNT
 from micrograd._trace cimport ARGUMENT, DOT, NUMBER, Trace
 
 

@@ -7,11 +7,10 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
-from micrograd._cpython cimport PySequence_Fast_ITEMS
-from micrograd._core cimport Value, check_changed, check_told, to_double
-from micrograd._debug cimport static_check
-from micrograd._node cimport LEAF, Node, node_of
-from micrograd._slab cimport traces
+from micrograd._core.capi cimport PySequence_Fast_ITEMS
+from micrograd._core cimport Value, check_changed, check_told, to_double, traces
+from micrograd._core.debug cimport static_check
+from micrograd._core.node cimport LEAF, Node, node_of
 
 
 def number(x, str what):

@@ -5,10 +5,10 @@
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from micrograd._debug cimport DEBUG
-from micrograd._graph cimport RULES
+from micrograd._core.debug cimport DEBUG
+from micrograd._core cimport RULES
 from micrograd._lower cimport Lowered, pick
-from micrograd._ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, RELU, op_reduce
+from micrograd._core.ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, RELU
 from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER, Trace
 
 
@@ -212,7 +212,7 @@ cdef class Steps:
         op, args = self.program.rows[row]
         if op == DOT:
             self.forward.append((DOTS, [], [row, *args]))
-        elif op_reduce(op) != NULL:
+        elif RULES[op].reduce != NULL:
             self.forward.append((REDUCE, [op], [row, *args]))
         else:
             self.forward.append((APPLY, [op], [row, args[0], args[-1]]))
@@ -235,7 +235,7 @@ cdef class Steps:
                     ids.append(target)
                     adds.append(add)
             self.backward.append((BACK_DOTS, adds, ids))
-        elif op_reduce(op) != NULL:
+        elif RULES[op].reduce != NULL:
             ids, adds = [g, row], []
             for arg in args:
                 if self.needs[arg] and not sends_nothing(op):

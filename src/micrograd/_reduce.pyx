@@ -2,53 +2,30 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from micrograd._core cimport Value, to_double
-from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, PyNumber_AsSsize_t, own
-from micrograd._invariants cimport node_fits
-from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
-from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
-from micrograd._slab cimport result_new
+from micrograd._core cimport RULES, Value, block_node, result_new, to_double
+from micrograd._core.capi cimport Py_INCREF, PyNumber_AsSsize_t, PySequence_Fast_ITEMS, own
+from micrograd._core.node cimport BINARY, INHERITED, Node, object_of
+from micrograd._core.ops cimport CROSS_ENTROPY, LOGSUMEXP, MAX, SUM, op_rule
 
 from micrograd._layers import sample
 
 
-cdef object many(int op, list values):
-    """A node for the result of an op of many Values."""
+cdef object variadic(int op, list values):
+    """The result of a variadic op on Values."""
     cdef Py_ssize_t i, count = len(values)
-    cdef Block *block
-    cdef Node *n
     cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
     cdef double r
-    cdef int flags = 0
     if data == NULL:
         raise MemoryError
     try:
-        if op == HIGHEST and not count:
+        if op == MAX and not count:
             raise ValueError("the highest of no values")
         for i in range(count):
-            n = &(<Value?>values[i]).node
-            data[i] = n.data
-            flags |= n.flags
-        r = op_reduce(op)(data, count)
+            data[i] = (<Value?>values[i]).node.data
+        r = RULES[op].reduce(data, count)
     finally:
         PyMem_Free(data)
-    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
-    if block == NULL:
-        raise MemoryError
-    try:
-        n = result_new(op, BLOCK, flags & INHERITED, r)
-    except MemoryError:
-        PyMem_Free(block)
-        raise
-    block.count = count
-    block.local = NULL
-    for i in range(count):
-        block.parents[i] = node_of(PyList_GET_ITEM(<PyObject *>values, i))
-        Py_INCREF(object_of(block.parents[i]))
-    n.a = NULL
-    n.b.block = block
-    node_fits(n)
-    return own(object_of(n))
+    return block_node(op, r, PySequence_Fast_ITEMS(<PyObject *>values), count, NULL)
 
 
 def as_values(items, str what):
@@ -61,19 +38,19 @@ def as_values(items, str what):
 
 def sum_values(list values):
     """The sum of Values, added one by one from 0.0, as one node."""
-    return many(SUM, values)
+    return variadic(SUM, values)
 
 
 def logsumexp_values(list values):
     """log(sum(exp(x) for x in values)) as one node."""
-    return many(LOGSUMEXP, values)
+    return variadic(LOGSUMEXP, values)
 
 
 def shifted_values(list values):
     """Each less the highest of all, which has no gradient. That is a node, not a number: in a trace the data are those
     of another call."""
     cdef list shifted = []
-    highest = many(HIGHEST, values)
+    highest = variadic(MAX, values)
     for x in values:
         shifted.append(x - highest)
     return shifted
@@ -84,7 +61,7 @@ def softmax_values(list values):
     cdef list exps = [], shares = []
     for x in values:
         exps.append(x.exp())
-    scale = many(SUM, exps) ** -1.0
+    scale = variadic(SUM, exps) ** -1.0
     for x in exps:
         shares.append(x * scale)
     return shares
@@ -101,13 +78,12 @@ def cross_entropy_value(list shifted, target):
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
-    logits[index] = many(HIGHEST, [chosen])  # its data without its gradient, which the rule has
-    normalizer = many(LOGSUMEXP, logits)
+    logits[index] = variadic(MAX, [chosen])  # its data without its gradient, which the rule has
+    normalizer = variadic(LOGSUMEXP, logits)
     total, logit = &normalizer.node, &(<Value>chosen).node
     n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,
                    op_rule(CROSS_ENTROPY).forward(total.data, logit.data))
     n.a, n.b.node = total, logit
     Py_INCREF(object_of(total))
     Py_INCREF(object_of(logit))
-    node_fits(n)
     return own(object_of(n))

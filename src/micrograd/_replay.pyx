@@ -8,8 +8,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMallo
 from cpython.object cimport PyObject
 from libc.string cimport memset
 from micrograd._batch cimport Batch
-from micrograd._cpython cimport PyErr_CheckSignals, PyErr_Clear, own, tuple_items
-from micrograd._node cimport node_of
+from micrograd._core.capi cimport PyErr_CheckSignals, PyErr_Clear, own, tuple_items
+from micrograd._core.node cimport node_of
 from micrograd._program cimport FORWARD, MODES, TILE, Program
 from micrograd._steps cimport (Work, clear_dead, lane_total, lanes_of, layer_lay_out, layer_spread, layer_turn, slot,
                                steps_backward, steps_forward)

@@ -1,10 +1,10 @@
 # Steps run over the lanes of a block, forward and backward, without the GIL. What a lane is, and which steps there are,
 # is none of their business: _replay.pyx has the blocks, _program.pyx writes the steps.
 
-from micrograd._cpython cimport PyErr_Occurred
-from micrograd._debug cimport static_check
-from micrograd._graph cimport RULES
-from micrograd._ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Forward, Partial, op_reduce
+from micrograd._core.capi cimport PyErr_Occurred
+from micrograd._core.debug cimport static_check
+from micrograd._core cimport RULES
+from micrograd._core.ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Forward, Partial
 from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, DOTS, INPUTS, LAYER, SEED,
                                  TILE, WEIGHTS, Code, Layer)
 
@@ -132,7 +132,7 @@ cdef void reduce(Work *work, int op, int *s, int count, Py_ssize_t live, Py_ssiz
     for i in range(live):
         for j in range(1, count):
             work.scratch[j - 1] = slot(work, s[j])[i]
-        slot(work, s[0])[i] = op_reduce(op)(work.scratch, count - 1)
+        slot(work, s[0])[i] = RULES[op].reduce(work.scratch, count - 1)
     clear_dead(slot(work, s[0]), live, width)
 
 

@@ -1,6 +1,6 @@
 # A trace: what a function computed from placeholders, as rows of (op, arguments).
 
-from micrograd._node cimport Node
+from micrograd._core.node cimport Node
 
 cdef enum:      # ops of a trace beside the rows of the op table; what they are of stands in place of arguments
     NUMBER = 240  # a number that never changes

@@ -4,110 +4,28 @@
 # in _lower.pyx and _program.pyx.
 
 import struct
-import sys
 
 cimport cython
 from cpython.object cimport PyObject
 from libc.math cimport NAN
-from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
+from micrograd._core.capi cimport Py_REFCNT, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr, own
 from micrograd._batch cimport form_of
 from micrograd._core cimport Value
-from micrograd._debug cimport static_check
-from micrograd._graph cimport RULES, node_parent, node_parent_count
-from micrograd._node cimport (CUSTOM, FRESH, FUSED, LEAF, MADE, NUMBER_LEFT, NUMBER_RIGHT, SHOWN, TRACED, Fused, Node,
-                              node_of, node_sum, object_of, sum_bias)
-from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
-from micrograd._slab cimport Tracing, leaf_new, trace_begin, trace_end, trace_here
+from micrograd._core.debug cimport static_check
+from micrograd._core cimport (RULES, Parents, leaf_new, parent_at, parents_of, trace_begin, trace_end, trace_here,
+                              trace_refuse)
+from micrograd._core import TraceError
+from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer, Node, affine_bias,
+                                   node_affine, node_of, object_of)
+from micrograd._core.ops cimport ADD, OP_COUNT, rule_failed
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
 static_check(OP_COUNT <= 256)     # and those fit into a node's byte
 
-cdef extern from "Python.h":
-    object PyLong_FromVoidPtr(void *p)
-    void *PyLong_AsVoidPtr(object o)
-
-
-class TraceError(RuntimeError):
-    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
-
-    >>> import micrograd
-    >>> @micrograd.compile
-    ... def f(x):
-    ...     return x if x.data > 0 else -x
-    >>> f(1.0)
-    Traceback (most recent call last):
-        ...
-    micrograd.TraceError: <doctest ...>, line 3: reading .data of a Value that depends on the arguments of a compiled
-    function: ...
-    """
-
-    __module__ = "micrograd"
-
-
-ADVICE = (
-    "Express it in ops, such as relu(), abs() and those of micrograd.functional, or decide it outside and hand it in "
-    "as a static keyword argument"
-)
-
-
-cdef dict refused = {}  # by the number of a trace: the first TraceError in it, which the function may have caught
-
 
 def refuse(str what):
     """Raise TraceError for the line of the user's that is being run."""
-    error = TraceError(f"{user_line()}: {what}")
-    note(error)
-    raise error
-
-
-def note_raised(error):
-    """An op in this thread's trace raised `error` for data that may be other at the next call."""
-    note(TraceError(
-        f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of "
-        f"a compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
-    ))
-
-
-cdef int note(error) except -1:
-    cdef Tracing *trace = trace_here()
-    if trace != NULL and not in_finalizer():
-        refused.setdefault(trace.number, error)
-    return 0
-
-
-cdef bint in_finalizer() except -1:
-    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
-    frame = sys._getframe()
-    while frame is not None and frame.f_code.co_name != "_trace":
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
-
-
-cdef str user_line():
-    """The line of the user's that is being run."""
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
-            break
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-
-
-def check(Value value not None, str what, bint change):
-    """Raise TraceError for what would be of one call only: `what` is asked, or changed, of a Value in a trace."""
-    if value.node.flags & TRACED:
-        refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for good "
-               f"what is true of one call. {ADVICE}")
-    if change:
-        if not (value.node.flags & FRESH and is_made(&value.node, trace_here())):
-            refuse(f"{what} a Value while a compiled function is traced: that would happen once, not at every call. Do "
-                   f"it outside, or make a new Value. {ADVICE}")
-    elif not is_told(value):
-        refuse(f"{what} a Value that comes from outside of a compiled function, or was computed from one: it may "
-               f"change, and the trace would keep for good what is true of one call. {ADVICE}")
+    trace_refuse(what)
 
 
 def in_trace():
@@ -115,52 +33,17 @@ def in_trace():
     return trace_here() != NULL
 
 
-def is_told(Value value not None):
-    """May its data be read here? In a trace only if they follow from numbers written in the function."""
-    cdef Tracing *trace = trace_here()
-    cdef Node *n = &value.node
-    cdef Py_ssize_t i
-    cdef list todo = [value]
-    cdef set seen = set()
-    if n.flags & TRACED or trace == NULL:
-        return not n.flags & TRACED
-    while todo:
-        last = todo.pop()
-        n = &(<Value>last).node
-        key = PyLong_FromVoidPtr(n)
-        if is_made(n, trace) or key in seen:
-            continue
-        if n.form == LEAF or n.flags & TRACED:
-            return False
-        seen.add(key)
-        for i in range(node_parent_count(n)):
-            todo.append(<object>object_of(node_parent(n, i)))
-    n = &value.node
-    if n.form != FUSED:  # so that what is read at every step of a long computation is not walked through each time
-        n.flags |= MADE
-        n.place = trace.number
-    return True
-
-
-cdef bint is_made(Node *n, Tracing *trace) noexcept:
-    """Is it marked as computed from this trace's own numbers? Nodes made for the number of an op do not count."""
-    return n.flags & (MADE | SHOWN) == MADE and n.place == trace.number
-
-
 def call_traced(function, tuple args, dict kwargs, list outputs):
     """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
     appended to `outputs`. Raises TraceError too where the function caught one."""
-    cdef unsigned int number
     trace_begin()
-    number = trace_here().number
     try:
         form = form_of(function(*args, **kwargs), outputs, None)
-        if number in refused:
-            raise refused[number]
-        return form
     finally:
-        trace_end()
-        refused.pop(number, None)
+        error = trace_end()
+    if error is not None:
+        raise error
+    return form
 
 
 def placeholder():
@@ -259,7 +142,8 @@ cdef class Trace:
 
     cdef int take(self, Node *n, dict row_of) except -1:
         """The row of a node whose parents have theirs."""
-        cdef Py_ssize_t i, count = node_parent_count(n)
+        cdef Py_ssize_t i
+        cdef Parents parents
         cdef bint bias_last
         cdef int row
         cdef list args
@@ -272,19 +156,20 @@ cdef class Trace:
                 "gradients are computed in Python. Write it with the operators and methods of Value"
             )
         # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
-        bias_last = n.form == FUSED and sum_bias(node_sum(n)) != NULL
-        for i in range(bias_last, count):
-            self.take_leaf(node_parent(n, i), row_of)
+        parents_of(n, &parents)
+        bias_last = n.form == AFFINE and affine_bias(node_affine(n)) != NULL
+        for i in range(bias_last, parents.count):
+            self.take_leaf(node_of(parent_at(&parents, i)), row_of)
         if bias_last:
-            self.take_leaf(node_parent(n, 0), row_of)
+            self.take_leaf(node_of(parent_at(&parents, 0)), row_of)
         args = []
-        for i in range(count):
-            args.append(row_of[PyLong_FromVoidPtr(node_parent(n, i))])
+        for i in range(parents.count):
+            args.append(row_of[PyLong_FromVoidPtr(node_of(parent_at(&parents, i)))])
         if n.form == NUMBER_RIGHT:
             args.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
             args.insert(0, self.number(n.b.number))
-        if n.form == FUSED:
+        if n.form == AFFINE:
             args = self.products(n, args)
             row = self.apply(DOT, tuple(args)) if len(args) > 1 else args[0]
             if n.op != ADD:
@@ -307,11 +192,11 @@ cdef class Trace:
 
     cdef list products(self, Node *n, list parents):
         """The arguments of a fused sum as those of a DOT."""
-        cdef Fused *fused = n.b.fused
-        cdef Py_ssize_t i, count = fused.count
-        cdef list args = [parents.pop(0) if sum_bias(node_sum(n)) != NULL else self.number(0.0)]
+        cdef Layer *layer = n.b.layer
+        cdef Py_ssize_t i, count = layer.inputs
+        cdef list args = [parents.pop(0) if affine_bias(node_affine(n)) != NULL else self.number(0.0)]
         for i in range(count):
-            args += [parents[i], parents[count + i] if fused.nodes != NULL else self.number(fused.numbers[i])]
+            args += [parents[i], parents[count + i] if layer.nodes != NULL else self.number(layer.data[i])]
         return args
 
 
@@ -346,9 +231,9 @@ cdef double rule_value(int op, list numbers) except? -1.0:
         for i in range(1, len(numbers), 2):
             x, y = numbers[i], numbers[i + 1]
             r += x * y
-    elif op_reduce(op) != NULL:
+    elif RULES[op].reduce != NULL:
         packed = struct.pack(f"{len(numbers)}d", *numbers)
-        r = op_reduce(op)(<double *><char *>packed, len(numbers))
+        r = RULES[op].reduce(<double *><char *>packed, len(numbers))
     else:
         r = RULES[op].forward(numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
         if rule_failed(r):
@@ -360,6 +245,7 @@ cdef list graph_order(list outputs):
     """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
     cdef Py_ssize_t i
     cdef Node *n
+    cdef Parents parents
     cdef list order = []
     cdef list todo = []
     cdef set seen = set(), done = set()
@@ -376,9 +262,10 @@ cdef list graph_order(list outputs):
             del todo[-1]
             continue
         seen.add(key)
-        for i in range(node_parent_count(n) - 1, -1, -1):
-            if PyLong_FromVoidPtr(node_parent(n, i)) not in seen:
-                todo.append(<object>object_of(node_parent(n, i)))
+        parents_of(n, &parents)
+        for i in range(parents.count - 1, -1, -1):
+            if PyLong_FromVoidPtr(node_of(parent_at(&parents, i))) not in seen:
+                todo.append(<object>parent_at(&parents, i))
     return order
 
 
@@ -411,16 +298,17 @@ cdef int count_reference(dict counted, void *p) except -1:
 
 cdef int count_parents(dict counted, Node *n) except -1:
     """Count what a private node holds. What sums share holds its own once, and is private with the last of the sums."""
-    cdef Py_ssize_t i, weights, count = node_parent_count(n)
-    if n.form != FUSED:
-        for i in range(count):
-            count_reference(counted, node_parent(n, i))
+    cdef Parents parents
+    cdef Py_ssize_t i
+    parents_of(n, &parents)
+    if n.form != AFFINE:
+        for i in range(parents.count):
+            count_reference(counted, node_of(parent_at(&parents, i)))
         return 0
-    weights = count - (n.b.fused.count if n.b.fused.nodes != NULL else 0)
-    if count_reference(counted, node_sum(n).row) == Py_REFCNT(node_sum(n).row):
-        for i in range(weights):
-            count_reference(counted, node_parent(n, i))
-    if count_reference(counted, n.b.fused) == n.b.fused.held:
-        for i in range(weights, count):
-            count_reference(counted, node_parent(n, i))
+    if count_reference(counted, node_affine(n).weights) == Py_REFCNT(node_affine(n).weights):
+        for i in range(parents.split):
+            count_reference(counted, node_of(parent_at(&parents, i)))
+    if count_reference(counted, n.b.layer) == n.b.layer.holders:
+        for i in range(parents.split, parents.count):
+            count_reference(counted, node_of(parent_at(&parents, i)))
     return 0

@@ -1,5 +1,5 @@
-# CPython's C API on bare pointers: references are counted by hand, and a NULL or -1 leaves the exception set without
-# raising it, so that callers decide when it surfaces.
+# CPython's C API on bare pointers. References are counted by hand. A function that returns NULL or -1 leaves the
+# exception set without raising it, so that its caller decides when to raise.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -8,8 +8,8 @@ cdef extern from *:
     """
     /* Hands a reference that is already counted to Cython; a NULL raises the exception that is set. */
     #define own(p) ((PyObject *)(p))
-    /* Py_SET_REFCNT leaves a count alone that looks immortal, and memory that was never an object may look so. */
-    #define set_first_reference(o) (*(Py_ssize_t *)(o) = 1)
+    /* Of memory that was never an object: Py_SET_REFCNT first asks whether the object is immortal. */
+    #define set_first_reference(o) ((o)->ob_refcnt = 1)
     /* Ints of one digit, read without a call. */
     #if PY_VERSION_HEX >= 0x030C0000
       #define int_is_short(o) PyUnstable_Long_IsCompact((PyLongObject *)(o))
@@ -89,6 +89,8 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(PyObject *o)
     double PyLong_AsDouble(PyObject *o)
     PyObject *PyFloat_FromDouble(double x)
+    object PyLong_FromVoidPtr(void *p)
+    void *PyLong_AsVoidPtr(object o)
     Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *overflow) except? -1  # NULL: the nearest where it overflows
     bint PyNumber_Check(PyObject *o)
     PyObject *PyNumber_Power(PyObject *a, PyObject *b, PyObject *modulus)

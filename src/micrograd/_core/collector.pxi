@@ -1,137 +1,17 @@
-# How nodes die, and what the cyclic collector sees of them.
-
-from cpython.object cimport PyObject
-from libc.stdlib cimport free, qsort, realloc
-from micrograd._cpython cimport *
-from micrograd._debug cimport check
-from micrograd._graph cimport late_nodes, node_parent, node_parent_count
-from micrograd._node cimport *
-from micrograd._slab cimport heap, slots_give_back
+# What the cyclic collector sees of Values.
+#
+# Plain Values are not tracked by it. Instances of subclasses are, and so is the __dict__ of a Value with a `_backward` of the
+# user's: these visit, in the stead of plain Values that they alone hold, what those hold.
+#
+# Gives value_traverse and value_clear, which are the type's slots, and Attributes. Uses lifetime.pxi, materialize.pxi.
 
 cdef extern from "Python.h":
     PyTypeObject PyDict_Type
     bint PyObject_IS_GC(PyObject *o)
 
 cdef enum:
-    OUTSIDE_DEPTH = 16    # of releases in Python code that runs in the middle of one
     HELD_DEPTH = 50       # of objects, each held by the one before alone, that are searched for a Value
     TRAVERSE_DEPTH = 100  # of plain Values that the collector looks through
-
-
-# ---- Death ---------------------------------------------------------------------------------------
-# A node that dies may be the last to hold its parents. The dead are linked through their own slots and released one
-# after the other by the outermost dealloc, so a chain of any length needs neither stack nor memory to go.
-#
-# What a node holds besides may run Python code when it goes, during which other threads run, or fork. They release
-# what dies meanwhile. So does this thread, some levels deep; from there on it leaves the dead to the levels above.
-
-cdef inline void outside_enter(Outside *outside) noexcept:
-    outside.thread = this_thread()
-    outside.releasing = dead.releasing
-    outside.outer = dead.outside
-    dead.outside = outside
-    dead.releasing = False
-
-
-cdef void outside_leave(Outside *outside) noexcept:
-    cdef Outside **link = &dead.outside
-    while link[0] != outside:  # those of other threads may have come in front of it
-        link = &link[0].outer
-    link[0] = outside.outer
-    dead.releasing = outside.releasing
-
-
-cdef bint is_deep() noexcept:
-    """Is this thread as many levels deep in releasing as it may be?"""
-    cdef uint64_t thread = this_thread()
-    cdef Outside *outside = dead.outside
-    cdef int levels = 0
-    while outside != NULL:
-        levels += outside.thread == thread
-        outside = outside.outer
-    return levels >= OUTSIDE_DEPTH
-
-
-cdef void decref_outside(PyObject *o) noexcept:
-    """Give up the last reference to what may run Python code when it goes."""
-    cdef Outside outside
-    outside_enter(&outside)
-    Py_DECREF(o)
-    outside_leave(&outside)
-
-
-cdef void row_empty(PyObject *row) noexcept:
-    """Take the items out of the row of a sum that is about to go, and give them up one by one."""
-    cdef PyObject **items = tuple_items(row)
-    cdef Py_ssize_t i
-    PyObject_GC_UnTrack(row)  # no `__del__` is to find it half empty
-    for i in range(PyTuple_GET_SIZE(row)):
-        if items[i] != Py_None:
-            node_unref(node_of(items[i]))
-            items[i] = NULL
-
-
-cdef void attributes_release(Node *n) noexcept:
-    cdef PyObject *held = node_attributes(n)[0]
-    if Py_TYPE(held) == ATTRIBUTES:
-        (<Attributes>held).owner = NULL
-    node_attributes(n)[0] = NULL
-    decref_outside(held)
-
-
-cdef void node_release(Node *n) noexcept:
-    """Give up all that a dead node holds, and its memory."""
-    global late_nodes
-    cdef PyTypeObject *kind = Py_TYPE(object_of(n))
-    if node_attributes(n)[0] != NULL:
-        attributes_release(n)
-    if n.flags & LATE:
-        late_nodes -= 1
-        check(late_nodes >= 0, "nodes that turned irregular late are counted")
-    parents_release(n.form, n.a, n.b, n.place)
-    if kind == heap.value_type:
-        slots_give_back(n, n.place + 1 if n.form == HIDDEN else 1)
-    else:
-        kind.tp_free(object_of(n))
-        decref_outside(<PyObject *>kind)
-
-
-cdef inline bint is_ordinary(Node *n) noexcept:
-    """Is it the result of an op of one or two arguments, of no subclass, that nothing was ever noted at?"""
-    return (LEAF < n.form < BLOCK and not n.flags & LATE and node_attributes(n)[0] == NULL
-            and Py_TYPE(object_of(n)) == heap.value_type)
-
-
-cdef void dead_release() noexcept:
-    """Release the dead, and those that die with them; unless that is already being done. Nearly all are ordinary: they
-    are listed in a variable of this function alone, which the compiler keeps in a register, a quarter off the time."""
-    cdef Node *n
-    cdef Node *first = NULL
-    if dead.releasing or dead.outside != NULL and is_deep():
-        return
-    dead.releasing = True
-    while True:
-        if first == NULL:
-            first = dead.first
-            dead.first = NULL
-            if first == NULL:
-                break
-        n = first
-        first = node_next(n)
-        if not is_ordinary(n):
-            node_release(n)
-            continue
-        node_unref_onto(n.a, &first)
-        if n.form == BINARY:
-            node_unref_onto(n.b.node, &first)
-        slots_give_back(n, 1)
-    dead.releasing = False
-
-
-cdef void value_dealloc(PyObject *o) noexcept:
-    node_link(node_of(o), dead.first)
-    dead.first = node_of(o)
-    dead_release()
 
 
 # ---- A user's `_backward` ------------------------------------------------------------------------
@@ -145,6 +25,9 @@ cdef void value_dealloc(PyObject *o) noexcept:
 
 cdef class Attributes(dict):
     """The attributes of a Value whose `_backward` is a function of the user's."""
+
+    cdef object function      # the user's `_backward`, None once that is deleted
+    cdef PyObject *owner      # the plain Value it belongs to, not counted; NULL for other kinds, and once dead
 
     def __reduce__(self):
         return dict, (dict(self),)
@@ -183,14 +66,14 @@ cdef int search_visit(PyObject *o, void *arg) noexcept:
         search.found += 1
     elif Py_REFCNT(o) == 1 and search.depth < HELD_DEPTH:
         search.depth += 1
-        if Py_TYPE(o) == heap.value_type:
+        if Py_TYPE(o) == VALUE:
             node_traverse(node_of(o), NULL, search_visit, arg, 0)
         elif Py_TYPE(o) == ATTRIBUTES:
             attributes_visit(o, search_visit, arg)
-        elif PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), heap.value_type):  # those answer for themselves
+        elif PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), VALUE):  # those answer for themselves
             Py_TYPE(o).tp_traverse(o, search_visit, arg)
         search.depth -= 1
-    elif search.sought == NULL and search.room >= 0 and Py_TYPE(o) == heap.value_type:
+    elif search.sought == NULL and search.room >= 0 and Py_TYPE(o) == VALUE:
         search_list(search, o)
     return 0
 
@@ -253,25 +136,38 @@ ATTRIBUTES.tp_traverse = attributes_traverse
 # ---- Subclasses ----------------------------------------------------------------------------------
 # They are tracked by the cyclic collector, and these are what it calls; plain Values are not.
 
+cdef int held_visit(PyObject *o, Search *search, visitproc visit, void *arg, int depth) noexcept:
+    """Visit what a node holds; in a plain Value's stead, where none but the node and what is searched, the function of an
+    instance, hold it, what the Value holds."""
+    if depth and Py_TYPE(o) == VALUE and goes_with(o, search):
+        return node_traverse(node_of(o), search, visit, arg, depth - 1)
+    return visit(o, arg)
+
+
+cdef int layer_traverse(Layer *layer, Search *search, visitproc visit, void *arg, int depth) noexcept:
+    """Visit the inputs of a layer, and what hidden layers below hold. The last of a layer's nodes holds them."""
+    cdef Py_ssize_t i
+    cdef int stop = 0
+    while layer != NULL and layer.holders == 1 and not stop:
+        for i in range(layer.inputs if layer.nodes != NULL else 0):
+            stop = stop or held_visit(layer.nodes[i], search, visit, arg, depth)
+        layer = layer.below
+        for i in range(layer.outputs if layer != NULL else 0):
+            stop = stop or visit(layer.affine[i].weights, arg)
+    return stop
+
+
 cdef int node_traverse(Node *n, Search *search, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what the node holds; in a plain parent's stead, where none but the node and what is searched, the function
-    of an instance, hold it, what the parent holds."""
     cdef PyObject *held = node_attributes(n)[0]
-    cdef PyObject *o
-    cdef Py_ssize_t i, first = 0, count = node_parent_count(n)
+    cdef Parents parents
+    cdef Py_ssize_t i
     cdef int stop = visit(held, arg) if held != NULL else 0
-    if n.form == FUSED and not stop:
-        stop = visit(node_sum(n).row, arg)
-        # Nor does it hold the x by itself, unless it is the last sum that does.
-        first = count - (n.b.fused.count if n.b.fused.nodes != NULL and n.b.fused.held == 1 else 0)
-    for i in range(first, count):
-        if stop:
-            break
-        o = object_of(node_parent(n, i))
-        if depth and Py_TYPE(o) == heap.value_type and goes_with(o, search):
-            stop = node_traverse(node_of(o), search, visit, arg, depth - 1)
-        else:
-            stop = visit(o, arg)
+    if n.form == AFFINE:
+        stop = stop or visit(node_affine(n).weights, arg)
+        return stop or layer_traverse(n.b.layer, search, visit, arg, depth)
+    parents_of(n, &parents)
+    for i in range(parents.count):
+        stop = stop or held_visit(parent_at(&parents, i), search, visit, arg, depth)
     return stop
 
 
@@ -288,9 +184,9 @@ cdef int inside_visit(PyObject *o, void *arg) noexcept:
     if Py_REFCNT(o) != 1 or inside.depth == 0:
         return 0
     inside.depth -= 1
-    if Py_TYPE(o) == heap.value_type:
+    if Py_TYPE(o) == VALUE:
         stop = node_traverse(node_of(o), NULL, inside.visit, inside.arg, inside.depth)
-    elif Py_TYPE(o) != ATTRIBUTES and PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), heap.value_type):
+    elif Py_TYPE(o) != ATTRIBUTES and PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), VALUE):
         stop = Py_TYPE(o).tp_traverse(o, inside_visit, arg)
     inside.depth += 1
     return stop
@@ -302,7 +198,7 @@ cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef Inside inside = Inside(visit, arg, TRAVERSE_DEPTH)
     cdef Search search = Search(NULL, NULL, 0, NULL, 0, 0)
     cdef int stop = visit(<PyObject *>Py_TYPE(o), arg)
-    if held != NULL and Py_REFCNT(held) == 1:  # else somebody got them from vars(), and the function with them
+    if held != NULL and Py_REFCNT(held) == 1:  # else vars() gave them, and the function with them, to other code
         if Py_TYPE(held) == ATTRIBUTES:
             search.function = <PyObject *>(<Attributes>held).function
         if not stop:

@@ -1,0 +1,123 @@
+# Ops of a user's own: Values made with parents and local gradients, or with a `_backward` of Python code; and blocks, which have
+# any number of parents.
+#
+# Gives block_node, node_adopt, and the functions that begin and end a Value's construction. Uses slabs.pxi, lifetime.pxi,
+# collector.pxi, numbers.pxi.
+
+# ---- Blocks --------------------------------------------------------------------------------------
+
+cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
+    """A block of these Values, with a reference to each, and memory for local gradients where asked for. `flags` becomes what
+    is set in any of them."""
+    cdef Py_ssize_t i
+    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(PyObject *) + sizeof(double)))
+    if block == NULL:
+        raise MemoryError
+    block.count = count
+    block.local = <double *>(block.parents + count) if local else NULL
+    flags[0] = 0
+    for i in range(count):
+        block.parents[i] = parents[i]
+        flags[0] |= node_of(parents[i]).flags
+        Py_INCREF(parents[i])
+    return block
+
+
+cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local):
+    """A node of these Values: the result of a variadic op, or, of NO_OP, one with d(node)/d(parent) in `local`."""
+    cdef int flags
+    cdef Block *block
+    cdef Node *n = result_new(op, LEAF, END, data)
+    value = own(object_of(n))
+    block = block_new(parents, count, local != NULL, &flags)
+    if local != NULL:
+        memcpy(block.local, local, count * sizeof(double))
+    n.a = NULL
+    n.b.block = block
+    n.form = BLOCK
+    n.flags = flags & INHERITED
+    node_fits(n)
+    return value
+
+
+cdef bint node_adopt(Node *n, tuple parents, local) except -1:
+    """Make `parents` the parents of a node, through `local` gradients or, with None, through a user's Python code.
+    Is one of them irregular?"""
+    cdef Py_ssize_t i, count = len(parents)
+    cdef Block *block
+    cdef int flags
+    for parent in parents:
+        if not isinstance(parent, Value):
+            raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
+    if local is not None:
+        given, local = local, []
+        for x in given:
+            local.append(to_double(x, "a local gradient"))
+        if len(local) != count:
+            raise ValueError(f"{count} parents, but {len(local)} local gradients")
+    block = block_new(tuple_items(<PyObject *>parents), count, local is not None, &flags)
+    for i in range(count if local is not None else 0):
+        block.local[i] = local[i]
+    node_orphan(n)  # the Python code above may have given it other parents
+    n.b.block = block
+    n.a = NULL
+    n.form = BLOCK
+    n.flags = n.flags & ~(END | MADE) | flags & TRACED
+    node_fits(n)
+    return flags & IRREGULAR != 0
+
+
+# ---- Construction --------------------------------------------------------------------------------
+
+cdef int node_begin(Node *n) except -1:
+    """__new__ has run, __init__ has not."""
+    kind = <object>Py_TYPE(object_of(n))
+    n.flags |= FRESH | IRREGULAR | END
+    if kind is not Value and kind._backward is not Value._backward:
+        n.flags |= CUSTOM
+    if traces != NULL:
+        leaf_mark(n)
+    return 0
+
+
+cdef inline int node_begin_late(Node *n) except -1:
+    """The same, where users replaced `Value.__new__` by what makes instances of subclasses with object.__new__()."""
+    return node_begin(n) if n.form == LEAF and not n.flags & END else 0
+
+
+cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
+    """__init__ has run. Until then a node counts as irregular, so that what is made of it meanwhile inherits that."""
+    if n.flags & FRESH:
+        n.flags &= ~FRESH
+        if not irregular and not n.flags & CUSTOM:
+            n.flags &= ~IRREGULAR
+
+
+# ---- A user's `_backward` ------------------------------------------------------------------------
+
+cdef inline object attributes(object value):
+    """The __dict__, made where there is none. By way of `object`: Cython refuses it on the type that declares it."""
+    return value.__dict__
+
+
+cdef object backward_function(Node *n):
+    """The function that was assigned to `_backward`, or None."""
+    cdef PyObject *held = node_attributes(n)[0]
+    return None if held == NULL or Py_TYPE(held) != <PyTypeObject *>Attributes else (<Attributes>held).function
+
+
+cdef Attributes attributes_that_hold(Node *n):
+    """The attributes of a node, made into such as hold a `_backward`."""
+    cdef PyObject **held = node_attributes(n)
+    cdef Attributes made
+    if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
+        made = Attributes()  # first: it may set off the collector, and that any Python code
+        if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
+            if held[0] != NULL:
+                made.update(<object>held[0])
+                Py_DECREF(held[0])
+            if Py_TYPE(object_of(n)) == VALUE:
+                made.owner = object_of(n)
+            Py_INCREF(<PyObject *>made)
+            held[0] = <PyObject *>made
+    return <Attributes>held[0]

@@ -1,0 +1,187 @@
+# Materialize: make the nodes that the reference would have where this engine keeps less.
+#
+#   kept as                               becomes                                     when
+#   the outputs of a hidden layer         an affine node each                         their layer's parents are asked for
+#   an affine node                        products, sums and activation, a node each  Python code reads its parents
+#   the number in a node, `x * 2`         a leaf                                      Python code reads its parents
+#
+# The exponent of `x**2` stays a number: it is part of the op, as in the reference.
+#
+# Gives parents_of, a view of a node's parents for the passes over a graph, and node_materialize, which comes before Python
+# code sees them. Uses slabs.pxi and lifetime.pxi.
+
+# ---- Parents -------------------------------------------------------------------------------------
+
+cdef inline void parents_of(Node *n, Parents *parents) noexcept:
+    """A view of the parents, which is good until something changes them; of an affine node the bias, the weights, and the
+    inputs where they are nodes, in this order. A hidden layer below is materialized, which allocates nothing."""
+    cdef bint biased
+    parents.second = NULL
+    if n.form == BLOCK:
+        parents.first = n.b.block.parents
+        parents.split = parents.count = n.b.block.count
+    elif n.form == AFFINE:
+        layer_materialize(n.b.layer)
+        biased = affine_bias(node_affine(n)) != NULL
+        parents.first = affine_weights(node_affine(n)) - biased
+        parents.split = parents.count = n.b.layer.inputs + biased
+        parents.second = n.b.layer.nodes
+        if parents.second != NULL:
+            parents.count += n.b.layer.inputs
+    else:
+        parents.first = parents.own
+        parents.own[0] = object_of(n.a)
+        parents.own[1] = object_of(n.b.node)
+        parents.split = parents.count = 0 if n.form == LEAF else 2 if n.form == BINARY else 1
+
+
+cdef inline PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil:
+    return parents.first[i] if i < parents.split else parents.second[i - parents.split]
+
+
+# ---- Hidden layers -------------------------------------------------------------------------------
+
+cdef void layer_materialize(Layer *layer) noexcept:
+    """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Each takes the
+    place of its data, which is read before."""
+    cdef Layer *below = layer.below
+    cdef Node *n
+    cdef Py_ssize_t i
+    if below == NULL:
+        return
+    check(below.holders == 1 and below.slots != NULL, "a hidden layer has slots, and is held by the layer above alone")
+    layer.below = NULL
+    layer.nodes = <PyObject **>layer.data
+    for i in range(layer.inputs):
+        n = slot_before(below.slots, layer.inputs - 1 - i)
+        slot_init(n, below.affine[i].op, AFFINE, WALKED if below.affine[i].passes else 0, layer.data[i])
+        n.grad = layer.grad[i]
+        n.a = NULL
+        n.b.layer = below
+        n.index = i
+        layer.nodes[i] = object_of(n)
+    below.holders = layer.inputs
+    below.slots = NULL
+
+
+# ---- Affine nodes --------------------------------------------------------------------------------
+
+cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags,
+                      double grad) except NULL:
+    cdef Node *n = result_new(op, form, flags, data)
+    n.grad = grad
+    n.a = a
+    Py_INCREF(object_of(a))
+    if form == BINARY:
+        n.b.node = b
+        Py_INCREF(object_of(b))
+    else:
+        n.b.number = number
+    node_fits(n)
+    return n
+
+
+cdef Node *product_node(Node *n, Py_ssize_t i) except NULL:
+    """w[i] x[i] of an affine node."""
+    cdef Layer *layer = n.b.layer
+    cdef Affine *affine = node_affine(n)
+    cdef Node *w = node_of(affine_weights(affine)[i])
+    cdef Node *x
+    cdef double adjoint = affine.adjoints[i] if affine.adjoints != NULL else affine.adjoint if affine.passes else 0.0
+    cdef int flags = WALKED if affine.passes else 0
+    if layer.nodes == NULL:
+        return small_node(MUL, NUMBER_RIGHT, w, NULL, layer.data[i], w.data * layer.data[i],
+                          flags | w.flags & INHERITED, adjoint)
+    x = node_of(layer.nodes[i])
+    return small_node(MUL, BINARY, w, x, 0.0, w.data * x.data, flags | (w.flags | x.flags) & INHERITED, adjoint)
+
+
+cdef Node *sum_node(Node *n, Py_ssize_t i, Node *total, Node *product) except NULL:
+    """The sum of the bias and the first i + 1 products of an affine node; `total` is the one before, NULL for none."""
+    cdef Py_ssize_t count = n.b.layer.inputs
+    cdef Affine *affine = node_affine(n)
+    cdef double adjoint = affine.adjoint if affine.passes else 0.0
+    cdef int flags = WALKED if affine.passes else 0
+    if affine.adjoints != NULL:
+        adjoint = affine.adjoints[count + (i + 1) % count]
+    if total == NULL:
+        return small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
+                          flags | product.flags & INHERITED, adjoint)
+    return small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
+                      flags | (total.flags | product.flags) & INHERITED, adjoint)
+
+
+cdef int affine_materialize(Node *n) except -1:
+    """Make the products and sums of an affine node, which becomes the last of them, or the activation. They are younger than
+    the node, so creation order says nothing about it any more: it turns irregular."""
+    cdef Node *total = affine_bias(node_affine(n))
+    cdef Node *product = NULL
+    cdef Node *next
+    cdef int op = n.op
+    cdef Py_ssize_t i, count = n.b.layer.inputs
+    layer_materialize(n.b.layer)
+    if total != NULL:
+        Py_INCREF(object_of(total))
+    try:
+        for i in range(count):
+            product = product_node(n, i)
+            if i == count - 1 and op == ADD:
+                break  # the last addition is the node itself
+            try:
+                next = sum_node(n, i, total, product)
+                if total != NULL:
+                    Py_DECREF(object_of(total))
+                total = next
+            finally:
+                Py_DECREF(object_of(product))
+    except MemoryError:
+        if total != NULL:
+            Py_DECREF(object_of(total))
+        raise
+    node_orphan(n)
+    n.op = op
+    n.flags &= ~END
+    n.a = total
+    n.b.number = 0.0
+    if op != ADD:
+        n.form = UNARY
+    elif total == NULL:
+        n.form = NUMBER_RIGHT
+        n.a = product
+    else:
+        n.form = BINARY
+        n.b.node = product
+    node_turn_irregular(n, 0)
+    engine.materialized += 1
+    return 0
+
+
+# ---- Numbers -------------------------------------------------------------------------------------
+
+cdef int number_materialize(Node *n) except -1:
+    """Give the number of a node a leaf, with the grad that it would have."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef Node *leaf = leaf_new(n.b.number)
+    leaf.flags |= CONSTANT
+    if n.flags & WALKED:
+        if n.form == NUMBER_RIGHT:
+            leaf.grad = rule.d_right(n.a.data, n.b.number, n.data, n.grad)
+        else:
+            leaf.grad = rule.d_left(n.b.number, n.a.data, n.data, n.grad)
+        send_failed(leaf.grad, leaf)
+    if n.form == NUMBER_LEFT:
+        n.b.node = n.a
+        n.a = leaf
+    else:
+        n.b.node = leaf
+    n.form = BINARY
+    return 0
+
+
+cdef int node_materialize(Node *n) except -1:
+    """Make of a node what the reference would have, for Python code that reads its parents or its rule."""
+    if n.form == AFFINE:
+        affine_materialize(n)
+    if n.form == NUMBER_LEFT or n.form == NUMBER_RIGHT and n.op != POW:
+        number_materialize(n)
+    return 0

@@ -1,0 +1,358 @@
+# The op rules, and nothing else: what each op computes and how its gradient flows back.
+#
+# An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. Nodes carry the number of the row.
+# Forward and backward call through the row, and the tests take their cases from the rows. A column says what other code
+# has to know of an op, so that it need not know ops by name.
+#
+#   forward  (a, b) -> r              the op on doubles; an op of one argument ignores b
+#   reduce   (x, count) -> r          in place of forward, for a variadic op: one of any number of arguments
+#   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; for a variadic op, what
+#                                     each argument's grad gains, `a` being that argument
+#   d_right  (a, b, r, g) -> double   likewise for the right argument
+#   reads                             which of a, b and r the partial before it reads: compiled programs keep no others for it
+#
+# Numbers follow Python's `float` and `math` to the bit, and so do the errors. Where a result is not finite, a rule asks Python for
+# the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule tests one
+# thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
+#
+# Uses capi.pxd, and pow.h for powers.
+
+from cpython.object cimport PyObject
+from libc cimport math
+from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
+                                   PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
+                                   PyNumber_TrueDivide, PyObject_CallMethod)
+
+
+cdef extern from "_core/pow.h" nogil:
+    double c_pow(double a, double b)
+    double c_square(double a)   # pow(a, 2)
+    double c_inverse(double a)  # pow(a, -1)
+
+
+cdef inline bint rule_failed(double r) noexcept nogil:
+    return r != r and PyErr_Occurred() != NULL
+
+
+# ---- Python's arithmetic: C's while the result is finite, Python's own on the edges --------------
+
+cdef inline double edge_result(PyObject *result) noexcept with gil:
+    """The double of a Python float, which is consumed; NaN where an exception left none."""
+    cdef double r = PyFloat_AsDouble(result) if result != NULL else math.NAN
+    Py_XDECREF(result)
+    return r if PyErr_Occurred() == NULL else math.NAN
+
+
+cdef inline double power_edge(double a, double b) noexcept with gil:
+    cdef PyObject *x = PyFloat_FromDouble(a)
+    cdef PyObject *y = PyFloat_FromDouble(b)
+    cdef PyObject *r = NULL
+    if x != NULL and y != NULL:
+        r = PyNumber_Power(x, y, Py_None)
+    if r != NULL and not PyFloat_Check(r):  # Python turns complex
+        PyErr_Format(PyExc_ValueError, "negative number %R has no real power %R", x, y)
+        Py_XDECREF(r)
+        r = NULL
+    Py_XDECREF(x)
+    Py_XDECREF(y)
+    return edge_result(r)
+
+
+cdef inline double quotient_edge(double a) noexcept with gil:
+    cdef PyObject *x = PyFloat_FromDouble(a)
+    cdef PyObject *zero = PyFloat_FromDouble(0.0)
+    cdef PyObject *r = NULL
+    if x != NULL and zero != NULL:
+        r = PyNumber_TrueDivide(x, zero)
+    Py_XDECREF(x)
+    Py_XDECREF(zero)
+    return edge_result(r)
+
+
+cdef inline double math_edge(const char *function, double a) noexcept with gil:
+    cdef PyObject *math = PyImport_ImportModule("math")
+    cdef PyObject *r = NULL
+    if math != NULL:
+        r = PyObject_CallMethod(math, function, "d", a)
+    Py_XDECREF(math)
+    return edge_result(r)
+
+
+cdef inline double power(double a, double b) noexcept nogil:
+    cdef double r = c_square(a) if b == 2.0 else c_inverse(a) if b == -1.0 else a if b == 1.0 else c_pow(a, b)
+    return r if math.isfinite(r) or a != a or b != b else power_edge(a, b)
+
+
+cdef inline double quotient(double a, double b) noexcept nogil:
+    return a / b if b != 0.0 else quotient_edge(a)
+
+
+cdef inline double checked(double r, const char *function, double a) noexcept nogil:
+    return r if math.isfinite(r) or a != a else math_edge(function, a)
+
+
+# ---- The ops -------------------------------------------------------------------------------------
+
+cdef inline double add(double a, double b) noexcept nogil:
+    return a + b
+
+cdef inline double pass_on(double a, double b, double r, double g) noexcept nogil:
+    return g
+
+
+cdef inline double sub(double a, double b) noexcept nogil:
+    return a - b
+
+cdef inline double pass_on_negated(double a, double b, double r, double g) noexcept nogil:
+    return -g
+
+
+cdef inline double mul(double a, double b) noexcept nogil:
+    return a * b
+
+cdef inline double mul_left(double a, double b, double r, double g) noexcept nogil:
+    return b * g
+
+cdef inline double mul_right(double a, double b, double r, double g) noexcept nogil:
+    return a * g
+
+
+# a * b**-1, as the reference computes it: one rounding more than a / b, and a different last bit in a quarter of draws.
+cdef inline double div(double a, double b) noexcept nogil:
+    return a * power(b, -1.0)
+
+cdef inline double div_left(double a, double b, double r, double g) noexcept nogil:
+    return power(b, -1.0) * g
+
+cdef inline double div_right(double a, double b, double r, double g) noexcept nogil:
+    return (-1.0 * power(b, -2.0)) * (a * g)
+
+
+# x**0 is 1 whatever x is: the derivative is 0 there, where b * a**(b - 1) would be 0 times what a has no power for.
+cdef inline double pow_left(double a, double b, double r, double g) noexcept nogil:
+    return (b * power(a, b - 1.0)) * g if b != 0.0 else 0.0
+
+# a**b log(a), which has no real value for a negative base; at 0 the limit for every exponent that is allowed there.
+cdef inline double pow_right(double a, double b, double r, double g) noexcept nogil:
+    return 0.0 * g if a == 0.0 else (r * math.log(a)) * g if a > 0.0 else math.NAN
+
+
+cdef inline double neg(double a, double b) noexcept nogil:
+    return -a
+
+
+# Written so that NaN and -0.0 pass through, and so that 0 * inf is NaN on the way back.
+cdef inline double relu(double a, double b) noexcept nogil:
+    return 0.0 if a < 0.0 else a
+
+cdef inline double relu_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.0 if r > 0.0 else 0.0) * g
+
+
+cdef inline double tanh(double a, double b) noexcept nogil:
+    return math.tanh(a)
+
+# pow, not r * r: near saturation 1 - r**2 cancels, and the two differ there in far more than the last bit.
+cdef inline double tanh_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.0 - power(r, 2.0)) * g
+
+
+cdef inline double exp(double a, double b) noexcept nogil:
+    return checked(math.exp(a), "exp", a)
+
+cdef inline double exp_left(double a, double b, double r, double g) noexcept nogil:
+    return r * g
+
+
+cdef inline double log(double a, double b) noexcept nogil:
+    return checked(math.log(a), "log", a)
+
+cdef inline double log_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.0, a) * g
+
+
+# 1 / (1 + e^-a), from the exponential that cannot overflow.
+cdef inline double sigmoid(double a, double b) noexcept nogil:
+    cdef double e = math.exp(-math.fabs(a))
+    return (1.0 if a >= 0.0 else e) / (1.0 + e)
+
+cdef inline double sigmoid_left(double a, double b, double r, double g) noexcept nogil:
+    return (r * (1.0 - r)) * g
+
+
+cdef inline double sqrt(double a, double b) noexcept nogil:
+    return checked(math.sqrt(a), "sqrt", a)
+
+cdef inline double sqrt_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(0.5, r) * g
+
+
+cdef inline double sin(double a, double b) noexcept nogil:
+    return checked(math.sin(a), "sin", a)
+
+cdef inline double sin_left(double a, double b, double r, double g) noexcept nogil:
+    return cos(a, b) * g
+
+
+cdef inline double cos(double a, double b) noexcept nogil:
+    return checked(math.cos(a), "cos", a)
+
+cdef inline double cos_left(double a, double b, double r, double g) noexcept nogil:
+    return -sin(a, b) * g
+
+
+# `abs` would shadow C's own in the generated code.
+cdef inline double absolute(double a, double b) noexcept nogil:
+    return math.fabs(a)
+
+cdef inline double absolute_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.0 if a > 0.0 else -1.0 if a < 0.0 else a) * g
+
+
+# log(1 + e^a), from the exponential that cannot overflow.
+cdef inline double softplus(double a, double b) noexcept nogil:
+    return math.fmax(a, 0.0) + math.log1p(math.exp(-math.fabs(a)))
+
+cdef inline double softplus_left(double a, double b, double r, double g) noexcept nogil:
+    return sigmoid(a, b) * g
+
+
+cdef inline double sum_of(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(count):
+        total += x[i]
+    return total
+
+
+# log(sum of e^x) with the highest taken out first: nothing overflows, and where that one outweighs the rest, math.log1p
+# keeps what they add.
+cdef inline double logsumexp(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double highest = -math.INFINITY, rest = 0.0
+    cdef Py_ssize_t i, top = 0
+    for i in range(count):
+        if x[i] > highest or x[i] != x[i]:
+            highest = x[i]
+            top = i
+        if x[i] != x[i]:
+            break
+    if math.isfinite(highest):
+        for i in range(count):
+            if i != top:
+                rest += math.exp(x[i] - highest)
+        highest += math.log1p(rest)
+    return highest
+
+# softmax: the share of an argument in the sum, r being its logarithm.
+cdef inline double logsumexp_left(double a, double b, double r, double g) noexcept nogil:
+    return math.exp(a - r) * g
+
+
+# What is subtracted from logits before they are exponentiated. It cancels in the result, and so has no gradient.
+cdef inline double max_of(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef double r = x[0]
+    cdef Py_ssize_t i
+    for i in range(1, count):
+        r = x[i] if x[i] > r else r
+    return r
+
+cdef inline double pass_nothing_on(double a, double b, double r, double g) noexcept nogil:
+    return 0.0
+
+
+# a - b, where a is the logsumexp of all logits and b the target's logit. b is also a part of a, but a is made to send it
+# nothing: its whole gradient, softmax(b) - 1, is computed here. As two terms it would cancel where the softmax is near 1.
+cdef inline double cross_entropy_right(double a, double b, double r, double g) noexcept nogil:
+    return math.expm1(-r) * g
+
+
+# ---- The table -----------------------------------------------------------------------------------
+
+cdef enum Shape:  # what is known of the partials
+    NONLINEAR     # they are what the functions say
+    LINEAR        # they are constants: what the functions say at any point
+    PRODUCT       # each is the other argument
+
+cdef enum Read:   # what a partial reads besides g
+    NOTHING = 0
+    A = 1
+    B = 2
+    R = 4
+
+cdef enum:
+    VARIADIC = 0    # arity of an op of any number of arguments
+    ORDERED = 0     # does a op b have the same bits as b op a?
+    COMMUTES = 1
+
+ctypedef double (*Forward)(double a, double b) noexcept nogil
+ctypedef double (*Reduce)(const double *x, Py_ssize_t count) noexcept nogil
+ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogil
+
+cdef struct Rule:
+    const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`; `_name`: of functional alone
+    const char *symbol  # what `_op` shows
+    int arity           # arguments: 1, 2 or VARIADIC
+    Shape shape
+    bint commutes
+    Forward forward     # NULL for a variadic op
+    Reduce reduce       # NULL for others
+    Partial d_left
+    int left_reads      # a set of Read
+    Partial d_right     # NULL but for ops of two arguments
+    int right_reads
+
+
+cdef inline Rule unary(const char *name, const char *symbol, Shape shape, Forward forward,
+                       Partial partial, int reads) noexcept nogil:
+    return Rule(name, symbol, 1, shape, ORDERED, forward, NULL, partial, reads, NULL, NOTHING)
+
+
+cdef inline Rule binary(const char *name, const char *symbol, Shape shape, bint commutes, Forward forward,
+                        Partial left, int left_reads, Partial right, int right_reads) noexcept nogil:
+    return Rule(name, symbol, 2, shape, commutes, forward, NULL, left, left_reads, right, right_reads)
+
+
+cdef inline Rule variadic(const char *name, const char *symbol, Shape shape, Reduce reduce,
+                          Partial partial, int reads) noexcept nogil:
+    return Rule(name, symbol, VARIADIC, shape, ORDERED, NULL, reduce, partial, reads, NULL, NOTHING)
+
+
+cdef enum Op:
+    NO_OP
+    ADD, SUB, MUL, DIV, POW
+    NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
+    CROSS_ENTROPY
+    SUM, LOGSUMEXP, MAX
+    OP_COUNT
+
+
+# With a constant `op`, as in a method of Value, the compiler folds the whole call to the row's forward, inlined.
+cdef inline Rule op_rule(int op) noexcept nogil:
+    # binary:                        name          symbol  shape               forward d_left   reads    d_right  reads
+    if op == ADD: return binary("__add__",     "+",  LINEAR,    COMMUTES, add,   pass_on,  NOTHING, pass_on,   NOTHING)
+    if op == SUB: return binary("__sub__",     "-",  LINEAR,    ORDERED,  sub,   pass_on,  NOTHING, pass_on_negated,
+                                NOTHING)
+    if op == MUL: return binary("__mul__",     "*",  PRODUCT,   COMMUTES, mul,   mul_left, B,       mul_right, A)
+    if op == DIV: return binary("__truediv__", "/",  NONLINEAR, ORDERED,  div,   div_left, B,       div_right, A | B)
+    if op == POW: return binary("__pow__",     "**", NONLINEAR, ORDERED,  power, pow_left, A | B,   pow_right, A | R)
+    if op == CROSS_ENTROPY: return binary("_cross_entropy", "cross_entropy", NONLINEAR, ORDERED, sub, pass_on, NOTHING,
+                                          cross_entropy_right, R)
+
+    # unary:                             name        symbol      shape      forward   partial          reads
+    if op == NEG:      return unary("__neg__",  "neg",      LINEAR,    neg,      pass_on_negated, NOTHING)
+    if op == RELU:     return unary("relu",     "ReLU",     NONLINEAR, relu,     relu_left,       R)
+    if op == TANH:     return unary("tanh",     "tanh",     NONLINEAR, tanh,     tanh_left,       R)
+    if op == EXP:      return unary("exp",      "exp",      NONLINEAR, exp,      exp_left,        R)
+    if op == LOG:      return unary("log",      "log",      NONLINEAR, log,      log_left,        A)
+    if op == SIGMOID:  return unary("sigmoid",  "sigmoid",  NONLINEAR, sigmoid,  sigmoid_left,    R)
+    if op == SQRT:     return unary("sqrt",     "sqrt",     NONLINEAR, sqrt,     sqrt_left,       R)
+    if op == SIN:      return unary("sin",      "sin",      NONLINEAR, sin,      sin_left,        A)
+    if op == COS:      return unary("cos",      "cos",      NONLINEAR, cos,      cos_left,        A)
+    if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left,   A)
+    if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left,   A)
+
+    # variadic:                              name         symbol       shape      reduce     partial          reads
+    if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,         NOTHING)
+    if op == LOGSUMEXP: return variadic("logsumexp", "logsumexp", NONLINEAR, logsumexp, logsumexp_left,  A | R)
+    if op == MAX:       return variadic("max",       "max",       LINEAR,    max_of,    pass_nothing_on, NOTHING)
+    return Rule("", "", VARIADIC, NONLINEAR, ORDERED, NULL, NULL, NULL, NOTHING, NULL, NOTHING)

@@ -1,0 +1,313 @@
+# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab, address)
+# is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no order to
+# keep: they live in slabs of their own and reuse slots, so a parameter that lives long keeps no slab of results alive.
+#
+# Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab, which the
+# backward walk goes through. Uses node.pxd, and arenas.h for memory. The order is explained in docs/architecture.md.
+
+cdef extern from "_core/arenas.h" nogil:
+    void *arena_map(size_t size)
+    void arena_unmap(void *p, size_t size)
+
+cdef enum:
+    SLOT_SIZE = 64             # a Value, in one cache line
+    SLAB_SIZE = 65536
+    SLAB_SLOTS = 1023          # one more is the header
+    ARENA_SLABS = 32           # 2 MB, a huge page
+    ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
+    RESERVE = 256              # empty slabs kept for the next graph: 16 MB
+    PIECE_STEP = 64            # bytes by which a size class of pieces is larger than the one before
+    PIECE_KINDS = 64           # size classes that are kept
+    PIECES_SIZE = 1048576      # bytes that are kept at most
+
+cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest are slots
+    Slab *older          # neighbours in order of creation, in the list of leaf slabs with free slots, or in the reserve
+    Slab *newer
+    Node *free           # leaf slabs: freed slots
+    Node *top            # backward walk: the highest marked node
+    Py_ssize_t pending   # backward walk: marked nodes not handled yet
+    Slab *arena          # the first slab of the 2 MB it was mapped with
+    int taken            # in the first slab of an arena: how many of its slabs are not in the reserve
+    int used             # slots ever handed out
+    int freed            # slots given back
+    bint leaves          # holds leaves, in any order; else results of ops, in order of creation
+
+cdef struct Piece:       # of memory that was given back
+    Piece *next
+
+cdef struct Heap:
+    Slab *newest                # result slabs, newest first
+    Slab *leaf_slabs            # leaf slabs with free slots
+    Slab *reserve               # empty slabs
+    int reserved                # how many
+    Piece *pieces[PIECE_KINDS]  # kept to be used again, by size
+    size_t pieces_size          # bytes in them
+
+cdef Heap heap
+
+static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) <= SLOT_SIZE)
+static_check(sizeof(Slab) <= SLOT_SIZE)
+static_check((SLAB_SLOTS + 1) * SLOT_SIZE == SLAB_SIZE)
+static_check(sizeof(Piece) <= PIECE_STEP)
+
+
+# ---- Slots ---------------------------------------------------------------------------------------
+
+cdef inline Slab *slab_of(Node *n) noexcept nogil:
+    return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
+
+
+cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
+    return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
+
+
+cdef inline Node *slot_before(Node *n, Py_ssize_t steps) noexcept nogil:
+    return <Node *>(<char *>n - steps * SLOT_SIZE)
+
+
+# Slots without a node are linked through the memory of `data`.
+
+cdef inline void node_link(Node *n, Node *next) noexcept nogil:
+    memcpy(&n.data, &next, sizeof(next))
+
+
+cdef inline Node *node_next(Node *n) noexcept nogil:
+    cdef Node *next
+    memcpy(&next, &n.data, sizeof(next))
+    return next
+
+
+cdef inline void slots_poison(Node *n, Py_ssize_t count) noexcept nogil:
+    """A slot without a node, and others before it. What may be touched is a leaf's link, and of a result's slot what the
+    backward walk reads: op, form, flags and index."""
+    if SANITIZE:
+        for _ in range(count):
+            poison(object_of(n), SLOT_SIZE)
+            if slab_of(n).leaves:
+                unpoison(&n.data, sizeof(Node *))
+            else:
+                unpoison(&n.op, <char *>node_attributes(n) - <char *>&n.op)
+            n = slot_before(n, 1)
+
+
+cdef inline void slots_unpoison(Node *n, Py_ssize_t count) noexcept nogil:
+    unpoison(object_of(slot_before(n, count - 1)), count * SLOT_SIZE)
+
+
+cdef inline void slots_give_back(Node *n, Py_ssize_t count) noexcept nogil:
+    """Give back a slot and those before it, `count` in all; leaves are given back one by one."""
+    cdef Slab *slab = slab_of(n)
+    slab.freed += <int>count
+    check(slab.freed <= slab.used, "no slot is given back twice")
+    slots_poison(n, count)
+    if slab.leaves or slab.freed == slab.used:
+        slot_settle(n, slab)
+
+
+cdef inline bint slot_is_newest(Node *n) noexcept nogil:
+    """Is this the last slot handed out to the result of an op, so that all other nodes were made before it?"""
+    return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
+
+
+cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
+    """The last of the next `count` slots in order of creation, which stand side by side; NULL where the newest slab has
+    not so many. They have no mark: arenas are zeros at first, and walks take their marks away."""
+    cdef Slab *slab = heap.newest
+    if slab == NULL or slab.used + count > SLAB_SLOTS:
+        return NULL
+    slab.used += <int>count
+    slots_unpoison(slab_slot(slab, slab.used - 1), count)
+    return slab_slot(slab, slab.used - 1)
+
+
+cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
+    """The same, in a new slab where they do not fit into the newest; NULL when memory is out. `count` is at most
+    SLAB_SLOTS."""
+    cdef Node *n = slots_take_here(count)
+    if n == NULL and slab_open(leaves=False) != NULL:
+        n = slots_take_here(count)
+    return n
+
+
+cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
+    set_first_reference(object_of(n))
+    Py_SET_TYPE(object_of(n), VALUE)
+    n.data = data
+    n.grad = 0.0
+    n.op = op
+    n.form = form
+    n.flags = flags
+    node_attributes(n)[0] = NULL
+
+
+cdef inline Node *leaf_new(double data) except NULL:
+    cdef Node *n = slot_take_leaf()
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    slot_init(n, NO_OP, LEAF, END, data)
+    if traces != NULL:
+        leaf_mark(n)
+    return n
+
+
+cdef inline Node *result_or_null(int op, int form, int flags, double data) noexcept:
+    """A node for the result of an op; the caller fills in the parents, with a reference to each. NULL with an exception
+    set when memory is out."""
+    cdef Node *n = slots_take(1)
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    slot_init(n, op, form, flags, data)
+    return n
+
+
+cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
+    """The same, raising."""
+    return result_or_null(op, form, flags, data)
+
+
+# ---- Slabs ---------------------------------------------------------------------------------------
+
+cdef void slab_link(Slab *slab, Slab **head) noexcept nogil:
+    slab.newer = NULL
+    slab.older = head[0]
+    if head[0] != NULL:
+        head[0].newer = slab
+    head[0] = slab
+
+
+cdef void slab_unlink(Slab *slab, Slab **head) noexcept nogil:
+    if slab.newer != NULL:
+        slab.newer.older = slab.older
+    else:
+        head[0] = slab.older
+    if slab.older != NULL:
+        slab.older.newer = slab.newer
+
+
+cdef bint arena_open() noexcept nogil:
+    """Put the slabs of a new arena into the reserve, the first on top; False when memory is out."""
+    cdef char *arena = <char *>arena_map(ARENA_SIZE)
+    cdef Slab *slab
+    cdef int i
+    if arena == NULL:
+        return False
+    for i in range(ARENA_SLABS - 1, -1, -1):
+        slab = <Slab *>(arena + i * SLAB_SIZE)
+        slab.arena = <Slab *>arena
+        slab.taken = 0
+        slab_link(slab, &heap.reserve)
+    heap.reserved += ARENA_SLABS
+    return True
+
+
+cdef void arena_close(Slab *arena) noexcept nogil:
+    cdef int i
+    for i in range(ARENA_SLABS):
+        slab_unlink(<Slab *>(<char *>arena + i * SLAB_SIZE), &heap.reserve)
+    heap.reserved -= ARENA_SLABS
+    unpoison(arena, ARENA_SIZE)
+    arena_unmap(arena, ARENA_SIZE)
+
+
+cdef Slab *slab_open(bint leaves) noexcept nogil:
+    """An empty slab at the head of its list; NULL when memory is out."""
+    cdef Slab *slab
+    if heap.reserve == NULL and not arena_open():
+        return NULL
+    slab = heap.reserve
+    slab_unlink(slab, &heap.reserve)
+    heap.reserved -= 1
+    slab.arena.taken += 1
+    slab.free = slab.top = NULL
+    slab.pending = 0
+    slab.used = slab.freed = 0
+    slab.leaves = leaves
+    slots_poison(slab_slot(slab, SLAB_SLOTS - 1), SLAB_SLOTS)
+    slab_link(slab, &heap.leaf_slabs if leaves else &heap.newest)
+    return slab
+
+
+cdef void slab_close(Slab *slab) noexcept nogil:
+    """Move an empty slab from its list to the reserve. Give its arena back to the system if that is empty and the reserve
+    is full."""
+    cdef Slab *arena = slab.arena
+    slab_unlink(slab, &heap.leaf_slabs if slab.leaves else &heap.newest)
+    slab_link(slab, &heap.reserve)
+    heap.reserved += 1
+    arena.taken -= 1
+    check(0 <= arena.taken < ARENA_SLABS, "an arena has as many slabs taken as are in a list")
+    if arena.taken == 0 and heap.reserved >= RESERVE + ARENA_SLABS:
+        arena_close(arena)
+
+
+cdef Node *slot_take_leaf() noexcept nogil:
+    """A slot for a leaf, used before or not; NULL when memory is out."""
+    cdef Slab *slab = heap.leaf_slabs
+    cdef Node *n
+    if slab == NULL:
+        slab = slab_open(leaves=True)
+        if slab == NULL:
+            return NULL
+    n = slab.free
+    if n != NULL:
+        slab.free = node_next(n)
+        slab.freed -= 1
+    else:
+        n = slab_slot(slab, slab.used)
+        slab.used += 1
+    slots_unpoison(n, 1)
+    check(slab.leaves and slab_of(n) == slab and n != slab_slot(slab, -1), "a slab's free slots are its own")
+    if slab.free == NULL and slab.used == SLAB_SLOTS:
+        slab_unlink(slab, &heap.leaf_slabs)
+    return n
+
+
+cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
+    """Finish giving back a slot: keep a leaf's for the next leaf, and close a slab that is empty now."""
+    if slab.leaves:
+        if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, and in no list
+            slab_link(slab, &heap.leaf_slabs)
+        node_link(n, slab.free)
+        slab.free = n
+        if slab.freed == slab.used and slab.older != NULL:
+            slab_close(slab)
+    elif slab.freed == slab.used:
+        if slab == heap.newest:  # start it again: a loop that keeps no results stays in one slab
+            slab.used = slab.freed = 0
+        else:
+            slab_close(slab)
+
+
+# ---- Pieces --------------------------------------------------------------------------------------
+
+# Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a step. malloc would join and split
+# them each time, which takes 3 % of a training step.
+
+cdef inline void *piece_take(size_t size) noexcept:
+    """Memory as PyMem_Malloc() gives it; NULL when it is out."""
+    cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
+    cdef Piece *piece = heap.pieces[kind] if kind < PIECE_KINDS else NULL
+    if piece == NULL:
+        piece = <Piece *>PyMem_Malloc(kind * PIECE_STEP)
+        if SANITIZE and piece != NULL:
+            poison(<char *>piece + size, kind * PIECE_STEP - size)
+        return piece
+    heap.pieces[kind] = piece.next
+    heap.pieces_size -= kind * PIECE_STEP
+    unpoison(piece, size)
+    return piece
+
+
+cdef inline void piece_give_back(void *piece, size_t size) noexcept:
+    """Give back what piece_take() gave for this size."""
+    cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
+    check(heap.pieces_size <= PIECES_SIZE, "no more pieces are kept than the limit")
+    if kind >= PIECE_KINDS or heap.pieces_size + kind * PIECE_STEP > PIECES_SIZE:
+        PyMem_Free(piece)
+        return
+    poison(<Piece *>piece + 1, kind * PIECE_STEP - sizeof(Piece))
+    (<Piece *>piece).next = heap.pieces[kind]
+    heap.pieces[kind] = <Piece *>piece
+    heap.pieces_size += kind * PIECE_STEP
