@@ -26,7 +26,7 @@ if windows:
 else:
     # CFLAGS replaces Python's own optimisation flags. -g0 cancels Python's -g, which makes wheels six times as large.
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-g0", "-DNDEBUG"]
-    flags += ["-ffp-contract=off", "-fno-math-errno"]  # the engine never reads errno, and setting it keeps sqrt scalar
+    flags += ["-ffp-contract=off", "-fno-math-errno"]  # the engine does not read errno; setting it prevents vector sqrt
 sanitizers = []
 if sanitize:
     sanitizers = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
@@ -121,7 +121,7 @@ def main():
     setup(
         ext_modules=modules,
         options={
-            "build_ext": {"parallel": True},  # one process per module
+            "build_ext": {"parallel": True},  # compiles as many modules at once as there are processors
             "build": {"build_base": "build/sanitize" if sanitize else "build"},  # the two builds share no object files
         },
     )
