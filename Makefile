@@ -1,9 +1,9 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make guide    follow CONTRIBUTING.md's guide to   make sanitize run the tests under gcc's sanitizers
-#               adding an op, in a copy             make bench    compare with other engines
-# Each makes .venv when it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
+# make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
+#               to a copy, and run the tests there  make bench    compare with other engines
+# Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,14 +25,14 @@ moons: .venv/installed-test
 	$(BIN)/python examples/moons.py
 
 test: .venv/installed-test $(REFERENCE)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some need a gigabyte
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some tests need a gigabyte each
 
 guide: .venv/installed-test $(REFERENCE)
 	$(BIN)/python .ci/guide.py
 
-# A debug build in a folder of its own. A report ends the process of the test it comes from, and so fails that; pytest
-# leaves stderr alone, which it is written to. Python's memory comes from malloc, which the sanitizer watches, and
-# libstdc++ is there from the start, or the sanitizer would not know what C++ throws.
+# A debug build in a folder of its own. A report aborts the test's process and so fails the test; with --capture=sys pytest
+# does not capture the report, which is written to file descriptor 2. PYTHONMALLOC=malloc, since AddressSanitizer tracks
+# malloc only. libstdc++ is preloaded, since the sanitizer looks up C++'s throw at start.
 sanitize: .venv/installed-test $(REFERENCE)
 	CC=gcc MICROGRAD_SANITIZE=1 $(PIP) install --quiet --no-deps --upgrade --target build/sanitize/lib .
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
@@ -41,10 +41,10 @@ sanitize: .venv/installed-test $(REFERENCE)
 	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib MICROGRAD_SANITIZE=1 \
 	$(BIN)/python -m pytest --numprocesses 2 --capture=sys
 
-# PyTorch and JAX take part where they are installed in .venv; XAD is small and installed where it has a wheel.
+# PyTorch and JAX are compared if they are installed in .venv. XAD is small, and is installed if it has a wheel.
 bench: .venv/installed $(REFERENCE)
 	$(PIP) install --quiet --editable '.[bench]'
-	$(PIP) install --quiet xad || echo 'no XAD: it is shown as absent'
+	$(PIP) install --quiet xad || echo 'XAD cannot be installed: the tables show it as absent'
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
@@ -54,7 +54,7 @@ lint: .venv/installed-test .venv/installed-lint workflows
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest micrograd --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
-	PATH="$(BIN):$$PATH" cython-lint src/micrograd  # it calls pycodestyle
+	PATH="$(BIN):$$PATH" cython-lint src/micrograd  # runs pycodestyle, which is in .venv too
 
 workflows: .venv/installed-lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -81,11 +81,12 @@ wheels: $(REFERENCE)
 	$(PIP) install --quiet --requirement requirements-lint.txt
 	touch $@
 
-# The implementation the tests compare with, out of the way of imports.
+# The implementation the tests compare with, in a folder that is not in sys.path.
 $(REFERENCE): | .venv/bin/python
 	$(PIP) install --quiet --no-deps --upgrade --target build/reference micrograd==0.1.0
 
-# Debian has a C compiler, its headers, Python's and the means of venv in packages of their own: root gets what is missing.
+# On Debian the C compiler, the C headers, Python's headers and venv are separate packages. Root gets the missing ones
+# installed; for other users they are named.
 needs:
 	@cc="$${CC:-$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}" || exit; \
 	python="python$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_python_version())')"; \

@@ -1,7 +1,7 @@
-"""`make guide`: is CONTRIBUTING.md's guide to adding an op true? Its diffs are applied to a copy of the sources, which
-is built there, and the whole test suite runs on it.
+"""`make guide`: tests CONTRIBUTING.md's guide to adding an op. Applies its diffs to a copy of the sources, builds the
+copy and runs the whole test suite there. Arguments are handed on to pytest.
 
-`hunks()` is the tests' too. A hunk fits where its lines stand exactly once; line numbers are for readers.
+tests/test_guide.py uses `hunks()` too. A hunk applies where its lines occur exactly once; line numbers are ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ NOT_COPIED = shutil.ignore_patterns(".*", "build", "dist", "*.so", "*.pyd", "*.c
 
 
 class Hunk(NamedTuple):
-    diff: int  # which of the guide's diffs it belongs to
+    diff: int  # index of the guide's diff that contains it
     path: str
-    head: str
-    before: str
-    after: str
+    head: str  # the line that begins with @@
+    before: str  # the lines that it replaces
+    after: str  # the lines that it puts there
 
 
 def hunks() -> list[Hunk]:
-    """Of each diff in the guide: the file, the line with @@, what has to stand there, and what does afterwards."""
+    """All hunks of the guide's diffs, in their order."""
     found = []
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for number, diff in enumerate(re.findall(r"```diff\n(.*?)```", guide, re.DOTALL)):
@@ -43,54 +43,55 @@ def hunks() -> list[Hunk]:
 
 
 def places() -> list[tuple[int, int]]:
-    """Hunks and files of each diff."""
-    each: dict[int, list[str]] = {}
+    """The numbers of hunks and of files of each diff."""
+    paths: dict[int, list[str]] = {}
     for hunk in hunks():
-        each.setdefault(hunk.diff, []).append(hunk.path)
-    return [(len(paths), len(set(paths))) for paths in each.values()]
+        paths.setdefault(hunk.diff, []).append(hunk.path)
+    return [(len(diff), len(set(diff))) for diff in paths.values()]
 
 
 def misfits(root: Path) -> list[str]:
-    """What is to be said of each hunk that neither fits the sources nor is in them already."""
-    said = []
+    """A message for each hunk that neither applies to the sources under `root` nor has been applied there already."""
+    messages = []
     for hunk in hunks():
         source = (root / hunk.path).read_text(encoding="utf-8")
-        if source.count(hunk.before) != 1 and hunk.after not in source:
-            times = f"{source.count(hunk.before)} times"
-            said.append(f"CONTRIBUTING.md, {hunk.path} {hunk.head}: these lines stand there {times}\n{hunk.before}")
-    return said
+        count = source.count(hunk.before)
+        if count != 1 and hunk.after not in source:
+            where = f"CONTRIBUTING.md, {hunk.path} {hunk.head}"
+            messages.append(f"{where}: these lines stand there {count} times\n{hunk.before}")
+    return messages
 
 
-def run(*command: object) -> None:
+def apply(root: Path) -> None:
+    """Apply all hunks to the sources under `root`."""
+    for hunk in hunks():
+        path = root / hunk.path
+        source = path.read_text(encoding="utf-8")
+        path.write_text(source.replace(hunk.before, hunk.after), encoding="utf-8")
+
+
+def python(*arguments: str) -> None:
+    """Run Python in the copy, with the package that was built there; exit if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(COPY / "lib"), "PYTHONSAFEPATH": ""}
     environment.setdefault("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=COPY, env=environment, check=False)
+    done = subprocess.run([sys.executable, *arguments], cwd=COPY, env=environment, check=False)
     if done.returncode:
-        sys.exit(f"guide: {' '.join(words)}: exit {done.returncode}, in {COPY}")
+        sys.exit(f"guide: python {' '.join(arguments)}: exit {done.returncode}, in {COPY}")
 
 
 def main() -> None:
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(ROOT, COPY, ignore=NOT_COPIED)
     shutil.copytree(ROOT / ".ci", COPY / ".ci")
-    if said := misfits(COPY):
-        sys.exit("\n".join(said))
-    for hunk in hunks():
-        path = COPY / hunk.path
-        source = path.read_text(encoding="utf-8")
-        path.write_text(source.replace(hunk.before, hunk.after), encoding="utf-8")
+    if messages := misfits(COPY):
+        sys.exit("\n".join(messages))
+    apply(COPY)
     for count, files in places():
         print(f"guide: {count} hunks in {files} files", flush=True)
-    run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", COPY / "lib", "."
-    )  # has Cython apart
-    run(
-        sys.executable,
-        "-c",
-        f"import micrograd; assert micrograd.__file__.startswith({str(COPY)!r}), micrograd.__file__",
-    )
-    run(sys.executable, "-m", "pytest", "--quiet", "--numprocesses", "auto", "--maxprocesses", "4", *sys.argv[1:])
+    # pip builds in isolation, with a Cython of its own.
+    python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(COPY / "lib"), ".")
+    python("-c", f"import micrograd; assert micrograd.__file__.startswith({str(COPY)!r}), micrograd.__file__")
+    python("-m", "pytest", "--quiet", "--numprocesses", "auto", "--maxprocesses", "4", *sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
-"""Draws results.png: for each case, how long every contestant takes where this engine takes 1."""
+"""Draws results.png: for each case, the time of every contestant relative to this engine's."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import Result, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {"reference": "#8c96a3", "ours": "#2171b5", "other": "#e6a04b"}
 
 
 def draw(results: list[Result], path: Path) -> None:
-    """A panel a case, horizontal bars on a shared logarithmic axis; absent contestants are left out."""
+    """A panel for each case, with horizontal bars on a shared logarithmic axis; absent contestants are left out."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -34,30 +38,7 @@ def draw(results: list[Result], path: Path) -> None:
         squeeze=False,
     )
     for (title, rows), ax in zip(panels, axes[:, 0]):
-        values = [r.value for r in rows]
-        names = [r.name for r in rows]
-        # From 1, so that a bar to the right is slower than this engine and one to the left faster.
-        ax.barh(names, [v - 1 for v in values], left=1, color=[_colour(n) for n in names], height=0.72)
-        for i, v in enumerate(values):
-            text = f"{v:,.0f}" if v >= 100 else f"{v:.2g}" if v < 10 else f"{v:.3g}"
-            ax.annotate(
-                text,
-                (v, i),
-                xytext=(4 if v >= 1 else -4, 0),
-                textcoords="offset points",
-                va="center",
-                ha="left" if v >= 1 else "right",
-                fontsize=8,
-            )
-        ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
-        ax.axvline(1, color=COLOURS["ours"], linewidth=1.2)
-        ax.invert_yaxis()
-        ax.set_ylim(len(rows) - 0.4, -0.6)
-        ax.tick_params(axis="y", length=0, labelsize=8.5)
-        ax.grid(axis="x", color="#dddddd", linewidth=0.6)
-        ax.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            ax.spines[side].set_visible(False)
+        _panel(ax, title, rows)
     last = axes[-1, 0]
     last.set_xscale("log")
     last.xaxis.set_major_formatter(lambda x, _: f"{x:,g}" if x < 1000 else f"{x:,.0f}")
@@ -66,6 +47,33 @@ def draw(results: list[Result], path: Path) -> None:
     last.set_xlabel("time, this engine = 1 (logarithmic; right of the line is slower than this engine)", fontsize=9)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _panel(ax: Axes, title: str, rows: list[Row]) -> None:
+    """A bar for each row, which begins at 1: bars to the right are slower than this engine, bars to the left faster."""
+    values = [r.value for r in rows]
+    names = [r.name for r in rows]
+    ax.barh(names, [v - 1 for v in values], left=1, color=[_colour(n) for n in names], height=0.72)
+    for i, v in enumerate(values):
+        text = f"{v:,.0f}" if v >= 100 else f"{v:.2g}" if v < 10 else f"{v:.3g}"
+        ax.annotate(
+            text,
+            (v, i),
+            xytext=(4 if v >= 1 else -4, 0),
+            textcoords="offset points",
+            va="center",
+            ha="left" if v >= 1 else "right",
+            fontsize=8,
+        )
+    ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    ax.axvline(1, color=COLOURS["ours"], linewidth=1.2)
+    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0, labelsize=8.5)
+    ax.grid(axis="x", color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
 
 
 def _colour(name: str) -> str:

@@ -1,6 +1,6 @@
-"""Who takes part: this engine, the reference from PyPI, PyTorch, XAD, JAX and a C function compiled on the spot.
+"""Loads what the contestants need: this engine, the reference from PyPI, PyTorch, XAD, JAX, and mlp.c compiled.
 
-Each loader gives what its contestant needs, or None where it is not installed: the tables then say "absent".
+A loader returns None if its library is not installed; the tables then say "absent".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import ModuleType, SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 
-import original  # noqa: E402 -- it is the tests' too, who live in no package
+import original  # noqa: E402 -- tests/original.py; tests/ is not a package
 
 CACHE = ROOT / "build" / "benchmarks"
 
@@ -34,7 +34,7 @@ def ours() -> SimpleNamespace:
 
 
 def ours_module(name: str) -> ModuleType | None:
-    """A module of this engine, for instance "optim", or None where this version has none."""
+    """A module of this engine, for instance "optim", or None if this version has none of this name."""
     try:
         return importlib.import_module(f"micrograd.{name}")
     except ImportError:
@@ -42,7 +42,7 @@ def ours_module(name: str) -> ModuleType | None:
 
 
 def ours_package() -> ModuleType:
-    """The package itself, with the modules that are reached as its attributes."""
+    """The package `micrograd`, with the modules that the cases use as its attributes."""
     package = importlib.import_module("micrograd")
     for name in ("functional", "nn", "optim"):
         importlib.import_module(f"micrograd.{name}")
@@ -51,16 +51,16 @@ def ours_package() -> ModuleType:
 
 @functools.cache
 def reference() -> SimpleNamespace | None:
-    """micrograd 0.1.0, with the ops it lacks."""
+    """micrograd 0.1.0, with tanh, exp and log added, and networks with tanh."""
     modules = original.load()
     if modules is None:
         return None
     engine, nn = modules
-    _add_curved_ops(engine.Value)
+    _add_ops(engine.Value)
     return SimpleNamespace(Value=engine.Value, nn=nn, tanh=_tanh_networks(nn))
 
 
-def _add_curved_ops(Value: type) -> None:
+def _add_ops(Value: type) -> None:
     """tanh, exp and log, which 0.1.0 lacks, as its author writes them in the lecture."""
 
     def tanh(self):
@@ -115,7 +115,7 @@ def _tanh_networks(nn: ModuleType) -> SimpleNamespace:
 
 @functools.cache
 def torch() -> ModuleType | None:
-    """PyTorch on one thread: the tensors are far too small for two to help, and one is steadier."""
+    """PyTorch on one thread: the tensors are too small to gain from two, and times on one vary less."""
     try:
         import torch
     except ImportError:
@@ -127,7 +127,7 @@ def torch() -> ModuleType | None:
 
 @functools.cache
 def xad() -> SimpleNamespace | None:
-    """XAD: a C++ tape of scalars under Python, the nearest relative of this engine."""
+    """XAD: a tape of scalars in C++ with a Python binding, the library most similar to this engine."""
     try:
         import xad.adj_1st
         import xad.math
@@ -138,7 +138,7 @@ def xad() -> SimpleNamespace | None:
 
 @functools.cache
 def jax() -> ModuleType | None:
-    """JAX in double precision, for functions compiled whole by its jit."""
+    """JAX in double precision on the CPU."""
     try:
         import jax
     except ImportError:
@@ -150,7 +150,7 @@ def jax() -> ModuleType | None:
 
 @functools.cache
 def c_library() -> ctypes.CDLL | None:
-    """mlp.c, compiled for this machine into build/; again whenever its text changes."""
+    """mlp.c, compiled for this machine into build/; recompiled when its text or the command changes."""
     source = Path(__file__).with_name("mlp.c")
     command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-shared", "-fPIC"]
     key = hashlib.sha256(source.read_bytes() + " ".join(command).encode()).hexdigest()[:16]

@@ -1,10 +1,10 @@
-"""How a case is timed: contestants take turns in one process, and every number is a ratio taken within a round.
+"""Times the contestants of a case: they take turns in one process, and every figure is a ratio within a round.
 
-pyperf's own runner gives each benchmark processes of its own, one benchmark after the other, which on a shared machine
-compares two moments as much as two programs. So the turns are taken here, and pyperf describes the machine.
+pyperf's runner runs one benchmark after the other, each in processes of its own. On a shared machine the load changes
+between them, and the ratio with it. So the turns are interleaved here, and pyperf only describes the machine.
 
-The clock is the processor time of this process: where others want the processor too, a long turn is interrupted and a
-short one may not be, and by the clock on the wall the slower contestant would look slower still.
+The clock is the processor time of this process. Wall-clock time includes interruptions by other processes, which hit
+long turns more often than short ones, so that a slow contestant would seem slower than it is.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 clock = time.process_time
-TURN = 0.05  # seconds a contestant's turn should last at least
-STEPS_CHECKED = 3
+TURN = 0.05  # seconds that a turn lasts at least
+STEPS_CHECKED = 3  # steps of training whose losses have to agree
 
 
 @dataclass
 class Contestant:
-    """`step` does one unit of work and gives its loss; `check` gives numbers all contestants have to agree on."""
+    """A program that does the work of a case: `step` does one unit of it and returns the loss."""
 
     name: str
     step: Callable[[], object]
-    check: Callable[[], list[float]] | None = None
-    collector: bool = True
+    check: Callable[[], list[float]] | None = None  # numbers that all contestants of the case have to agree on
+    collector: bool = True  # whether the garbage collector is enabled in its turns
 
     def numbers(self) -> list[float]:
-        # Losses of consecutive steps of training: from the second on they agree only where the gradients do.
+        """What `check` gives. Without it, losses of consecutive steps: from the second on they depend on gradients."""
         return self.check() if self.check else [number(self.step()) for _ in range(STEPS_CHECKED)]
 
 
 @dataclass
 class Row:
-    """One line of a case's table: a ratio (or bytes, or ms, as the case says) with its quartiles; None where absent."""
+    """A row of a case's table: a figure in the case's unit with its quartiles, or None if the contestant is absent."""
 
     name: str
     value: float | None
     low: float | None = None
     high: float | None = None
-    rounds: list[float] = field(default_factory=list)  # what each round gave
+    rounds: list[float] = field(default_factory=list)  # the figure of each round
 
 
 @dataclass
 class Result:
-    """What a case found. `unit` says what the rows' values are; the chart draws those of "x ours"."""
+    """The result of a case: its table."""
 
     case: str
     title: str
     rows: list[Row]
-    unit: str = "x ours"
-    base: str = "ours"
-    notes: list[str] = field(default_factory=list)
+    unit: str = "x ours"  # of the rows' values; the chart draws only results in "x ours"
+    base: str = "ours"  # the row that has ratio 1
+    notes: list[str] = field(default_factory=list)  # lines printed below the table
 
     def value(self, name: str) -> float | None:
         return next((row.value for row in self.rows if row.name == name), None)
 
 
 def number(loss: object) -> float:
-    """A loss as a float: numbers are, Values and tensors have `data`."""
+    """A loss as a float, from a float, a Value or a tensor."""
     return float(loss) if isinstance(loss, float) else float(loss.data)
 
 
 def verify(contestants: list[Contestant], tolerance: float = 1e-6) -> None:
-    """Raise where contestants do not compute the same numbers; the first is who the others are held to."""
+    """Raise AssertionError if a contestant's numbers differ from the first contestant's."""
     expected = contestants[0].numbers()
     for contestant in contestants[1:]:
         found = contestant.numbers()
@@ -79,7 +79,7 @@ def verify(contestants: list[Contestant], tolerance: float = 1e-6) -> None:
 
 @contextlib.contextmanager
 def _collector(enabled: bool):
-    """The heap clean before a turn, so that nobody pays for another contestant's garbage."""
+    """Collect, so that a turn does not release another contestant's garbage; disable the collector if asked to."""
     gc.collect()
     if not enabled:
         gc.disable()
@@ -91,8 +91,7 @@ def _collector(enabled: bool):
 
 def _turn(contestant: Contestant, steps: int) -> float:
     with _collector(contestant.collector):
-        # A step off the clock: caches are warm, and the collector is in the state a loop keeps it in, with the garbage
-        # of the step before to see to.
+        # One step that is not timed: it fills the caches and leaves its garbage to the next, as in a training loop.
         step = contestant.step
         step()
         start = clock()
@@ -102,7 +101,7 @@ def _turn(contestant: Contestant, steps: int) -> float:
 
 
 def take_turns(contestants: list[Contestant], rounds: int, turn: float = TURN) -> dict[str, list[float]]:
-    """Seconds a step, one figure a round, A B C A B C …"""
+    """Seconds per step of each contestant, a figure for each round. The turns are interleaved: A B C A B C …"""
     steps = {}
     for c in contestants:
         once = _turn(c, 2)
@@ -115,13 +114,13 @@ def take_turns(contestants: list[Contestant], rounds: int, turn: float = TURN) -
 
 
 def row(name: str, ratios: list[float]) -> Row:
-    """Median and quartiles of one ratio a round."""
+    """A row with the median and quartiles of the figures of all rounds."""
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return Row(name, middle, low, high, ratios)
 
 
 def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: int) -> Result:
-    """Time `entries`, pairs of a name and a Contestant or None, and give each time over that of the first present."""
+    """Time `entries`, pairs of a name and a Contestant or None. The rows are ratios to the first that is present."""
     present = [c for _, c in entries if c is not None]
     base = present[0].name
     verify(present)
@@ -136,9 +135,8 @@ def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: in
 
 
 def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], **options: object) -> tuple:
-    """An entry for `compare`: `make()` builds the contestant's step, called only where what it needs is there.
-
-    `make` may also give a pair of step and check.
+    """An entry for `compare`: `make()` returns the contestant's step, or a pair of step and check. It is not called if
+    `needed`, the library that it needs, is None.
     """
     if needed is None:
         return name, None
@@ -148,7 +146,7 @@ def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], *
 
 
 def training(optimizer, loss_of):
-    """A step of training with an optimizer object, which gives the loss."""
+    """A step of training with an optimizer object; the step returns the loss."""
 
     def step():
         loss = loss_of()

@@ -1,8 +1,8 @@
-"""Instructions an op takes, counted by callgrind: `python -m benchmarks.instructions`. Skipped without valgrind.
+"""Counts the instructions of an op by callgrind: `python -m benchmarks.instructions`. Skipped without valgrind.
 
-Each program runs twice, with a longer and a shorter loop; the difference over the difference of the loops is the cost
-of one turn, free of start-up and of noise. From it an empty loop's turn is taken away. Counts are exact, so they show
-a change of a few instructions, which time does not; but they say nothing of caches.
+Each program runs twice, with a longer and a shorter loop. The difference of the counts, divided by the difference of
+the lengths, is the cost of one iteration, without start-up; the cost of an empty loop's iteration is subtracted. Counts
+are exact, so they show changes of a few instructions, which times do not; they do not show the effect of caches.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ loop({count}, Value(0.5), Value(0.25), {two})
 """
 
 
-def count(engine: str, op: str, loops: int) -> int:
+def instructions(engine: str, op: str, loops: int) -> int:
     scalar = "two" in op
     setup, two = ("import numpy as np", "np.float64(2.0)") if scalar else ("", "0.0")
     program = PROGRAM.format(path=str(contestants.ROOT), engine=engine, op=op, count=loops, setup=setup, two=two)
     with tempfile.TemporaryDirectory() as folder:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={Path(folder) / 'out'}"]
-        # A fixed hash seed: else dicts of one run collide otherwise than those of the next.
+        # With a fixed hash seed dicts have the same collisions in each run.
         done = subprocess.run(
             [*command, sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
@@ -50,8 +50,8 @@ def count(engine: str, op: str, loops: int) -> int:
     return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
 
 
-def each(engine: str, op: str) -> float:
-    return (count(engine, op, LONG) - count(engine, op, SHORT)) / (LONG - SHORT)
+def per_iteration(engine: str, op: str) -> float:
+    return (instructions(engine, op, LONG) - instructions(engine, op, SHORT)) / (LONG - SHORT)
 
 
 def main() -> None:
@@ -59,10 +59,10 @@ def main() -> None:
         print("skipped: valgrind is not installed")
         return
     engines = ["ours", *(["reference"] if contestants.reference() else [])]
-    empty = each("ours", "pass")
-    print(f"| instructions an op | {' | '.join(engines)} |", f"|---|{'--:|' * len(engines)}", sep="\n")
+    empty = per_iteration("ours", "pass")
+    print(f"| instructions for an op | {' | '.join(engines)} |", f"|---|{'--:|' * len(engines)}", sep="\n")
     for op in OPS:
-        counts = [each(engine, op.replace("np.float64(2.0)", "two")) - empty for engine in engines]
+        counts = [per_iteration(engine, op.replace("np.float64(2.0)", "two")) - empty for engine in engines]
         print(f"| {op} | {' | '.join(f'{c:,.0f}' for c in counts)} |", flush=True)
 
 

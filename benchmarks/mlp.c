@@ -1,17 +1,17 @@
-/* One step of training of a multilayer perceptron, by hand: the floor under every contestant. Called through ctypes.
-   Parameters lie as micrograd lists them: neuron after neuron, its weights and then its bias. */
+/* One training step of a multilayer perceptron, written by hand, called through ctypes. Parameters are in micrograd's
+   order: neuron after neuron, its weights and then its bias. */
 
 #include <math.h>
 #include <string.h>
 
-enum { WIDEST = 64, DEEPEST = 8, MOST = 8192 };
+enum { MAX_WIDTH = 64, MAX_LAYERS = 8, MAX_PARAMETERS = 8192 };
 
 /* loss 0: the sum of squared errors, tanh everywhere. loss 1: mean hinge + 1e-4 |p|^2, ReLU, a linear last layer. */
 double train_step(double *p, const double *X, const double *y, int samples, const int *sizes, int layers, int loss,
                   double rate)
 {
-    static double grad[MOST];
-    double out[DEEPEST + 1][WIDEST], g[DEEPEST + 1][WIDEST], total = 0.0;
+    static double grad[MAX_PARAMETERS];
+    double out[MAX_LAYERS + 1][MAX_WIDTH], g[MAX_LAYERS + 1][MAX_WIDTH], total = 0.0;
     int count = 0;
     for (int l = 0; l < layers; l++)
         count += (sizes[l] + 1) * sizes[l + 1];
@@ -41,14 +41,14 @@ double train_step(double *p, const double *X, const double *y, int samples, cons
             int start = end - (sizes[l] + 1) * sizes[l + 1];
             memset(g[l], 0, sizes[l] * sizeof **g);
             for (int j = 0; j < sizes[l + 1]; j++) {
-                const double *row = p + start + j * (sizes[l] + 1), o = out[l + 1][j];
-                double *into = grad + start + j * (sizes[l] + 1), d = g[l + 1][j];
+                const double *weights = p + start + j * (sizes[l] + 1), o = out[l + 1][j];
+                double *gradients = grad + start + j * (sizes[l] + 1), d = g[l + 1][j];
                 d *= loss == 0 ? 1 - o * o : l == layers - 1 || o > 0;
                 for (int i = 0; i < sizes[l]; i++) {
-                    into[i] += d * out[l][i];
-                    g[l][i] += d * row[i];
+                    gradients[i] += d * out[l][i];
+                    g[l][i] += d * weights[i];
                 }
-                into[sizes[l]] += d;
+                gradients[sizes[l]] += d;
             }
             end = start;
         }
@@ -63,11 +63,11 @@ double train_step(double *p, const double *X, const double *y, int samples, cons
     return total;
 }
 
-/* The same for MLP(2, [16, 16, 1]), whose sizes the compiler knows. Every row goes forward and back, with masks. */
+/* The same for MLP(2, [16, 16, 1]), with sizes that the compiler knows. Masks take the place of branches. */
 double moons_step(double *p, const double *X, const double *y, int samples, double rate)
 {
-    enum { IN = 2, WIDE = 16, ALL = 337 };
-    double grad[ALL] = {0}, total = 0.0;
+    enum { IN = 2, WIDE = 16, PARAMETERS = 337 };
+    double grad[PARAMETERS] = {0}, total = 0.0;
     double *w1 = p, *w2 = w1 + WIDE * (IN + 1), *w3 = w2 + WIDE * (WIDE + 1);
     double *g1 = grad, *g2 = g1 + WIDE * (IN + 1), *g3 = g2 + WIDE * (WIDE + 1);
     for (int s = 0; s < samples; s++) {
@@ -110,14 +110,14 @@ double moons_step(double *p, const double *X, const double *y, int samples, doub
             g1[j * (IN + 1) + IN] += e;
         }
     }
-    for (int i = 0; i < ALL; i++) {
+    for (int i = 0; i < PARAMETERS; i++) {
         total += 1e-4 * p[i] * p[i];
         p[i] -= rate * (grad[i] + 2e-4 * p[i]);
     }
     return total;
 }
 
-/* `steps` steps in one call, for problems so small that the call would be half of it. */
+/* `steps` steps in one call, for problems so small that a call through ctypes takes longer than a step. */
 double train_steps(double *p, const double *X, const double *y, int samples, const int *sizes, int layers, int loss,
                    double rate, int steps)
 {

@@ -1,6 +1,5 @@
-"""One step of training of a multilayer perceptron, written for each contestant that is not a scalar engine's own nn.
-
-`Problem` says what is trained; each function below takes one and gives a `step()` that trains once and gives the loss.
+"""One training step of a multilayer perceptron, for the contestants without a micrograd-like `nn`: PyTorch, JAX, NumPy,
+C and XAD. Each function takes a `Problem` and returns a `step()` that does one training step and returns the loss.
 """
 
 from __future__ import annotations
@@ -19,16 +18,14 @@ L2 = 1e-4
 
 @dataclass
 class Problem:
-    """`hinge`: ReLU, a linear last layer, mean hinge loss + L2; else tanh throughout and the sum of squared errors.
+    """A network and what it is trained on."""
 
-    `weights` are in micrograd's order: neuron after neuron, its weights and then its bias."""
-
-    sizes: list[int]
-    weights: list[float]
+    sizes: list[int]  # of the inputs and of each layer
+    weights: list[float]  # in micrograd's order: neuron after neuron, its weights and then its bias
     X: np.ndarray
     y: np.ndarray
-    hinge: bool
-    rate: Callable[[int], float]
+    hinge: bool  # ReLU, a linear last layer, mean hinge loss + L2; otherwise tanh throughout, the sum of squared errors
+    rate: Callable[[int], float]  # the learning rate of each step
 
     def matrices(self) -> list[np.ndarray]:
         """W and b of each layer in turn, such that a layer is x @ W + b."""
@@ -41,7 +38,7 @@ class Problem:
 
 
 def array_loss(problem: Problem, parameters, X, y, tanh, relu):
-    """The loss of the whole batch on arrays of one library, which has these activations."""
+    """The loss of the whole batch, on arrays of the library that `tanh` and `relu` are from."""
     x, last = X, len(parameters) - 2
     for i in range(0, len(parameters), 2):
         x = x @ parameters[i] + parameters[i + 1]
@@ -99,7 +96,7 @@ def jax_jit(problem: Problem) -> Callable[[], float]:
 
 
 def numpy_by_hand(problem: Problem) -> Callable[[], float]:
-    """Backpropagation written out, whole batch at a time."""
+    """Backpropagation written out, over the whole batch at once."""
     parameters, X, y = problem.matrices(), problem.X, problem.y
     layers, steps = len(parameters) // 2, itertools.count()
 
@@ -138,7 +135,7 @@ def numpy_by_hand(problem: Problem) -> Callable[[], float]:
 
 
 def c_by_hand(problem: Problem, steps_a_call: int = 1) -> Callable[[], float]:
-    """mlp.c, one step a call, or several at the rate of the first."""
+    """mlp.c, with one or more steps in each call, all at the learning rate of the call's first step."""
     function = contestants.c_library().train_steps
     doubles, ints = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int)
     function.restype = ctypes.c_double
@@ -149,7 +146,7 @@ def c_by_hand(problem: Problem, steps_a_call: int = 1) -> Callable[[], float]:
     fixed = (*pointers, len(problem.y), sizes.ctypes.data_as(ints), len(problem.sizes) - 1, int(problem.hinge))
 
     def step():
-        # `arrays` and `sizes` are named so that they outlive their pointers.
+        # These references keep the arrays alive as long as the pointers into them.
         assert len(arrays) == 3
         assert len(sizes)
         return function(*fixed, problem.rate(next(steps)), steps_a_call)
@@ -158,7 +155,7 @@ def c_by_hand(problem: Problem, steps_a_call: int = 1) -> Callable[[], float]:
 
 
 def c_of_known_sizes(problem: Problem) -> Callable[[], float]:
-    """The moons' network in C whose sizes are constants."""
+    """mlp.c's step of the moons' network, with its sizes as constants."""
     function = contestants.c_library().moons_step
     doubles = ctypes.POINTER(ctypes.c_double)
     function.restype = ctypes.c_double
@@ -168,14 +165,14 @@ def c_of_known_sizes(problem: Problem) -> Callable[[], float]:
     pointers, steps = [a.ctypes.data_as(doubles) for a in arrays], itertools.count()
 
     def step():
-        assert len(arrays) == 3  # named, so that they outlive their pointers
+        assert len(arrays) == 3  # this reference keeps the arrays alive as long as the pointers
         return function(*pointers, len(problem.y), problem.rate(next(steps)))
 
     return step
 
 
 def xad_tape(problem: Problem) -> Callable[[], float]:
-    """The scalar program on XAD's tape: Reals for parameters, sums over products for neurons."""
+    """The scalar program on XAD's tape: parameters are Reals, neurons sums of products."""
     xad = contestants.xad()
     Real, tanh, largest = xad.Real, xad.math.tanh, xad.math.max
     data, steps, layers = list(problem.weights), itertools.count(), len(problem.sizes) - 1

@@ -1,7 +1,7 @@
-"""Runs the cases and prints their tables: `python -m benchmarks.run`; --help for its options.
+"""Runs the cases and prints their tables: `python -m benchmarks.run`; --help lists its options.
 
-Each case gets processes of its own, so that no case meets the heap another has left behind; several, since where a
-process has its memory, and in which order its dicts, is a tenth of the time of a loop in Python.
+Each case runs in processes of its own, so that no case is affected by the heap of another. There are several, since
+memory addresses and hash seeds differ by process and change the time of a loop in Python by a tenth.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from benchmarks.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = 3  # for each case
-# One thread for everyone: the problems are too small for two, and threads that wait in a loop for work spend processor
-# time in the turn of whoever comes next.
+# One thread for all libraries: the problems are too small to gain from two, and threads that wait for work in a loop
+# use processor time in the next contestant's turn.
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
@@ -41,13 +41,13 @@ METADATA = ("cpu_model_name", "cpu_count", "platform", "python_version", "python
 
 
 def measure(case: str, rounds: int, quick: bool) -> Result:
-    """One case, here and now. In a thread with a large stack: the reference recurses as deep as its graph."""
+    """Run one case here, in a thread with a large stack, since the reference recurses as deep as its graph."""
     outcome = []
 
     def body():
         try:
-            # Loaded in this thread, since PyTorch counts its threads thread by thread. And frozen: what the libraries
-            # brought along is none of the collector's business while it runs for the reference.
+            # PyTorch's number of threads is a setting of the thread that loads it. The objects of the libraries are
+            # frozen, so that the collector does not traverse them in the reference's turns.
             for load in (contestants.ours, contestants.torch, contestants.jax, contestants.xad):
                 load()
             module = importlib.import_module(f"benchmarks.cases.{case}")
@@ -68,7 +68,7 @@ def measure(case: str, rounds: int, quick: bool) -> Result:
 
 
 def measure_apart(case: str, rounds: int, quick: bool) -> Result:
-    """One case, in several processes that share the rounds."""
+    """Run one case in several processes, which divide the rounds among them, and combine their results."""
     processes = 1 if quick else PROCESSES
     results = [measure_in_process(case, -(-rounds // processes), quick) for _ in range(processes)]
     for i, pooled in enumerate(results[-1].rows):
@@ -81,6 +81,7 @@ def measure_apart(case: str, rounds: int, quick: bool) -> Result:
 
 
 def measure_in_process(case: str, rounds: int, quick: bool) -> Result:
+    """Run one case in one new process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         options = ["--worker", case, "--rounds", str(rounds), "--json", str(path), *(["--quick"] if quick else [])]
@@ -112,7 +113,7 @@ def figure(x: float) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What pyperf knows of this machine, and the compiler and the versions that matter here."""
+    """pyperf's metadata of this machine, the C compiler, and the versions of the libraries compared."""
     known = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     about = {key: known[key] for key in METADATA if key in known}
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
@@ -126,12 +127,22 @@ def machine() -> dict[str, object]:
     return about
 
 
+def print_summary(results: list[Result]) -> None:
+    """How many targets are met, and which are missed."""
+    outcomes = [(t, t.met(r)) for r in results for t in TARGETS if t.case == r.case]
+    met, missed, absent = (sum(outcome is x for _, outcome in outcomes) for x in (True, False, None))
+    print(f"\n{met} targets met, {missed} missed, {absent} without a figure")
+    for target, outcome in outcomes:
+        if outcome is False:
+            print(f"missed: {target.case}: {target.row}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", choices=ALL, metavar="CASE", help=f"one of {', '.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=15, help="turns each contestant gets (default: 15)")
     parser.add_argument("--json", type=Path, help="where to write the results")
-    parser.add_argument("--quick", action="store_true", help="three short rounds and smaller graphs: does it run?")
+    parser.add_argument("--quick", action="store_true", help="three short rounds on smaller graphs, as a test")
     parser.add_argument("--worker", choices=ALL, help=argparse.SUPPRESS)
     options = parser.parse_args()
     rounds = min(options.rounds, 3) if options.quick else options.rounds
@@ -153,13 +164,7 @@ def main() -> None:
         from benchmarks.chart import draw
 
         draw(results, ROOT / "benchmarks" / "results.png")
-    judged = [(t, t.met(r)) for r in results for t in TARGETS if t.case == r.case]
-    print(
-        f"\n{sum(met is True for _, met in judged)} targets met, {sum(met is False for _, met in judged)} missed, "
-        f"{sum(met is None for _, met in judged)} not judged"
-    )
-    for t in (t for t, met in judged if met is False):
-        print(f"missed: {t.case}: {t.row}")
+    print_summary(results)
 
 
 if __name__ == "__main__":

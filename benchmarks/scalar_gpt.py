@@ -1,7 +1,7 @@
 """A one-layer character GPT of scalars, over any number type that has + - * / ** and exp, log, relu.
 
-Nothing here measures: the cases call `loss(parameters, tokens)` with the Values of one engine or another, or with plain
-floats, which is the same program without a graph.
+The cases call `loss(parameters, tokens)` with the Values of an engine, or with plain floats, which is the same program
+without a graph.
 """
 
 import math
@@ -24,7 +24,7 @@ def relu(x):
 
 
 def make_parameters(number):
-    """Seeded weights as a dict of matrices: 4,192 numbers."""
+    """Random weights of a fixed seed, 4,192 numbers, as a dict of matrices."""
     rng = random.Random(42)
 
     def matrix(rows, columns):

@@ -1,5 +1,7 @@
-"""What the engine is held to: one table. `row` names a row of a case's result; its value has to be at least or at most
-`bound`. Ratios are times over ours, so "at least 100" for the reference means that we are 100 times faster."""
+"""The targets: bounds on rows of the cases' results.
+
+Ratios are times over ours: `at_least=100` for the reference means that this engine is at least 100 times as fast.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ from benchmarks.harness import Result
 
 @dataclass(frozen=True)
 class Target:
+    """One of `at_least` and `at_most` is given."""
+
     case: str
-    row: str
+    row: str  # name of a row of the case's result
     at_least: float | None = None
     at_most: float | None = None
 
@@ -20,7 +24,7 @@ class Target:
         return f"{mark} {bound:g}{'x' if unit == 'x ours' else ' ' + unit}"
 
     def met(self, result: Result) -> bool | None:
-        """None where there is nothing to judge: the contestant is absent, or what we enter ourselves is."""
+        """None if there is no figure: the contestant is absent, or this engine lacks what the case uses."""
         value = result.value(self.row)
         if value is None or result.base != "ours":
             return None
@@ -36,13 +40,13 @@ TARGETS = (
     Target("moons", "PyTorch eager", at_least=1),
     Target("gpt", "reference", at_least=100),
     Target("gpt", "reference, collector off", at_least=35),
-    # Ours may take 1.6 times as long as the floats: they take at least 1/1.6 of our time.
+    # This engine may take 1.6 times as long as the floats, which then take 1/1.6 of its time.
     Target("gpt", "plain floats, forward only", at_least=0.625),
     Target("gpt_functional", "reference", at_least=300),
     *(Target("backward", f"XAD, 10^{k} nodes", at_least=1) for k in range(3, 8)),
     Target("backward", "worst over best, 10^4 and up", at_most=2),
     Target("adam", "Python loop over our Values", at_least=100),
-    # Ours may take 1.2 times as long as C: C takes at least 1/1.2 of our time; and so on.
+    # This engine may take 1.2 times as long as C, which then takes 1/1.2 of its time.
     Target("moons_compiled", "C by hand, sizes known", at_least=0.833),
     Target("moons_compiled", "NumPy by hand", at_least=2.5),
     Target("moons_compiled", "JAX jit", at_least=2.5),
@@ -56,7 +60,7 @@ TARGETS = (
     Target("importing", "ours - reference: Value", at_most=3),
     Target("importing", "ours - reference: Value and nn", at_most=3),
     Target("importing", "NumPy loaded by ours (1 = yes)", at_most=0),
-    # To the nearest byte: a slab has a header of its own, and memory comes in pages.
+    # Half a byte more than the design's 64 and 16, for the slabs' headers and the last page.
     Target("memory", "ours, an eager node", at_most=64.5),
     Target("memory", "ours, an input of a fused sum", at_most=16.5),
 )

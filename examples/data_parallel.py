@@ -1,7 +1,7 @@
-"""One training step, three ways: in this process, on joblib's loky workers, and on a Dask cluster of two processes.
+"""Data-parallel training: in this process, on joblib's loky workers, and on a Dask cluster of two processes.
 
-Each worker gets the compiled function with its parameters, and a part of the rows; it sends back the part's loss and
-gradient, which are added up here. The losses are the same, step by step. Needs joblib, dask and distributed.
+Each worker gets the compiled function with its parameters, and a part of the samples. It returns the part's loss and
+gradient, which are added here. All three give the same losses. Needs the extra `parallel`: joblib, dask, distributed.
 """
 
 import random
@@ -18,42 +18,42 @@ from micrograd.compiler import Compiled
 from micrograd.nn import MLP
 from micrograd.optim import SGD
 
-STEPS, ROWS, WORKERS = 20, 4000, 2
+STEPS, SAMPLES, WORKERS = 20, 4000, 2
 
 Array = NDArray[np.float64]
-Part = tuple[Array, Array]
-Found = tuple[float, Array]
-Run = Callable[[Compiled, list[Part]], list[Found]]
+Part = tuple[Array, Array]  # samples and labels
+LossAndGrad = tuple[float, Array]
+Run = Callable[[Compiled, list[Part]], list[LossAndGrad]]
 
 
-def work(function: Compiled, X: Array, y: Array) -> Found:
-    """What a worker does: the sum over its rows, and the gradient."""
+def work(function: Compiled, X: Array, y: Array) -> LossAndGrad:
+    """What a worker computes: the sum of the losses of its samples, and the gradient of the sum."""
     return function.value_and_grad(X, y)
 
 
-def in_this_process(function: Compiled, parts: list[Part]) -> list[Found]:
+def in_this_process(function: Compiled, parts: list[Part]) -> list[LossAndGrad]:
     return [work(function, *part) for part in parts]
 
 
-def on_joblib(function: Compiled, parts: list[Part]) -> list[Found]:
-    found = Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
-    return cast("list[Found]", found)
+def on_joblib(function: Compiled, parts: list[Part]) -> list[LossAndGrad]:
+    results = Parallel(n_jobs=WORKERS, backend="loky")(delayed(work)(function, *part) for part in parts)
+    return cast("list[LossAndGrad]", results)
 
 
 def on_dask(client: Any) -> Run:
-    def run(function: Compiled, parts: list[Part]) -> list[Found]:
+    def run(function: Compiled, parts: list[Part]) -> list[LossAndGrad]:
         futures = [client.submit(work, function, *part, pure=False) for part in parts]
-        found: list[Found] = client.gather(futures)
-        return found
+        results: list[LossAndGrad] = client.gather(futures)
+        return results
 
     return run
 
 
 def train(run: Run) -> list[float]:
-    """The losses of training on two rings, where `run` maps a function and parts of a batch to what workers send."""
+    """Train on two rings and return the losses. `run` has workers compute the loss and gradient of each part."""
     random.seed(1)
     draw = np.random.default_rng(1)
-    X = draw.normal(size=(ROWS, 2))
+    X = draw.normal(size=(SAMPLES, 2))
     y = np.where((X**2).sum(axis=1) > 1.4, 1.0, -1.0)
     model = MLP(2, [16, 16, 1])
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -63,13 +63,13 @@ def train(run: Run) -> list[float]:
         margin: Value = (1 - y * model(x)).relu()
         return margin
 
-    loss(X[0], y[0])  # traced here: the workers get the program
+    loss(X[0], y[0])  # traces it, so that the workers get its program
     parts = list(zip(np.array_split(X, WORKERS), np.array_split(y, WORKERS)))
     losses: list[float] = []
     for _ in range(STEPS):
-        found = run(loss, parts)
-        losses.append(sum(total for total, _ in found) / ROWS)
-        gradient = np.sum([grads for _, grads in found], axis=0) / ROWS
+        results = run(loss, parts)
+        losses.append(sum(total for total, _ in results) / SAMPLES)
+        gradient = np.sum([grads for _, grads in results], axis=0) / SAMPLES
         for parameter, grad in zip(loss.captured, gradient.tolist()):
             parameter.grad = grad
         optimizer.step()

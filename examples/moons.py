@@ -23,13 +23,13 @@ STEPS = 100
 
 
 def evaluate(model: MLP, X: Any, y: Any) -> tuple[Value, float]:
-    """The loss over all rows of X (n, 2) with labels y (n,) of -1 and 1, and the share of rows classified rightly."""
-    scores = [model(list(map(Value, row))) for row in X]
+    """The loss over the samples X (n, 2) with labels y (n,) of -1 and 1, and the share that is classified correctly."""
+    scores = [model(list(map(Value, sample))) for sample in X]
     # The SVM's max-margin loss, plus an L2 penalty on every parameter.
     losses = [(1 + -yi * score).relu() for yi, score in zip(y, scores)]
     loss = sum(losses, Value(0.0)) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in model.parameters())
-    right = sum((yi > 0) == (score.data > 0) for yi, score in zip(y, scores))
-    return loss, right / len(scores)
+    correct = sum((yi > 0) == (score.data > 0) for yi, score in zip(y, scores))
+    return loss, correct / len(scores)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""The two moons of moons.py through `micrograd.compile`: the loss of one sample, trained on whole batches.
+"""The two moons of moons.py through `micrograd.compile`: the loss is written for one sample and computed for the batch.
 
-Prints loss and accuracy as it trains, and how long a step takes. Needs the extra `viz` for scikit-learn.
+Prints loss and accuracy as it trains, and the time of a step. Needs the extra `viz`, which has scikit-learn.
 """
 
 import random
@@ -33,7 +33,7 @@ def main() -> None:
 
     @micrograd.compile
     def loss(x: Sequence[Value], y: Value) -> Value:
-        # The SVM's max-margin loss, plus an L2 penalty on every parameter, which is computed once a call.
+        # The SVM's max-margin loss, plus an L2 penalty on every parameter, which is computed once per call.
         margin: Value = (1 + -y * model(x)).relu()
         return margin + 1e-4 * functional.sum(p * p for p in model.parameters())
 
@@ -48,7 +48,7 @@ def main() -> None:
         if step % 10 == 0 or step == STEPS - 1:
             accuracy = np.mean((score.map(X) > 0) == (y > 0))
             print(f"step {step:3d}  loss {total.data:.6f}  accuracy after it {accuracy:.0%}")
-    print(f"{1e6 * (time.perf_counter() - started) / STEPS:.0f} µs a step, the trace among them")
+    print(f"{1e6 * (time.perf_counter() - started) / STEPS:.0f} µs per step, tracing included")
     print(loss.program)
 
 

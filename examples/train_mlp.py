@@ -1,4 +1,4 @@
-"""Train a small multilayer perceptron on four samples: what the README shows.
+"""Train a small multilayer perceptron on four samples: the README's program.
 
 Run it with `make train`, or `python examples/train_mlp.py`.
 """

@@ -1,4 +1,4 @@
-"""One step of Adam over 4,192 parameters: optim.Adam against the loop one writes in Python."""
+"""One step of Adam over 4,192 parameters: optim.Adam against a loop in Python."""
 
 from __future__ import annotations
 

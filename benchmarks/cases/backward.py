@@ -1,8 +1,8 @@
 """backward() alone, from 10^3 to 10^7 nodes: the same chain of `x * a + b` in this engine and on XAD's tape.
 
-With a = 1 every gradient is 1, so that none turns denormal however long the chain. Grads are cleared before each pass,
-off the clock: what is timed is a program's first pass over its graph. Passes too short for anyone to interrupt are
-timed by the wall clock, which is quicker to read.
+With a = 1 every gradient is 1, so that none is denormal however long the chain is. Grads are cleared before each pass
+and this is not timed: the figure is that of a first pass over a graph. Short passes, which are hardly ever interrupted,
+are timed by the wall clock, which takes less time to read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def clock_for(nodes: int):
 
 
 def ours_pass(nodes: int):
-    """A function that times one pass, and the gradient that proves it."""
+    """A function that times one pass, and one that returns a gradient, to check the pass."""
     Value = contestants.ours().Value
     a, b = Value(1.0), Value(STEP)
     root, now = Value(0.5), clock_for(nodes)
@@ -78,14 +78,14 @@ def measure(rounds: int, quick: bool) -> Result:
     sizes = [10**k for k in range(3, 6 if quick else 8)]
     makers = {"ours": ours_pass} | ({"XAD": xad_pass} if contestants.xad() else {})
     passes = {(name, n): make(n) for n in sizes for name, make in makers.items()}
-    # Short passes are repeated, and the median of a turn stands for it.
+    # A turn repeats short passes; its figure is their median.
     times = {key: [] for key in passes}
     for _, ((name, n), (once, gradient)) in itertools.product(range(rounds + 1), passes.items()):
         taken = [once() for _ in range(max(1, min(200, 10**6 // n)))]
         if gradient() != n // 2:
             raise AssertionError(f"{name}: d root / d b is {gradient()} over {n} nodes, not {n // 2}")
         times[name, n].append(statistics.median(taken) / n)
-    times = {key: values[1:] for key, values in times.items()}  # the first round touches memory
+    times = {key: values[1:] for key, values in times.items()}  # without the first round, which has page faults
 
     rows = []
     for n in sizes:

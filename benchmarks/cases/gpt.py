@@ -1,7 +1,7 @@
 """A one-layer character GPT of scalars (scalar_gpt.py): forward and backward over 4,192 parameters, one import changed.
 
-"Plain floats" is the same program on floats: forward only, no graph. PyTorch and JAX run it as matrices, all positions
-at once, which is how one would write it there.
+"Plain floats" is the same program on floats: forward only, no graph. PyTorch and JAX compute on matrices, all positions
+at once, as programs for them are usually written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAME = "gpt"
 
 
 def total(grads) -> float:
-    """One number that is right only where all gradients are."""
+    """A weighted sum of the gradients, to compare all of them as one number."""
     return float(sum(g * (i % 7 + 1) for i, g in enumerate(grads)))
 
 

@@ -1,6 +1,6 @@
 """A whole training step of the scalar GPT: functional.linear/softmax/cross_entropy and optim.Adam against plain Python.
 
-The others train with Adam too: as a Python loop over Values, and as torch.optim.Adam.
+All contestants train with Adam: the plain programs as a Python loop over Values, PyTorch with torch.optim.Adam.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RATE, BETA1, BETA2, EPSILON = 0.01, 0.9, 0.999, 1e-8
 
 
 class PlainAdam:
-    """Adam as one writes it over Values: a loop."""
+    """Adam as a loop over Values in Python."""
 
     def __init__(self, parameters):
         self.parameters, self.steps = parameters, 0
@@ -43,7 +43,7 @@ def plain(engine):
 
 
 def functional_gpt(functional):
-    """A copy of scalar_gpt with its linear and softmax replaced, and its loss over `cross_entropy`."""
+    """A copy of the module scalar_gpt that uses `functional` for linear, softmax and the cross-entropy of the loss."""
     spec = importlib.util.spec_from_file_location("functional_gpt", scalar_gpt.__file__)
     gpt = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gpt)

@@ -1,6 +1,6 @@
-"""Import time in fresh processes, ours and the reference by turns; and that NumPy is not among what is loaded.
+"""Import time in new processes, ours and the reference in turns, and whether NumPy was imported too.
 
-The one case in milliseconds: an import happens once a process, so it is a difference that counts and not a ratio.
+In milliseconds: an import happens once in a process, so the difference matters and not the ratio.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ print((time.process_time() - start) * 1000, int("numpy" in sys.modules))
 
 
 def fresh(path: Path, statement: str) -> tuple[float, bool]:
-    """Milliseconds the statement took in a process of its own, and whether NumPy was there afterwards."""
+    """Milliseconds that the statement takes in a new process, and whether it imports NumPy."""
     program = PROGRAM.format(path=str(path), statement=statement)
-    # Byte code is what users import: it is kept here even where the environment says it should not be.
+    # Users import cached byte code, so it is cached here too, even if the environment disables that.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(contestants.CACHE / "pycache")
     command = [sys.executable, "-c", program]
@@ -48,7 +48,7 @@ def measure(rounds: int, quick: bool) -> Result:
             for name, path in paths.items():
                 taken, loaded = fresh(path, statement)
                 numpy[name] = numpy.get(name, False) or loaded
-                if turn:  # the first writes byte code
+                if turn:  # not the first, which writes the byte code
                     times.setdefault((name, what), []).append(taken)
 
     rows = []

@@ -1,4 +1,4 @@
-"""Bytes a node: what the resident set grows by, over the nodes made, in fresh processes. Linux only."""
+"""Bytes per node: the growth of the resident set divided by the number of nodes made, in new processes. Linux only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ for _ in range({count}):
     v = v + 1.0
 print((resident() - start) / {count})
 """
-# 1,000 inputs a neuron, so that the sum's own node and the list that keeps it hardly show.
+# With 1,000 inputs per neuron, the sum's own node and its place in the list hardly count.
 FUSED = """
 layer, x = nn.Layer(1000, {count} // 1000, nonlin=False), {inputs}
 first = layer(x)

@@ -1,6 +1,6 @@
 """Two moons as in karpathy's notebook, unchanged: MLP(2, [16, 16, 1]) in ReLU, 100 points, hinge loss + L2, SGD.
 
-The floor is the notebook's own Python and NumPy: the same cell over a network and Values that cost next to nothing.
+FLOOR is the time of the notebook's own Python and NumPy: the same cell with a network and Values that compute nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOOR = "the notebook's own Python and NumPy"
 
 
 def points() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's make_moons(100, noise=0.1), without scikit-learn; labels of -1 and 1."""
+    """Points like those of scikit-learn's make_moons(100, noise=0.1), and labels of -1 and 1."""
     rng, t = np.random.default_rng(1337), np.linspace(0, np.pi, 50)
     outer, inner = np.column_stack([np.cos(t), np.sin(t)]), np.column_stack([1 - np.cos(t), 0.5 - np.sin(t)])
     return np.vstack([outer, inner]) + rng.normal(0, 0.1, (100, 2)), np.repeat([-1, 1], 50)
@@ -37,7 +37,7 @@ def weights() -> list[float]:
 
 
 def notebook(engine):
-    """The notebook's cell, as it stands there."""
+    """The notebook's cell, unchanged."""
     Value = engine.Value
     X, y = points()
     random.seed(1337)
@@ -68,19 +68,19 @@ def notebook(engine):
 
 
 class IdleValue(Idle):
-    """A Value that does nothing, for this cell."""
+    """An Idle with the operators of this cell."""
 
     __slots__ = ()
-    __array_priority__ = 1.0  # NumPy's numbers leave `number * value` to it
+    __array_priority__ = 1.0  # so that `number * value` of a NumPy number calls __rmul__
 
     def __init__(self, data=0.0):
         self.data = self.grad = 0.0
 
-    __mul__ = __rmul__ = relu = Idle.give_self
+    __mul__ = __rmul__ = relu = Idle.itself
 
 
 class IdleNetwork(IdleModel):
-    """A network that computes nothing and has 337 parameters."""
+    """A network of 337 parameters that computes nothing."""
 
     def __init__(self, nin, nouts):
         self.values = [IdleValue() for _ in range(337)]

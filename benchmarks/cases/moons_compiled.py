@@ -14,7 +14,7 @@ NAME = "moons_compiled"
 
 
 def compiled(engine, micrograd):
-    """The notebook's training step; the penalty is written into one sample's loss, and computed once a call."""
+    """The notebook's training step. The penalty is part of the sample's loss, and is computed once per call."""
     X, y = points()
     y = y.astype(float)
     random.seed(1337)

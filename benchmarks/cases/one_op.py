@@ -1,4 +1,4 @@
-"""One op in a loop, its result dropped at once: a node's birth and death. instructions.py counts the same."""
+"""One op in a loop: a node is made and released at once. benchmarks/instructions.py counts the instructions of this."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNROLLED, LOOPS = 50, 20
 
 
 def contestant(name: str, Value: type, op: str) -> Contestant:
-    """50 times the op in a loop's body, so that the loop itself is a small part of what is timed."""
+    """A loop with the op 50 times in its body, so that the loop itself takes a small part of the time."""
     names = {"a": Value(0.5), "b": Value(0.25), "np": np, "two": np.float64(2.0)}
     statement = op.replace("np.float64(2.0)", "two")
-    # timeit switches the collector off, unlike the programs this stands for.
+    # timeit disables the collector by default, which programs do not.
     timer = timeit.Timer("\n".join([statement] * UNROLLED), "import gc; gc.enable()", globals=names)
     return Contestant(name, lambda: timer.timeit(LOOPS), check=lambda: [number(eval(statement, names))])
 

@@ -1,4 +1,7 @@
-"""The README's loop through `micrograd.compile` and `optim.SGD`: four samples, so what counts is the cost of a call."""
+"""The README's loop through `micrograd.compile` and `optim.SGD`.
+
+With four samples in the batch, most of a step's time is the overhead of calls.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from benchmarks.harness import Contestant, Result, compare, entry, row, take_tur
 from benchmarks.networks import array_entries, c_by_hand
 
 NAME = "readme_compiled"
-STEPS_A_CALL = 100  # of C: a call through ctypes takes longer than a step
+STEPS_A_CALL = 100  # in C, since a call through ctypes takes longer than a step
 
 
 def compiled(engine, micrograd):

@@ -1,6 +1,7 @@
 """The README's loop unchanged: MLP(3, [4, 4, 1]) in tanh, four samples, squared errors, `p.data -= 0.1 * p.grad`.
 
-The floor is that loop's own Python: a model and a loss that cost nothing, and 41 parameters that only hold numbers.
+"The loop's own Python" is the same loop with a model and a loss that compute nothing, and 41 parameters that only store
+numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def problem() -> Problem:
 
 
 def model_of(engine):
-    """The network of one engine or the other, with the same parameters."""
+    """The network in the given engine, with the same parameters in each."""
     random.seed(1337)
     model = engine.tanh.MLP(3, [4, 4, 1])
     for p, data in zip(model.parameters(), problem().weights):
@@ -50,21 +51,21 @@ def loop(model):
 
 
 class Idle:
-    """A Value that does nothing: operators give itself."""
+    """A Value that computes nothing: each operator returns its left operand."""
 
     __slots__ = ("data", "grad")
 
     def __init__(self):
         self.data = self.grad = 0.0
 
-    def give_self(self, other=None):
+    def itself(self, other=None):
         return self
 
-    __add__ = __radd__ = __sub__ = __pow__ = backward = give_self
+    __add__ = __radd__ = __sub__ = __pow__ = backward = itself
 
 
 class IdleModel:
-    """A network that computes nothing; its parameters are there to be zeroed and updated."""
+    """A network of 41 parameters that computes nothing."""
 
     def __init__(self):
         self.values = [Idle() for _ in range(41)]

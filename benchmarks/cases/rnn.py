@@ -19,7 +19,7 @@ def weights() -> list[float]:
 
 
 def networks(engine):
-    """The program in an engine's own nn: the cell is a layer over [x, *hidden], the readout one linear neuron."""
+    """The program in the `nn` of an engine: the cell is a layer over [x, *hidden], the readout one linear neuron."""
     cell, readout = engine.tanh.Layer(1 + HIDDEN, HIDDEN), engine.nn.Neuron(HIDDEN, nonlin=False)
     parameters = [*cell.parameters(), *readout.parameters()]
     for p, data in zip(parameters, weights()):

@@ -1,6 +1,8 @@
-"""The moons' network over 100,000 rows on two threads. The clock is the wall's, for once, since that is what threads
-are for; on a machine that is busy with other things the second thread has no processor to run on. So the table also
-tells what the machine has to give: how much more work two processes do than one, which share nothing."""
+"""The moons' network over 100,000 samples on two threads.
+
+Timed by the wall clock, since threads do not save processor time. On a busy machine the second thread may have no
+processor to run on, so the table also has an upper bound: how much more work two processes do than one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from benchmarks import contestants
 from benchmarks.harness import Result, Row, row
 
 NAME = "threads"
-BOUND = "two processes, for one's work"
+TITLE = "100,000 samples on two threads"
+BOUND = "two processes (upper bound)"
 
 
 def seconds(step) -> float:
@@ -30,7 +33,7 @@ def repeat(step, running) -> None:
 
 
 def two_processes(step) -> float:
-    """How much faster the work of two steps is done by two processes than by one."""
+    """How many times as fast two processes do the work of two steps as one process does."""
     context = multiprocessing.get_context("fork")
     running = context.Event()
     alone = seconds(step)
@@ -46,12 +49,12 @@ def two_processes(step) -> float:
 def measure(rounds: int, quick: bool) -> Result:
     micrograd = contestants.ours_module("compiler") and contestants.ours_package()
     if not micrograd:
-        return Result(NAME, "100,000 rows on two threads", [Row("one thread", None)])
+        return Result(NAME, TITLE, [Row("one thread", None)])
     random.seed(1337)
     model = micrograd.nn.MLP(2, [16, 16, 1])
     draw = np.random.default_rng(0)
-    rows = 10_000 if quick else 100_000
-    X, y = draw.normal(size=(rows, 2)), np.sign(draw.normal(size=rows))
+    samples = 10_000 if quick else 100_000
+    X, y = draw.normal(size=(samples, 2)), np.sign(draw.normal(size=samples))
 
     def loss(x, y):
         return (1 - y * model(x)).relu()
@@ -63,4 +66,4 @@ def measure(rounds: int, quick: bool) -> Result:
         ratios.append(seconds(lambda: one.mean(X, y)) / seconds(lambda: two.mean(X, y)))
         bounds.append(two_processes(lambda: one.mean(X, y)))
     rows = [Row("ours", 1.0, 1.0, 1.0), row("one thread", ratios), row(BOUND, bounds)]
-    return Result(NAME, "100,000 rows on two threads", rows)
+    return Result(NAME, TITLE, rows)

@@ -1,4 +1,4 @@
-"""What the first call of a compiled function takes more than the next: the trace, the program and its plan."""
+"""How much longer the first call of a compiled function takes than the second: it traces, and builds the program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "tracing"
 
 
 def first_call(micrograd, sizes: list[int]) -> float:
-    """Milliseconds."""
+    """Milliseconds that the first call takes longer than the second."""
     random.seed(1337)
     model = micrograd.nn.MLP(sizes[0], sizes[1:])
     X, y = np.ones((8, sizes[0])), np.ones(8)

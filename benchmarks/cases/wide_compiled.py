@@ -1,7 +1,7 @@
-"""MLP(64, [256, 256, 10]) on 1,024 rows, cross-entropy, through `micrograd.compile`: 85,000 weights, where BLAS is at
-home.
+"""MLP(64, [256, 256, 10]) on 1,024 samples, cross-entropy, through `micrograd.compile`: 85,000 weights, where BLAS is
+efficient.
 
-PyTorch also takes the samples one at a time, as scalar code is written; its row is a sample's time over ours.
+PyTorch also takes the samples one at a time, as scalar code does; that row compares the times for one sample.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ RATE = 0.01
 
 
 class Problem:
-    """The data, and the weights that all contestants start with: W (in, out) and b (out,) of each layer."""
+    """The data, and the initial weights of all contestants: W (in, out) and b (out,) of each layer."""
 
     def __init__(self, quick: bool) -> None:
-        self.rows, self.sizes = (64, [64, 32, 10]) if quick else (1024, [64, 256, 256, 10])
+        self.samples, self.sizes = (64, [64, 32, 10]) if quick else (1024, [64, 256, 256, 10])
         draw = np.random.default_rng(0)
-        self.X = draw.normal(size=(self.rows, self.sizes[0]))
-        self.Y = np.eye(self.sizes[-1])[draw.integers(0, self.sizes[-1], self.rows)]
+        self.X = draw.normal(size=(self.samples, self.sizes[0]))
+        self.Y = np.eye(self.sizes[-1])[draw.integers(0, self.sizes[-1], self.samples)]
         self.layers = [
             (draw.uniform(-1, 1, (nin, nout)) / nin**0.5, np.zeros(nout))
             for nin, nout in zip(self.sizes, self.sizes[1:])
@@ -81,9 +81,9 @@ def numpy_by_hand(problem: Problem):
     return step
 
 
-def torch_eager(problem: Problem, rows: int | None = None):
+def torch_eager(problem: Problem, samples: int | None = None):
     torch = contestants.torch()
-    X, Y = torch.tensor(problem.X[:rows]), torch.tensor(problem.Y[:rows])
+    X, Y = torch.tensor(problem.X[:samples]), torch.tensor(problem.Y[:samples])
     layers = [(torch.tensor(W, requires_grad=True), torch.tensor(b, requires_grad=True)) for W, b in problem.layers]
 
     def step():
@@ -114,10 +114,10 @@ def measure(rounds: int, quick: bool) -> Result:
         entry("NumPy by hand", np, lambda: numpy_by_hand(problem)),
         entry("PyTorch eager", contestants.torch(), lambda: torch_eager(problem)),
     ]
-    result = compare(NAME, "MLP(64, [256, 256, 10]) on 1,024 rows, compiled", entries, rounds)
+    result = compare(NAME, "MLP(64, [256, 256, 10]) on 1,024 samples, compiled", entries, rounds)
     if micrograd and contestants.torch():
         pair = [Contestant("ours", compiled(problem, micrograd)), Contestant("one", torch_eager(problem, 1))]
         times = take_turns(pair, rounds)
-        ratios = [one * problem.rows / mine for one, mine in zip(times["one"], times["ours"])]
+        ratios = [one * problem.samples / mine for one, mine in zip(times["one"], times["ours"])]
         result.rows.append(row("PyTorch eager, a sample", ratios))
     return result
