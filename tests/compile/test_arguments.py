@@ -90,6 +90,7 @@ def test_gradients_are_in_the_order_of_captured():
 # ---- Whatever it is given --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "error"),
     [

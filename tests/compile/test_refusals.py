@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import micrograd
 from micrograd import TraceError, Value, functional, nn, optim, utils
+
+HERE = re.escape(Path(__file__).name)
 
 
 def _assign(x):
@@ -63,7 +67,7 @@ def _refused(what, function, compiled, *args):
     with pytest.raises(TraceError) as raised:
         compiled(*args)
     assert any(f"{what}{of} a Value" in str(raised.value) for of in ("", " of", " at"))
-    assert "test_compile_face.py, line" in str(raised.value)
+    assert re.search(f"{HERE}, line", str(raised.value))
     first = function.__code__.co_firstlineno
     assert any(f"line {n}:" in str(raised.value) for n in (first, first + 1))
     assert "relu()" in str(raised.value)
@@ -115,8 +119,6 @@ class _Exp(nn.Neuron):
 
 
 _EXP = _Exp(1)
-
-
 _EXP.w[0].data = 1.0
 
 
@@ -151,7 +153,7 @@ def test_an_error_of_one_call_may_not_be_caught(function, first, then):
 
     compiled = micrograd.compile(f)
     for _ in range(2):
-        with pytest.raises(TraceError, match=r"test_compile_face\.py, line .* the trace would keep for good"):
+        with pytest.raises(TraceError, match=rf"{HERE}, line .* the trace would keep for good"):
             compiled(1.0)
     with pytest.raises((ArithmeticError, ValueError, TraceError)):  # what is not caught is what it is
         micrograd.compile(lambda x: function(w, x) if function.__defaults__ else function(w) * x)(1.0)

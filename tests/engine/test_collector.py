@@ -29,6 +29,7 @@ def test_a_closure_that_holds_its_own_node_is_collected(engine, make):
     assert alive() is None
 
 
+@pytest.mark.slow
 @linux
 def test_closures_of_user_ops_are_collected(check):
     check(

@@ -1,5 +1,5 @@
 """What raises what: the type, a message that names the offender, and an engine that goes on with nothing lost.
-Float edges that raise on both engines alike are in test_contract.py; errors of networks in test_nn.py."""
+What raises on both engines alike is in test_infinities.py; errors of networks are in nn/test_layer_errors.py."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ def limited(megabytes, work):
 """
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     "work",
@@ -48,6 +49,7 @@ assert x.grad == 1.0
     )
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("method", ["backward", "zero_grad"])
 def test_out_of_memory_in_a_walk(check, method):

@@ -134,6 +134,7 @@ def test_the_dead_go_in_the_middle_of_their_own_thread(check):
     )
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     "link",

@@ -7,6 +7,7 @@ import pytest
 from helpers import posix
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("walk", ["ordered", "general"])
 def test_ctrl_c_in_backward(check, walk):
@@ -87,6 +88,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     "work",

@@ -7,6 +7,7 @@ import pytest
 from helpers import linux
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("where", ["main thread", "128 KB thread"])
 def test_a_chain_of_ten_million(check, where):

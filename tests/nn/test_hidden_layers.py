@@ -76,7 +76,7 @@ def test_a_layer_wider_than_a_slab_of_nodes():
     assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 60))])
 def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
     """Hidden layers get their nodes when somebody looks: before, between or after passes from some of the outputs."""
     rng = random.Random(seed)

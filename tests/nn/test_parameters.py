@@ -336,6 +336,7 @@ def test_lists_of_nothing_that_share_their_parts():
     assert (len(model.parameters()), model.state_dict()) == (1, {"w": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"k": x}, lambda x: Plain(next=x)])
 def test_deep_nesting(wrap):
     item = value = Value(1.0)

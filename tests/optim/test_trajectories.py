@@ -129,6 +129,7 @@ def test_the_trajectory_is_the_formulas(kind, options):
     assert max(abs(a - b) for a, b in zip(x, START)) > 0.1
 
 
+@pytest.mark.slow
 @each(CASES)
 def test_the_trajectory_is_pytorchs(kind, options):
     torch = pytest.importorskip("torch")

@@ -91,6 +91,7 @@ def test_the_example_learns_its_targets(capsys):
     assert max(errors(printed)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are not part of an installed package")
 @pytest.mark.parametrize(
     ("name", "needs", "printed"),

@@ -1,5 +1,5 @@
 """Whole training runs with known results: karpathy's demo notebook, and the program of the README.
-What single steps compute is in test_contract.py and test_nn.py."""
+What single steps compute is in tests/engine and tests/nn."""
 
 from __future__ import annotations
 
