@@ -10,10 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.register_assert_rewrite("helpers")
-
-import original  # noqa: E402
-from helpers import NOT_SANITIZED, PREAMBLE  # noqa: E402
+import original
+from helpers import NOT_SANITIZED, PREAMBLE
 
 os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 
