@@ -75,9 +75,6 @@ def test_other_arguments_are_type_errors(argument):
         micrograd.compile(lambda x: 1.0)(argument)
 
 
-# ---- Pickles ---------------------------------------------------------------------------------------------------------
-
-
 def test_gradients_are_in_the_order_of_captured():
     a, b, c = Value(1.0), Value(2.0), Value(3.0)
     f = micrograd.compile(lambda x, first: a * x if first else c * x + b * x * 2)
@@ -87,7 +84,7 @@ def test_gradients_are_in_the_order_of_captured():
     assert [order[id(p)] for p in (a, b, c)] == [0.0, 6.0, 3.0]
 
 
-# ---- Whatever it is given --------------------------------------------------------------------------------------------
+# ---- Any structure ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from micrograd._program import Program
 from micrograd._trace import Trace
 from micrograd.compiler import Compiled
 
-# A pickle taken apart to lists, that say what they were, and what is in them.
+# A pickle's objects as lists: the type, then the parts.
 
 def apart(x):
     if isinstance(x, Compiled):
@@ -123,7 +123,7 @@ for k in range(1500):
     except ValueError:
         refused += 1
     except TypeError as error:
-        assert "unhashable" in str(error), error  # of a dict's key, before anybody is asked
+        assert "unhashable" in str(error), error  # a dict's key, refused before the classes are called
     else:
         run(changed, one, many)
         ran += 1

@@ -22,7 +22,7 @@ class Line:
 
     @micrograd.compile(threads=2)
     def loss(self, x, y, kind="a"):
-        """How far off it is."""
+        """The square of the error."""
         return (self.slope * x - y) ** 2 if kind == "a" else self.slope * x
 
     @micrograd.compile
@@ -53,7 +53,7 @@ def test_a_method_is_bound_and_each_instance_has_its_programs():
     assert [v.data for v in a.both(2.0)] == [4.0, 9.0]
     assert a.loss.program.startswith("loss(number, number)")
     assert Line.loss.program == ""
-    assert (a.loss.__name__, a.loss.__doc__, a.loss.__self__) == ("loss", "How far off it is.", a)
+    assert (a.loss.__name__, a.loss.__doc__, a.loss.__self__) == ("loss", "The square of the error.", a)
     assert list(inspect.signature(a.loss).parameters) == ["x", "y", "kind"]
     assert list(inspect.signature(Line.loss).parameters) == ["self", "x", "y", "kind"]
     assert Line.loss(a, 1.0, 1.0).data == a.loss(1.0, 1.0).data

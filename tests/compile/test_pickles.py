@@ -64,7 +64,7 @@ def test_a_copy_shares_leaves_and_a_deep_copy_has_its_own():
 
 
 class OwnCopy(Value):
-    """A leaf that says itself what its copy is."""
+    """A leaf with a `__deepcopy__` of its own."""
 
     def __deepcopy__(self, memo):
         return self.copied
@@ -82,7 +82,7 @@ def test_a_deep_copy_is_what_the_leaves_say():
     assert (total, grads.tolist()) == (50.0, [5.0])
     copied.sum([1.0, 2.0]).backward()
     assert c.grad == 5.0
-    a.copied = c * 2  # a result is as good as a leaf: what is behind it gets the gradients
+    a.copied = c * 2  # a result may stand for a leaf: its parents get the gradients
     copied = copy.deepcopy(f)
     assert copied(2.0).data == 50.0
     for other in (None, 3.0, "c", [c]):

@@ -11,7 +11,7 @@ import micrograd
 from micrograd import Value, functional, nn
 from micrograd.compiler import Compiled
 
-# ---- Pickles ---------------------------------------------------------------------------------------------------------
+# ---- Rules -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_program_that_breaks_a_rule_says_which():
@@ -71,7 +71,7 @@ def test_every_program_keeps_to_the_rules():
         check_program(traced.program)
 
 
-# ---- Reading ---------------------------------------------------------------------------------------------------------
+# ---- The listing -----------------------------------------------------------------------------------------------------
 
 
 def test_the_listing_tells_what_was_done():

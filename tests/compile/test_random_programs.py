@@ -71,7 +71,7 @@ def test_random_programs(steps, rows, draw):
     try:
         theirs = grads_of(leaves, functional.sum(sums))
     except (ArithmeticError, ValueError):
-        return  # what arguments that are Values have no derivative of, numbers may not need one of
+        return  # eager code needs the derivative for an argument that is a Value; a compiled function may not
     ours = grads_of(leaves, total)
     terms = np.array([grads_with_bounds(leaves, row) for row in sums]).sum(axis=0)
     for a, b, bound in zip(ours, theirs, terms):
@@ -80,7 +80,7 @@ def test_random_programs(steps, rows, draw):
 
 
 def grads_with_bounds(leaves, value):
-    """Of each leaf a bound on the terms that its grad is the sum of: grads with every term by its absolute value."""
+    """For each leaf, the sum of the absolute values of the terms of its grad."""
     order, seen = [], set()
 
     def visit(v):

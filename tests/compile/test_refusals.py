@@ -95,7 +95,7 @@ def _outside(kind):
 @pytest.mark.parametrize("kind", ["a leaf", "a result", "of a subclass", "of a neuron", "of a network", "of a sum"])
 @pytest.mark.parametrize(("what", "function"), SEEN_THROUGH, ids=range(len(SEEN_THROUGH)))
 def test_what_comes_from_outside_may_not_be_frozen_either(what, function, kind):
-    """A parameter that is read, or decided by, is the parameter of one call: the next one would be wrong in silence."""
+    """The trace would keep a number read from a parameter, or a branch on it: later calls would be silently wrong."""
     w = _outside(kind)
     data = w.data
     _refused(what, function, micrograd.compile(lambda x: function(w) or x), 1.0)
@@ -142,7 +142,7 @@ CAUGHT = [
 
 @pytest.mark.parametrize(("function", "first", "then"), [case[1:] for case in CAUGHT], ids=[case[0] for case in CAUGHT])
 def test_an_error_of_one_call_may_not_be_caught(function, first, then):
-    """The trace would keep what the function does instead, for calls that raise nothing."""
+    """The trace would keep the except branch, also for calls that raise nothing."""
     w = Value(first)
 
     def f(x):
@@ -155,9 +155,9 @@ def test_an_error_of_one_call_may_not_be_caught(function, first, then):
     for _ in range(2):
         with pytest.raises(TraceError, match=rf"{HERE}, line .* the trace would keep for good"):
             compiled(1.0)
-    with pytest.raises((ArithmeticError, ValueError, TraceError)):  # what is not caught is what it is
+    with pytest.raises((ArithmeticError, ValueError, TraceError)):  # what is not caught passes through
         micrograd.compile(lambda x: function(w, x) if function.__defaults__ else function(w) * x)(1.0)
-    assert micrograd.compile(lambda x: x * w)(2.0).data == 2.0 * first  # no trace is left to tell
+    assert micrograd.compile(lambda x: x * w)(2.0).data == 2.0 * first  # nothing of the trace is left
     if then is not None:
         w.data = then
         assert compiled(1.0).data == f(Value(1.0)).data

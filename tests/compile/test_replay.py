@@ -36,7 +36,7 @@ def assert_agrees(function, leaves, *arrays, **options):
         assert abs(total.data - scale * data.sum()) <= 4 * EPS * len(rows) * scale * np.abs(data).sum()
         theirs = scale * np.array(grads_of(leaves, functional.sum(rows)))
         ours = np.array(grads_of(leaves, total))
-        # What another order of summation may change is bounded by the sum of what the rows contribute.
+        # Another order of summation changes the result by at most this multiple of the sum of |terms|.
         terms = np.array([np.abs(grads_of(leaves, row)) for row in rows]).sum(axis=0)
         assert (np.abs(ours - theirs) <= 8 * EPS * scale * len(rows) * terms).all(), (ours, theirs)
     for row, expected in zip(zip(*(np.asarray(a).tolist() for a in arrays)), rows[:3]):
@@ -127,7 +127,7 @@ def test_networks(variant):
 
 
 def test_a_network_that_is_called_twice():
-    """Its neurons keep their rows of weights between calls: sharing them says nothing of who else holds them."""
+    """Neurons keep their rows of weights between calls; the same leaves are found in both calls."""
     model = nn.MLP(2, [4, 1])
     X = np.random.default_rng(0).normal(size=(20, 4))
     compiled = assert_agrees(lambda x: model(x[:2]) * model(x[2:]), model.parameters(), X)
@@ -169,7 +169,7 @@ def test_gradients_are_pytorchs():
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "tanh", "exp of softmax", "products"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_gradients_of_each_of_several_outputs(name, count):
-    """Grads of one output may not stand where data stand that are read for the next."""
+    """The gradients of one output must not overwrite data that the next output's backward reads."""
     function = {
         "softmax": functional.softmax,
         "log_softmax": functional.log_softmax,
@@ -189,7 +189,7 @@ def test_gradients_of_each_of_several_outputs(name, count):
 
 
 def test_an_output_is_not_touched_by_the_others():
-    """What they alone need may raise, or have an infinite derivative that 0 would be multiplied by."""
+    """What only other outputs need may raise, or have an infinite derivative, and 0 times that is NaN."""
     w = Value(0.0)
 
     def function(x):

@@ -41,7 +41,7 @@ def test_many_threads_may_call_one_function():
 
 
 def test_a_trace_is_a_matter_of_its_own_thread():
-    """Another thread calls compiled functions and reads Values meanwhile, as ever."""
+    """Another thread calls compiled functions and reads Values meanwhile."""
     w = Value(2.0)
     inside, done = threading.Event(), threading.Event()
 
@@ -147,7 +147,7 @@ def test_signals_are_heard(isolated):
         import os, signal, threading, time
         import numpy as np
         import micrograd
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin().exp(), threads=2)
         x = np.ones(20_000_000)
         f.map(x[:10])

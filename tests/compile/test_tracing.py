@@ -94,7 +94,7 @@ def test_what_was_made_in_a_trace_before_comes_from_outside():
 
 
 def test_data_may_not_be_assigned_in_a_trace_at_all():
-    """What was computed before would have the old number, what comes after the new one; the trace knows one."""
+    """Code before the assignment would use the old number, code after it the new one; a trace has one."""
 
     def f(x):
         v = Value(2.0)

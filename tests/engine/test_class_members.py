@@ -15,7 +15,7 @@ from micrograd import functional as F
 
 @pytest.fixture(params=["ours", "reference"])
 def cls(request):
-    """The class, as it was again afterwards."""
+    """The class; its members are put back after the test."""
     kind = Value if request.param == "ours" else request.getfixturevalue("reference").Value
     before = dict(vars(kind))
     yield kind

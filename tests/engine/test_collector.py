@@ -12,7 +12,7 @@ from helpers import linux
 
 
 class Canary:
-    """Something whose death can be watched."""
+    """An object that weak references can watch."""
 
 
 @pytest.mark.parametrize("make", [lambda x: x * x, lambda x: x * 2.0, lambda x: x.relu(), lambda _: None])
@@ -154,7 +154,7 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
         gc.collect()
         assert alive() is None
 
-        # Who holds it from elsewhere keeps it.
+        # A reference from elsewhere keeps it alive.
         sentinel = Sentinel()
         y = Value(2.0) * 1.5
         y.keep = sentinel
@@ -171,7 +171,7 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
 
 
 def test_what_attributes_kept_from_elsewhere_lead_to_stays(check):
-    """vars() of an op of the user's has its function, which holds parents that the ring of the op goes through."""
+    """vars() of a user's op has its function, which refers to the parents: a reference cycle goes through them."""
     check(
         """
         class Sub(Value):

@@ -67,7 +67,7 @@ def test_init_again_makes_a_leaf():
     assert v.grad == 1.0
 
 
-# What goes wrong with creation order goes wrong in memory, so these have processes of their own.
+# A fault in the creation order would corrupt memory, so each of these runs in a process of its own.
 YOUNGER_PARENTS = {
     "children from a generator, with local grads": """
 x = Value(2.0)

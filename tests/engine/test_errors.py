@@ -21,7 +21,7 @@ from micrograd import Value
 
 @pytest.fixture
 def v():
-    """A Value with a past, checked after the test to be as it was, in an engine that still works."""
+    """A result with data and grad; after the test both must be unchanged, and the engine must still work."""
     value = Value(3.0) * 1.0
     value.grad, value.label = 0.25, "v"
     yield value
@@ -328,7 +328,7 @@ COMPILED = [f"micrograd.{found.name}" for found in pkgutil.iter_modules(microgra
 
 @pytest.mark.parametrize("home", [name for name in COMPILED if not name.endswith("__main__")])
 def test_methods_are_called_with_instances_of_their_class(home):
-    """C code reads the fields of `self`: of another object they would be any memory."""
+    """C code reads the fields of `self`; in an object of another type they would be arbitrary memory."""
     kinds = [kind for kind in vars(importlib.import_module(home)).values() if isinstance(kind, type)]
     methods = [
         (kind, name)

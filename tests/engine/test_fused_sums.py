@@ -20,7 +20,7 @@ BIASES = {"bias": lambda: Value(0.3), "number": lambda: 0.3, "none": lambda: Non
 
 
 def pair(kind, bias):
-    """A fused sum over parameters, and the same written out, each over Values of its own."""
+    """A fused sum and the same sum written out, each over Values of its own."""
     made = []
     for fused in (True, False):
         rng = random.Random(7)

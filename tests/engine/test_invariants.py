@@ -35,7 +35,7 @@ z = y.tanh()
 
 
 def ended(source: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a process that must not reach its end, and give what came of that."""
+    """Run it in a process, which must end before the source does; returns the finished process."""
     done = subprocess.run(
         [sys.executable, "-c", f"{PREAMBLE}{source}\nprint('still here')"],
         capture_output=True,

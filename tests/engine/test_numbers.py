@@ -149,6 +149,43 @@ def test_the_exponent_shows_as_it_was_written():
     assert shown == ["**2", "**2.0", "**2", "**2", "**2.5", "**2.5", "**2.5", "**1"]
 
 
+@pytest.mark.parametrize("bits", [0, 1, 15, 16, 30, 31, 53, 54, 63, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("f", [operator.add, operator.sub, operator.mul], ids=lambda f: f.__name__)
+def test_ints_of_any_length_on_either_side(engine, f, sign, bits):
+    n, a = sign * (2**bits - 1), engine.Value(1.5)
+    assert [f(a, n).data, f(n, a).data] == [f(1.5, float(n)), f(float(n), 1.5)]
+
+
+@pytest.mark.parametrize("number", [True, 3, 3.0, np.float64(3.0)])
+def test_data_from_other_numbers(engine, number):
+    assert engine.Value(number).data == number
+    assert (engine.Value(number) * 2).data == number * 2
+
+
+class Float(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2, 2.0, Float(2), np.float64(2), np.float32(2), np.float16(2), np.int64(2), np.uint8(2), Fraction(2), Decimal(2)],
+    ids=lambda number: type(number).__name__,
+)
+def test_numbers_of_any_type_become_floats(number):
+    v = Value(number)
+    v.grad = number
+    assert (type(v.data), v.data, type(v.grad), v.grad) == (float, 2.0, float, 2.0)
+    for out in (v + number, number + v, v * number, number * v):
+        assert (type(out), type(out.data), out.data) == (Value, float, 4.0)
+
+
+@pytest.mark.parametrize(("number", "data"), [(True, 1.0), (np.bool_(True), 1.0), (False, 0.0), (2**70, 2.0**70)])
+def test_bools_and_large_ints_become_floats(number, data):
+    assert Value(number).data == data
+    assert (Value(3.0) * number).data == 3.0 * data
+
+
 # ---- x**0 is constant ------------------------------------------------------------------------------------------------
 
 
@@ -205,40 +242,3 @@ def test_what_would_drop_the_graph_is_refused():
             attempt()
     assert v.item() == 1.0
     assert type(Value(2).item()) is float
-
-
-@pytest.mark.parametrize("bits", [0, 1, 15, 16, 30, 31, 53, 54, 63, 1000])
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("f", [operator.add, operator.sub, operator.mul], ids=lambda f: f.__name__)
-def test_ints_of_any_length_on_either_side(engine, f, sign, bits):
-    n, a = sign * (2**bits - 1), engine.Value(1.5)
-    assert [f(a, n).data, f(n, a).data] == [f(1.5, float(n)), f(float(n), 1.5)]
-
-
-@pytest.mark.parametrize("number", [True, 3, 3.0, np.float64(3.0)])
-def test_data_from_other_numbers(engine, number):
-    assert engine.Value(number).data == number
-    assert (engine.Value(number) * 2).data == number * 2
-
-
-class Float(float):
-    pass
-
-
-@pytest.mark.parametrize(
-    "number",
-    [2, 2.0, Float(2), np.float64(2), np.float32(2), np.float16(2), np.int64(2), np.uint8(2), Fraction(2), Decimal(2)],
-    ids=lambda number: type(number).__name__,
-)
-def test_numbers_of_any_type_become_floats(number):
-    v = Value(number)
-    v.grad = number
-    assert (type(v.data), v.data, type(v.grad), v.grad) == (float, 2.0, float, 2.0)
-    for out in (v + number, number + v, v * number, number * v):
-        assert (type(out), type(out.data), out.data) == (Value, float, 4.0)
-
-
-@pytest.mark.parametrize(("number", "data"), [(True, 1.0), (np.bool_(True), 1.0), (False, 0.0), (2**70, 2.0**70)])
-def test_bools_and_large_ints_become_floats(number, data):
-    assert Value(number).data == data
-    assert (Value(3.0) * number).data == 3.0 * data

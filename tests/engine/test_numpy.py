@@ -72,7 +72,7 @@ def test_numpy_functions_call_the_method_of_their_name(name):
 
 
 def test_no_array_ufunc():
-    # It sits in the class for NumPy to find fast that there is none; a subclass may have one.
+    # The class has None there, which NumPy finds fast; a subclass may define the method.
     assert not hasattr(Value, "__array_ufunc__")
     assert not hasattr(Value(1.0), "__array_ufunc__")
     with pytest.raises(AttributeError, match="__array_ufunc__"):

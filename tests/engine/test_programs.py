@@ -124,7 +124,7 @@ class Both:
             mine.data = twin.data = x
 
     def look(self, i):
-        """Fused numbers get nodes of their own where someone looks."""
+        """Reading `_children` materializes the numbers of a fused sum."""
         mine, twin = self.at(i)
         assert len(mine._children) in (len(twin.parents), 1 if mine._op.startswith("**") else 0)
         outcome(lambda: mine._local_grads)
@@ -161,7 +161,7 @@ class Both:
             assert twin.agrees(mine.grad), f"{mine.grad!r} is not {twin.grad!r} within {twin.tolerance!r}"
 
     def close(self):
-        """Take the cycles apart, so that thousands of programs leave the collector nothing to do."""
+        """Break the reference cycles, so that the collector has nothing to do after thousands of programs."""
         for mine in self.customized:
             del mine._backward
 
@@ -181,7 +181,7 @@ def test_oracle_and_engine_agree(program):
 @pytest.mark.parametrize("make", [lambda x: x / 3e-208, lambda x: x * 0.0 / 1e-200, lambda x: 0.0 ** (x * 0.5)])
 @pytest.mark.parametrize("passes", [0, 1])
 def test_looking_at_a_graph_raises_nothing_and_changes_nothing(make, passes):
-    """Whoever draws a graph asks for the children, which makes nodes of fused numbers."""
+    """Reading `_children`, as drawing does, materializes the numbers of a fused sum."""
     x = Value(1.0)
     y = make(x)
     for _ in range(passes):

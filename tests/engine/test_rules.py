@@ -213,7 +213,7 @@ def test_gradients_are_pytorchs(row):
 
 
 def test_special_values_are_the_oracles(row):
-    """Data, gradients and exceptions where IEEE 754 and Python's `float` and `math` have something to say."""
+    """Data, gradients and exceptions at infinities, NaN, zeros and the ends of the range, as Python has them."""
     name, arity = row
     for args in itertools.product(SPECIAL, repeat=arity):
         leaves, twins = [Value(x) for x in args], [oracle.Value(x) for x in args]

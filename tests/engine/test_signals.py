@@ -58,7 +58,7 @@ calls = []
 def handle(signum, frame):
     calls.append(walking)
     work()
-    # Now, or a slow machine would be called again before it is done; at random, or it might never fall into a walk.
+    # Set again here, so that a slow machine is done before the next signal; to a random time, so that some hit a walk.
     signal.setitimer(signal.ITIMER_REAL, random.uniform(pause / 10, pause))
 
 def sweep():

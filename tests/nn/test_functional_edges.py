@@ -87,7 +87,7 @@ def edge_rows(name):
 
 
 def data_and_grads(function, row):
-    """Of each output, in one list, and of each input where the outputs count unequally."""
+    """The data of each output and the grad of each input, in one list; outputs have unequal weights."""
     xs = [Value(x) for x in row]
     out = function(xs)
     (combine(out) if isinstance(out, list) else out).backward()
@@ -95,7 +95,7 @@ def data_and_grads(function, row):
 
 
 def near(found, expected):
-    """One by one, infinities and NaN included."""
+    """Compares one by one, infinities and NaN included."""
     return len(found) == len(expected) and all(
         a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-12 * max(1.0, abs(b))
         for a, b in zip(found, expected)
@@ -174,7 +174,7 @@ def test_cross_entropy_of_infinite_logits(logits, target, loss, gradients, compi
     ],
 )
 def test_compiled_functions_of_captured_logits_follow_their_data(function):
-    """The highest logit is another one at another call."""
+    """Which logit is the highest changes between the calls."""
     logits = [Value(1.0), Value(2.0), Value(-1.0)]
     compiled = micrograd.compile(lambda: function(logits))
     for data in ([1.0, 2.0, -1.0], [1e5, -50.0, 3.0], [0.0, 500.0, 1.0], [-1e5, -1e5, -2e5]):

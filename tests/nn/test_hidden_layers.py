@@ -78,7 +78,7 @@ def test_a_layer_wider_than_a_slab_of_nodes():
 
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 60))])
 def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
-    """Hidden layers get their nodes when somebody looks: before, between or after passes from some of the outputs."""
+    """Hidden layers are materialized when read: before, between or after passes from some of the outputs."""
     rng = random.Random(seed)
     values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
     pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)
@@ -96,7 +96,7 @@ def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
             elif action == "z":
                 outs[which].zero_grad()
                 model.zero_grad()
-            elif action == "u":  # one that nobody saw so far, in a graph of its own
+            elif action == "u":  # a node that was not materialized so far, in a graph of its own
                 (outs[which]._children[0] * 2 + outs[0]).backward()
             else:
                 gc.collect()

@@ -15,7 +15,7 @@ from micrograd.utils import clip_grad_norm_
 
 
 def in_torch(module, torch):
-    """The like of a Module in PyTorch: Values as parameters, lists as lists, shared where they are."""
+    """The same Module in PyTorch: Values are Parameters, lists are ModuleLists, and what is shared stays shared."""
     made = {}
 
     def convert(item):

@@ -65,7 +65,7 @@ def test_an_option_turned_on_later_begins_then(kind, option, value):
 
 
 def test_a_step_over_4192_parameters_makes_no_nodes(isolated):
-    """Whatever is made next is where it would have been without, and Python's memory does not grow."""
+    """The next node gets the slot it would get without the step, and Python's memory does not grow."""
     isolated(
         """
 import sys

@@ -39,7 +39,7 @@ CASES = [
 ]
 
 
-# Of these the objective makes chaos, which no two orders of rounding go through together.
+# With these options the path on the objective is chaotic: another order of rounding leads elsewhere.
 CHAOTIC = [
     (Adam, {"lr": 0.02, "betas": (0.0, 0.9)}),
     (Adam, {"lr": 0.02, "betas": (0.3, 0.0), "eps": 1e-3}),
@@ -147,7 +147,7 @@ def test_the_trajectory_is_pytorchs(kind, options):
 
 
 def grads_of_all_sizes(count, steps):
-    """Some are 0.0; they need not come from anywhere."""
+    """Some are 0.0. No function has to have these gradients."""
     draw = random.Random(7)
     return [
         [draw.gauss(0, 1) * 10 ** draw.uniform(-8, 3) * (draw.random() > 0.1) for _ in range(count)]
@@ -186,7 +186,7 @@ def test_given_grads_move_parameters_as_pytorchs(kind, options):
 @pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"weight_decay": 0.1}, {"maximize": True}], ids=str)
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 def test_adams_bits_are_those_of_the_same_sums_of_floats(kind, options, joined, count):
-    """So they depend neither on a processor's vectors nor on where among them a parameter stands."""
+    """So they do not depend on the width of the processor's vectors, nor on a parameter's position in them."""
     x = grads_of_all_sizes(count, 1)[0]
     m, v, highest = [0.0] * count, [0.0] * count, [0.0] * count
     params = values(x)
@@ -240,9 +240,6 @@ def test_a_network_learns():
 
     losses = [optimizer.step(closure).data for _ in range(200)]
     assert losses[-1] < 0.1 * losses[0]
-
-
-# ---- step and zero_grad ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])

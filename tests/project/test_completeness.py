@@ -37,7 +37,7 @@ def _public() -> dict[str, object]:
     for home in MODULES:
         module = importlib.import_module(home)
         for export in module.__all__:
-            # Read from the metadata of the installed package, which a build in place has none of.
+            # It is read from the metadata of the installed package; a build in place has none.
             thing = None if export == "__version__" else getattr(module, export)
             members[f"{home}.{export}"] = thing
             for name in _public_members(thing) if inspect.isclass(thing) else ():
@@ -64,7 +64,7 @@ def test_every_op_is_a_method_and_every_method_an_op():
 
 def _documented(path: str) -> bool:
     thing = PUBLIC[path]
-    if inspect.isgetsetdescriptor(thing) and thing.__objclass__ is not Value:  # a field of C: its class tells
+    if inspect.isgetsetdescriptor(thing) and thing.__objclass__ is not Value:  # a C field, described in its class
         return f"`{thing.__name__}`" in thing.__objclass__.__doc__
     return bool(inspect.getdoc(thing))
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not SETUP.exists(), reason="there is no checkout
 
 @pytest.fixture
 def setup():
-    """The names of setup.py, which runs nothing here."""
+    """The names that setup.py defines; nothing is built."""
     return runpy.run_path(str(SETUP), run_name="setup")
 
 

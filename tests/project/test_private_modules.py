@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def test_private_modules_raise_whatever_they_are_called_with(isolated):
-    """Their functions, classes and methods are in reach of any Python code: an exception, never a crash."""
+    """Any Python code can call their functions, classes and methods: an exception is right, a crash is not."""
     isolated(
         """
 import importlib, os, pkgutil, random
