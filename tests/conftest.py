@@ -1,30 +1,21 @@
-"""Fixtures: both engines side by side, and a way to run a check in a process of its own."""
+"""Fixtures: both engines side by side, and ways to run a check in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import textwrap
 from types import SimpleNamespace
 
-import original
 import pytest
+
+import original
+from helpers import NOT_SANITIZED, PREAMBLE
 
 os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 
 _REFERENCE = original.load()
-
-# What a build under AddressSanitizer cannot pass, and why not.
-_MEMORY = "the sanitizer keeps freed memory back for a while, and what it knows of each eight bytes takes another"
-NOT_SANITIZED = {
-    "test_a_leaf_is_64_bytes": _MEMORY,
-    "test_a_node_is_64_bytes": _MEMORY,
-    "test_closures_of_user_ops_are_collected": _MEMORY,
-    "test_freed_graphs_return_their_memory": _MEMORY,
-    "test_memory_is_flat_over_training_steps": _MEMORY,
-    "test_sizes_do_not_wrap": "the sanitizer reserves more addresses than the test allows",
-    "test_nothing_is_left_behind": "the interpreter's caches grow by more than the bound with PYTHONMALLOC=malloc",
-}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,5 +69,15 @@ def isolated():
         )
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def check(isolated):
+    """Run source in a fresh process, after PREAMBLE; what it prints is only for a reader of `pytest -s`."""
+
+    def run(source: str, **options) -> None:
+        print(isolated(PREAMBLE + textwrap.dedent(source), **options))
 
     return run

@@ -4,25 +4,9 @@ It bounds what the order of summation may change: `scale` is the sum of |terms|,
 from __future__ import annotations
 
 import math
-import operator
-import re
 
 EPS = 2.0**-52
 TINY = 2.0**-1022  # below it an error is absolute: EPS * TINY is the smallest double
-
-
-def op(name):
-    """The op as a function of Values, of this engine or the other: v + w or v.tanh()."""
-    return getattr(operator, name) if name.startswith("__") else lambda v, *others: getattr(v, name)(*others)
-
-
-def complaint(function, *args):
-    """What Python itself says of it, as a regular expression: its texts differ between versions."""
-    try:
-        function(*args)
-    except Exception as error:
-        return f"{re.escape(str(error))}$"
-    raise AssertionError(f"{function} raises nothing at {args}")
 
 
 def kind(x: float) -> str:

@@ -1,0 +1,211 @@
+"""What a compiled function takes and returns for one sample: numbers, Values, nested lists."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+import pytest
+
+import micrograd
+from helpers import linux
+from micrograd import Value
+
+# ---- One sample ------------------------------------------------------------------------------------------------------
+
+
+def test_one_sample_goes_to_captured_leaves_and_to_arguments_that_are_values():
+    w, x, y = Value(1.0), Value(3.0), Value(2.0)
+    out = micrograd.compile(lambda x, y: x**y + w * x)(x, y)
+    out.backward()
+    assert out.data == 12.0
+    assert (x.grad, y.grad, w.grad) == (7.0, 9.0 * math.log(3.0), 3.0)  # 2 * 3 of x**2, and 1 of w x
+
+
+def test_an_argument_may_be_given_twice():
+    x = Value(3.0)
+    micrograd.compile(operator.mul)(x, x).backward()
+    assert x.grad == 6.0
+
+
+def test_nested_arguments_and_results():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: [x[0] * w, (x[1][0] + x[1][1], [5.0, w])])
+    first, (second, (third, fourth)) = f([1.0, (2.0, 3.0)])
+    assert [v.data for v in (first, second, third, fourth)] == [2.0, 5.0, 5.0, 2.0]
+    (first * 3 + fourth).backward()
+    assert w.grad == 4.0
+    assert isinstance(f([1.0, (2.0, 3.0)])[1], tuple)
+
+
+def test_tuples_stay_tuples_and_arrays_count_as_lists():
+    f = micrograd.compile(lambda x: x[0] + (*x, 1.0)[isinstance(x, tuple)])
+    assert f((2.0, 3.0)).data == 5.0
+    g = micrograd.compile(lambda x: x[0] + ([*x, 1.0])[-1])
+    assert g([2.0, 3.0]).data == g(np.array([2.0, 3.0])).data == 3.0
+    assert g.retraces == 0
+
+
+def test_what_does_not_depend_on_the_arguments():
+    w = Value(2.0)
+    assert micrograd.compile(lambda x: 3.0)(1.0).data == 3.0
+    assert micrograd.compile(lambda x: 3.0).sum([1.0, 2.0]).data == 6.0
+    total = micrograd.compile(lambda x: w * w).sum([1.0, 2.0])
+    total.backward()
+    assert (total.data, w.grad) == (8.0, 8.0)
+    assert micrograd.compile(lambda: w * 2)().data == 4.0
+
+
+def test_an_empty_list_comes_back():
+    f = micrograd.compile(lambda x: [])
+    assert f(1.0) == []
+    assert f.map([1.0, 2.0]).shape == (2, 0)
+
+
+@pytest.mark.parametrize("result", [None, "a", {"a": 1}, [1.0, None]])
+def test_other_results_are_type_errors(result):
+    with pytest.raises(TypeError, match="what a compiled function returns must be a real number"):
+        micrograd.compile(lambda x: result)(1.0)
+
+
+@pytest.mark.parametrize("argument", ["a", None, {"a": 1}, [1.0, "a"], 1j])
+def test_other_arguments_are_type_errors(argument):
+    with pytest.raises(TypeError, match="argument 0 must be a real number"):
+        micrograd.compile(lambda x: 1.0)(argument)
+
+
+def test_gradients_are_in_the_order_of_captured():
+    a, b, c = Value(1.0), Value(2.0), Value(3.0)
+    f = micrograd.compile(lambda x, first: a * x if first else c * x + b * x * 2)
+    f(1.0, first=True)
+    _, grads = f.value_and_grad([1.0, 2.0], first=False)
+    order = {id(p): g for p, g in zip(f.captured, grads)}
+    assert [order[id(p)] for p in (a, b, c)] == [0.0, 6.0, 3.0]
+
+
+# ---- Any structure ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ("np.longdouble(2)", None),
+        ("np.ones(2, np.longdouble) * 2", None),
+        ("np.array([[2, 3], [4, 5]], np.longdouble)", None),
+        ("[np.longdouble(2), (2, Fraction(2))]", None),
+        ("loop", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("[1.0, loop]", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("deep", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("Returns('self')", "TypeError: argument 0 must be a real number, not 'Returns'"),
+        ("Returns([Returns('self')])", "TypeError: argument 0 must be a real number, not 'Returns'"),
+        ("Returns('new')", "ValueError: argument 0 has more than 100 lists in each other"),
+        ("Returns((1.0,))", "TypeError: argument 0 must be a real number, not 'tuple'"),
+        ("Returns(None)", "TypeError: argument 0 must be a real number, not 'NoneType'"),
+        ("[Grows(), 1.0]", None),
+        ("[Shrinks(), 1.0, 1.0, 1.0]", None),
+        ("np.broadcast_to(0.0, 2**40)", "ValueError: argument 0 has more than 16,777,216 numbers a sample"),
+        ("[[]] * 3", None),
+    ],
+)
+def test_arguments_of_any_structure(isolated, argument, error):
+    """What a sample, a batch and a result are made of: read with care, whatever Python code runs on the way."""
+    isolated(
+        f"""
+from fractions import Fraction
+import numpy as np
+import micrograd
+from micrograd import Value
+
+loop = []
+loop.append(loop)
+deep = []
+for _ in range(80_000):
+    deep = [deep]
+
+class Returns:
+    def __init__(self, x): self.x = x
+    def tolist(self): return self if self.x == "self" else [Returns("new")] if self.x == "new" else self.x
+
+class Grows:
+    def __float__(self):
+        if len(argument) < 1000:
+            argument.extend([1.0] * 100)
+        return 2.0
+
+class Shrinks:
+    def __float__(self):
+        del argument[1:]
+        return 2.0
+
+def first(x):
+    while isinstance(x, (list, tuple)) and x:
+        x = x[0]
+    return x if isinstance(x, Value) else Value(2.0)
+
+def attempt(call, *args, **kwargs):
+    try:
+        return call(*args, **kwargs)
+    except (TypeError, ValueError, MemoryError) as raised:
+        return type(raised).__name__ + ": " + str(raised)
+
+make = lambda: {argument}
+argument = make()
+found = attempt(micrograd.compile(first), argument)
+error = {error!r}
+assert found.data == 2.0 if error is None else found == error, found
+argument = make()
+found = attempt(micrograd.compile(lambda x: argument), 1.0)
+if error is not None:
+    assert found == error.replace("argument 0", "what a compiled function returns"), found
+for call in (
+    lambda: micrograd.compile(first).sum(argument),
+    lambda: micrograd.compile(first).map([argument]),
+    lambda: micrograd.compile(first)(x=argument),
+    lambda: micrograd.compile(lambda x, s: x)(1.0, s=("a", argument)),
+):
+    argument = make()
+    attempt(call)
+assert micrograd.compile(lambda x: x * x)(3.0).data == 9.0
+"""
+    )
+
+
+@linux
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        "[(0, 2**59)] * 32",
+        "[(0, 2**40)]",
+        "[(0, 2**29, 2**29)]",
+        "[(3, 0, 2**30)]",
+        "[(0, 2**30, 0)]",
+        "[(0, 2**24, 2)]",
+        "[(0, 2**24), (0, 1)]",
+        "[(0,) + (2,) * 30]",
+    ],
+)
+def test_sizes_do_not_wrap(isolated, shapes):
+    isolated(
+        f"""
+import resource
+import numpy as np
+import micrograd
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+f = micrograd.compile(lambda *args: 1.0)
+for call in (f.sum, f.map, f.value_and_grad):
+    try:
+        call(*[np.empty(shape) for shape in {shapes}])
+    except ValueError as error:
+        assert "numbers a sample" in str(error), error
+    else:
+        assert {shapes!r} == "[(3, 0, 2**30)]"
+try:
+    f.map(np.empty((2**59, 0)))
+except MemoryError:
+    pass
+assert f.sum(np.ones(3)).data == 3.0
+"""
+    )

@@ -1,0 +1,150 @@
+"""Batches: what counts as one, its shape, and what is refused."""
+
+from __future__ import annotations
+
+import array
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import micrograd
+from micrograd import Value, nn
+
+DOUBLE = micrograd.compile(lambda x: x[0] + 2 * x[1])
+
+
+X = np.arange(12.0).reshape(6, 2)
+
+
+EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        X,
+        X.tolist(),
+        tuple(map(tuple, X.tolist())),
+        X.astype(np.float32),
+        X.astype(np.int64),
+        X.astype(np.uint8),
+        X.astype(">f8"),
+        X.astype(object),
+        np.array([[Fraction(int(x)) for x in row] for row in X]),
+        np.asfortranarray(X),
+        np.repeat(X, 2, axis=0)[::2],
+        np.repeat(X, 2, axis=1)[:, ::2],
+        memoryview(X),
+    ],
+    ids=lambda batch: f"{type(batch).__name__} {getattr(batch, 'dtype', '')}",
+)
+def test_whatever_holds_numbers_is_a_batch(batch):
+    assert DOUBLE.map(batch).tolist() == EXPECTED
+    assert DOUBLE.sum(batch).data == sum(EXPECTED)
+
+
+def test_arrays_without_numpy():
+    assert micrograd.compile(lambda x: x * x).sum(array.array("d", [1.0, 2.0])).data == 5.0
+
+
+@pytest.mark.parametrize(
+    "batch", [["a"], np.array(["1"]), np.array([1j]), np.array([Value(1.0)]), np.array([None]), b"ab", [Value(1.0)]]
+)
+def test_whatever_does_not_is_a_type_error(batch):
+    with pytest.raises(TypeError, match="argument 0"):
+        micrograd.compile(lambda x: x).map(batch)
+
+
+MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        MASKED,
+        np.ma.masked_array([1.0, 2.0]),
+        np.ma.masked_array([1, 2], [True, False]),
+        np.ma.masked_array([[1.0, 2.0]], [[False, True]]),
+        MASKED.view(type("Own", (np.ma.MaskedArray,), {})),
+        [MASKED, MASKED],
+        (1.0, [MASKED]),
+        [np.ma.masked, 1.0],
+        [1.0, (2.0, np.ma.masked)],
+        np.array([1.0, np.ma.masked], dtype=object),
+        np.ma.masked,
+    ],
+    ids=range(11),
+)
+def test_masked_arrays_are_type_errors(batch):
+    """NumPy reads what is masked as if it were not, or as NaN."""
+    f = micrograd.compile(lambda x: Value(1.0))
+    with pytest.raises(TypeError, match="masked"):
+        f(batch)
+    with pytest.raises(TypeError, match="masked"):
+        f(x=batch)
+    with pytest.raises(TypeError, match="masked"):
+        micrograd.compile(lambda x: batch)(1.0)
+    for call in (f.map, f.sum, f.value_and_grad):
+        with pytest.raises(TypeError, match="masked"):
+            call(batch)
+        with pytest.raises(TypeError, match="masked"):
+            call([1.0], x=[batch])
+
+
+def test_what_becomes_a_masked_array_is_a_type_error():
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return MASKED
+
+    with pytest.raises(TypeError, match="masked"):
+        micrograd.compile(lambda x: Value(1.0)).map(Column())
+
+
+def test_long_doubles_are_numbers():
+    f = micrograd.compile(lambda x: x * np.longdouble(2))
+    assert f(np.longdouble(3)).data == 6.0
+    assert f.map(np.array([1, 2], np.longdouble)).tolist() == [2.0, 4.0]
+    g = micrograd.compile(lambda x: x[0] + x[1])
+    assert g(np.array([1, 2], np.longdouble)).data == 3.0
+    assert [v.data for v in micrograd.compile(lambda x: np.array([1, 2], np.longdouble))(1.0)] == [1.0, 2.0]
+
+
+def test_wrong_ranks_and_lengths_are_value_errors_with_the_shapes():
+    f = micrograd.compile(lambda x, y: x * y)
+    with pytest.raises(ValueError, match=r"argument 0 of shape \(2,\), argument 1 of shape \(3,\)"):
+        f.sum([1.0, 2.0], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"argument 0 of shape \(2,\), argument 'y' of shape \(\)"):
+        f.map([1.0, 2.0], y=3.0)
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        f.map([[1.0], [1.0, 2.0]], [1.0, 2.0])
+    with pytest.raises(ValueError, match="at least one array"):
+        f.mean()
+    with pytest.raises(ValueError, match="takes 2 inputs, not 3"):
+        micrograd.compile(nn.MLP(2, [1])).map(np.zeros((4, 3)))
+
+
+def test_no_rows():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: w * x)
+    total = f.sum([])
+    total.backward()
+    assert (total.data, w.grad) == (0.0, 0.0)
+    assert f.map([]).shape == (0,)
+    assert f.value_and_grad([])[0] == 0.0
+    with pytest.raises(ValueError, match="the mean of no rows"):
+        f.mean([])
+
+
+def test_shapes_of_what_map_gives():
+    x = np.arange(3.0)
+    assert micrograd.compile(lambda x: x).map(x).shape == (3,)
+    assert micrograd.compile(lambda x: [x, x]).map(x).shape == (3, 2)
+    assert micrograd.compile(lambda x: [[x, x, 1.0], [x, x, x]]).map(x).shape == (3, 2, 3)
+    uneven = micrograd.compile(lambda x: [x, [x * 2, x * 3]]).map(x)
+    assert [uneven[0].tolist(), uneven[1][1].tolist()] == [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]]
+
+
+def test_lists_have_no_sum():
+    with pytest.raises(TypeError, match="returns a list"):
+        micrograd.compile(lambda x: [x, x]).sum([1.0])

@@ -1,0 +1,77 @@
+"""Errors of a batch: which sample is named, and what is no error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import micrograd
+from helpers import complaint
+from micrograd import Value
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("rows", [1, 20, 1000, 100_000])
+def test_the_first_row_to_raise_is_named(threads, rows):
+    w = Value(1.0)
+    f = micrograd.compile(lambda x: (w * x).exp().log() + (x + 1).sqrt(), threads=threads)
+    x = np.zeros(rows)
+    for row in {0, rows // 2, rows - 1}:
+        x[:] = 0.0
+        x[row:] = 710.0
+        with pytest.raises(OverflowError, match=f"^row {row}: {complaint(math.exp, 710.0)}"):
+            f.sum(x)
+        x[row] = -2.0  # a later op, of an earlier row than the overflows
+        with pytest.raises(ValueError, match=f"^row {row}: "):
+            f.map(x)
+    assert f.sum(np.zeros(rows)).data == float(rows)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_has_no_derivative_raises_in_backward(threads):
+    w = Value(1.0)
+    f = micrograd.compile(lambda x: (w * x) ** 0.5, threads=threads)
+    x = np.ones(100_000)  # enough to be worth a second thread
+    x[2000:] = 0.0
+    total = f.sum(x)
+    assert total.data == 2000.0
+    for above in (total, total * 2):
+        with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+            above.backward()
+    with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+        f.value_and_grad(x)
+    one = f(0.0)
+    assert one.data == 0.0
+    with pytest.raises(ZeroDivisionError):
+        one.backward()
+    x[2500] = -1.0  # goes forward before anything goes back
+    with pytest.raises(ValueError, match=r"^row 2500: "):
+        f.sum(x)
+
+
+def test_what_raises_once_a_call():
+    w = Value(0.0)
+    f = micrograd.compile(lambda x: x * w.sqrt())
+    total = f.sum([1.0, 2.0])  # its derivative is infinite in the first call too
+    assert total.data == 0.0
+    with pytest.raises(ZeroDivisionError):
+        total.backward()
+    w.data = 4.0
+    assert f.sum([1.0, 2.0]).data == 6.0
+    w.data = -1.0
+    with pytest.raises(ValueError, match=complaint(math.sqrt, -1.0)):
+        f.sum([1.0, 2.0])
+    w.data = 0.0
+    total = f.sum([1.0, 2.0])
+    assert total.data == 0.0
+    with pytest.raises(ZeroDivisionError):
+        total.backward()
+
+
+def test_nan_and_infinity_are_no_errors():
+    w = Value(math.inf)
+    f = micrograd.compile(lambda x: (w * x).tanh() + x.exp())
+    assert [str(x) for x in f.map([0.0, 1.0, -math.inf, math.nan])] == ["nan", "3.718281828459045", "-1.0", "nan"]
+    assert math.isnan(f.sum([0.0, 1.0]).data)

@@ -1,0 +1,113 @@
+"""The compiled program: its rules, its listing, and `micrograd.compiler.Compiled.program`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import micrograd
+from micrograd import Value, functional, nn
+from micrograd.compiler import Compiled
+
+# ---- Rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_breaks_a_rule_says_which():
+    f = micrograd.compile(lambda x: Value(2.0) * x[0] + x[1])
+    f([1.0, 2.0])
+    (traced,) = f._programs.values()
+    load, (rows, *rest) = traced.program.trace.__reduce__()
+    for changed, message in [
+        ((rows, [len(rows)], *rest[1:]), "outputs are instructions"),
+        ((rows, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
+        ((rows, *rest[:2], -1, *rest[3:]), "at least 0"),
+        ((rows, *rest[:2], 1, *rest[3:]), "instruction 1 is one of the captured leaves or arguments"),
+        (([*rows, ("tanh", (0, 1))], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, ("tanh", (len(rows),))], *rest), f"instruction {len(rows)} reads earlier ones"),
+        (([*rows, ("fly", (0,))], *rest), f"instruction {len(rows)} is an op"),
+        (([*rows, (99, (0,))], *rest), f"instruction {len(rows)} is of an op in the table"),
+        (([*rows, ("max", ())], *rest), f"instruction {len(rows)} is an op"),
+        (([*rows, ("highest", ())], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, (243, (0, 0))], *rest), f"instruction {len(rows)} is a bias and pairs of factors"),
+        (([*rows, (240, (1,))], *rest), f"instruction {len(rows)} is a float"),
+        ((rows, *rest[:-1]), "seven fields"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load(*changed)
+    assert load(rows, *rest).outputs == traced.program.trace.outputs
+    state = f.__getstate__()
+    for key in [
+        ((None,), (), ()),
+        (((list, 3),), (), ()),
+        ((), (("x", (list, 1)),), ()),
+        (),
+        "x",
+        ((None, "x"), (), ()),
+    ]:
+        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the form"):
+            Compiled.__new__(Compiled).__setstate__({**state, "_programs": {key: traced}})
+    for name, wrong in [("_threads", 0), ("_threads", "2"), ("_programs", []), ("_programs", {((), (), ()): f})]:
+        with pytest.raises(ValueError, match="a compiled function"):
+            Compiled.__new__(Compiled).__setstate__({**state, name: wrong})
+
+
+def test_every_program_keeps_to_the_rules():
+    from micrograd._check import check_program
+
+    model, w = micrograd.MLP(3, [4, 5, 2]), Value(2.0)
+    functions = [
+        lambda x: functional.softmax(model(x)),
+        lambda x: functional.cross_entropy(model(x), [0.5, 0.5]) + functional.sum([p * p for p in model.parameters()]),
+        lambda x: [w, 3.0, x[0], x[0] * w, functional.dot([], [], x[0]), functional.sum([])],
+        lambda x: [x[0] * x[0] + x[1] * x[0] + w * x[0] + w * w, x[0] + x[0], functional.logsumexp([x[0], w, w])],
+        lambda x: functional.linear(x, [[w, w, w], [x[0], x[1], 1.0]], [x[0], w]),
+    ]
+    for function in functions:
+        f = micrograd.compile(function)
+        f([1.0, 2.0, 3.0])
+        (traced,) = f._programs.values()
+        check_program(traced.program)
+
+
+# ---- The listing -----------------------------------------------------------------------------------------------------
+
+
+def test_the_listing_tells_what_was_done():
+    model = nn.MLP(2, [4, 1])
+
+    def loss(x, y):
+        return (1 - y * model(x)).relu() + 1e-4 * functional.sum([p * p for p in model.parameters()])
+
+    f = micrograd.compile(loss)
+    assert f.program == ""
+    f.mean(np.ones((3, 2)), np.ones(3))
+    text = f.program
+    for part in (
+        "loss(2 numbers, number)",
+        "17 captured leaves",
+        "1 layers",
+        "once a call:",
+        "each row:",
+        "returns: r",
+    ):
+        assert part in text, part
+    assert repr(f) == "<compiled test_the_listing_tells_what_was_done.<locals>.loss, 1 programs>"
+
+
+def test_what_is_found_in_a_trace():
+    w = Value(2.0)
+
+    def f(x, unused):
+        total = w * x[0]
+        for xi in x[1:]:
+            total = total + w * xi
+        twice = (w * x[0]).exp() + (w * x[0]).exp()
+        return total * (Value(2.0) * 3) + twice
+
+    compiled = micrograd.compile(f)
+    assert compiled([1.0, 2.0, 3.0], 4.0).data == 12.0 * 6.0 + 2 * math.exp(2.0)
+    text = compiled.program
+    assert "dropped: 3 ops met before, 1 arguments unused" in text
+    assert "folded: 1 ops" in text

@@ -1,0 +1,164 @@
+"""Compiled functions in many threads, in forked processes and under signals."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import micrograd
+from micrograd import TraceError, Value, nn, optim
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 5000, 100_000])
+def test_the_number_of_threads_changes_no_bit(rows):
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(rows, 2)), draw.normal(size=rows)
+    model = nn.MLP(2, [4, 1])
+    results = []
+    for threads in (1, 2, 5):
+        f = micrograd.compile(lambda x, y: (model(x) - y).tanh(), threads=threads)
+        total, grads = f.value_and_grad(X, y)
+        results.append((total, grads.tolist(), f.map(X, y).tolist()))
+    assert results[0] == results[1] == results[2]
+
+
+def test_many_threads_may_call_one_function():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: (w * x).tanh())
+    x = np.linspace(-1, 1, 3000)
+    expected = f.value_and_grad(x)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(f.value_and_grad(x))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 8
+
+
+def test_a_trace_is_a_matter_of_its_own_thread():
+    """Another thread calls compiled functions and reads Values meanwhile."""
+    w = Value(2.0)
+    inside, done = threading.Event(), threading.Event()
+
+    def slow(x):
+        inside.set()
+        assert done.wait(60)
+        return x * w
+
+    g = micrograd.compile(lambda x: w * x + 1)
+    tracing = threading.Thread(target=lambda: found.append(micrograd.compile(slow)(3.0).data))
+    found = []
+    tracing.start()
+    try:
+        assert inside.wait(60)
+        result = g(5.0)
+        assert (type(result), result.data) == (Value, 11.0)
+        assert g.sum([1.0, 2.0]).data == 8.0
+        assert g.retraces == 0
+        result.backward()
+        assert (w.data, w.grad, repr(w), w == w, bool(w)) == (2.0, 5.0, "Value(data=2.0, grad=5.0)", True, True)
+        w.data, w.grad = 4.0, 0.0
+        assert copy.copy(w).data == 4.0
+        optim.SGD([w], lr=1.0).step()
+        made = Value(1.0)
+    finally:
+        done.set()
+        tracing.join()
+    assert found == [12.0]
+    with pytest.raises(TraceError, match="comes from outside"):
+        micrograd.compile(lambda x: x if made.data else -x)(1.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_forked_in_a_trace_is_in_none_itself(isolated):
+    isolated(
+        """
+        import os, threading
+        import micrograd
+        from micrograd import Value
+
+        w = Value(2.0)
+        g = micrograd.compile(lambda x: w * x)
+
+        def child():
+            assert g(3.0).data == 6.0 and type(g(3.0)) is Value
+            assert micrograd.compile(lambda x: x * x + w).map([2.0]).tolist() == [6.0]
+            assert w.data == 2.0 and w and w == w
+            try:
+                micrograd.compile(lambda x: x if w.data else -x)(1.0)
+            except micrograd.TraceError:
+                os._exit(0)
+
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    child()
+                finally:
+                    os._exit(1)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        inside, done = threading.Event(), threading.Event()
+
+        def slow(x):
+            inside.set()
+            assert done.wait(60)
+            return x
+
+        thread = threading.Thread(target=lambda: micrograd.compile(slow)(1.0))
+        thread.start()
+        assert inside.wait(60)
+        fork()
+        done.set()
+        thread.join()
+    """.replace("\n        ", "\n")
+    )
+
+
+def test_many_threads_may_trace_at_once():
+    w = Value(2.0)
+    found = []
+
+    def work(k):
+        f = micrograd.compile(lambda x: w * x + Value(float(k)))
+        g = micrograd.compile(lambda x: x if w.data else -x)
+        for n in range(1, 30):
+            found.append(f(float(n)).data == 2.0 * n + k)
+            with pytest.raises(TraceError):
+                g(1.0)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4 * 29
+
+
+def test_signals_are_heard(isolated):
+    """Ctrl-C in the middle of a batch: KeyboardInterrupt, soon, and the function can be called again."""
+    isolated(
+        """
+        import os, signal, threading, time
+        import numpy as np
+        import micrograd
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+        f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin().exp(), threads=2)
+        x = np.ones(20_000_000)
+        f.map(x[:10])
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = time.perf_counter()
+        try:
+            f.map(x)
+        except KeyboardInterrupt:
+            assert time.perf_counter() - start < 2.0
+        else:
+            raise SystemExit("not interrupted")
+        assert f.map(x[:10]).shape == (10,)
+    """.replace("\n        ", "\n")
+    )

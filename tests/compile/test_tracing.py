@@ -1,0 +1,246 @@
+"""What code may do while it is traced, and that nothing stays of a trace that ended."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+
+import micrograd
+from micrograd import TraceError, Value, functional, nn, optim, utils
+from micrograd.compiler import Compiled
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destructor_that_runs_in_a_trace_is_no_part_of_it():
+    w = Value(2.0)
+
+    class Reads:
+        def __del__(self):
+            seen.append(repr(w))
+            seen.append(w.data)
+
+    def f(x):
+        Reads()
+        return x * w
+
+    seen = []
+    assert micrograd.compile(f)(3.0).data == 6.0
+    assert seen == ["Value(data=?, grad=?)"]
+
+
+def test_errors_of_every_call_may_be_caught():
+    zero = Value(2.0)
+
+    def f(x):
+        total = x * zero
+        for op in (
+            lambda: x / 0,
+            lambda: Value(-1.0).log(),
+            lambda: Value(0.0) ** -1,
+            lambda: (Value(1.0) - 1) / (Value(3.0) - 3),
+            lambda: x / (Value(3.0) - 3),
+            lambda: Value("no number"),
+        ):
+            with pytest.raises((ArithmeticError, ValueError, TypeError)):
+                op()
+            total = total + 1
+        return total
+
+    assert micrograd.compile(f)(3.0).data == 12.0
+
+
+def test_a_value_made_in_the_function_may_be_read():
+    class P(Value):
+        pass
+
+    def f(x):
+        a, b, c = Value(2.0), P(3.0), Value(4.0, label="c")
+        y = (a * b + c).tanh() + functional.sum([a, 1.0]) + nn.Neuron(2)([a, b]) * 0
+        assert y.data == math.tanh(10.0) + 3.0
+        assert y
+        assert a != b
+        assert repr(a) == "Value(data=2.0, grad=0.0)"
+        y.backward()
+        assert (c.grad, b.grad) != (0.0, 0.0)
+        y.zero_grad()
+        a.grad = 1.0
+        assert a.grad == 1.0
+        assert copy.deepcopy(b).data == 3.0
+        for _ in range(2000):  # read at every step, and no walk through all of it each time
+            y = y * 0.5 + 1.0
+            assert y.data > 0
+        return x * a + y
+
+    compiled = micrograd.compile(f)
+    assert compiled(3.0).data == 8.0
+    assert compiled.captured == []
+
+
+def test_what_was_made_in_a_trace_before_comes_from_outside():
+    kept = []
+
+    def first(x):
+        kept.append(Value(2.0))
+        assert kept[0].data == 2.0
+        return kept[0] * x
+
+    assert micrograd.compile(first)(1.0).data == 2.0
+    with pytest.raises(TraceError, match="comes from outside"):
+        micrograd.compile(lambda x: x if kept[0].data else -x)(1.0)
+    assert kept[0].data == 2.0
+
+
+def test_data_may_not_be_assigned_in_a_trace_at_all():
+    """Code before the assignment would use the old number, code after it the new one; a trace has one."""
+
+    def f(x):
+        v = Value(2.0)
+        y = v * x
+        v.data = 3.0
+        return y + v
+
+    with pytest.raises(TraceError, match=r"assigning \.data of a Value"):
+        micrograd.compile(f)(1.0)
+
+
+def test_a_placeholder_shows_as_one():
+    w = Value(2.0)
+    shown = []
+    micrograd.compile(lambda x: shown.extend([repr(x), str(w), f"{w * 2}", repr(x * 2), repr(Value(3.0))]) or x)(1.0)
+    assert shown == ["Value(data=?, grad=?)"] * 4 + ["Value(data=3.0, grad=0.0)"]
+    assert repr(w) == "Value(data=2.0, grad=0.0)"
+
+
+def test_the_highest_of_captured_logits_is_found_at_every_call():
+    ws = [Value(1.0), Value(2.0)]
+    for loss in (functional.softmax, functional.log_softmax, lambda v: functional.cross_entropy(v, [0.5, 0.5])):
+        f = micrograd.compile(lambda x: loss(ws))  # noqa: B023
+        for high in (2.0, 2000.0, -2000.0):
+            ws[1].data = high
+            found, expected = f(0.0), loss(ws)
+            pairs = list(zip(found, expected)) if isinstance(found, list) else [(found, expected)]
+            assert [a.data for a, _ in pairs] == [b.data for _, b in pairs]
+
+
+def test_a_module_keeps_its_state_in_a_trace():
+    model = nn.MLP(2, [2, 1])
+    optimizer = optim.Adam(model.parameters())
+    before = model.state_dict()
+    for touch in (
+        model.zero_grad,
+        model.state_dict,
+        lambda: model.load_state_dict(before),
+        optimizer.zero_grad,
+        optimizer.step,
+        lambda: utils.clip_grad_norm_(model.parameters(), 1.0),
+        lambda: utils.clip_grad_value_(model.parameters(), 1.0),
+        lambda: copy.deepcopy(model),
+        lambda: pickle.dumps(model),
+    ):
+        with pytest.raises(TraceError):
+            micrograd.compile(lambda x: touch() or x)(1.0)  # noqa: B023
+    assert model.state_dict() == before
+
+
+@pytest.mark.parametrize("call", ["sum", "mean", "map", "value_and_grad"])
+def test_a_batch_is_no_part_of_a_trace(call):
+    w = Value(2.0)
+    inner = micrograd.compile(lambda x: w * x)
+    inner.sum([1.0])
+    with pytest.raises(TraceError, match="a batch is computed while a compiled function is traced"):
+        micrograd.compile(lambda x: getattr(inner, call)([1.0, 2.0]) and x)(1.0)
+    assert inner.sum([1.0, 2.0]).data == 6.0
+
+
+@pytest.mark.parametrize(
+    "static", [(Value(1.0), "a"), ["a", Value(1.0)], {"a": Value(1.0)}, {Value(1.0)}, frozenset([Value(1.0)]),
+               ("a", ("b", [Value(1.0)])), {Value(1.0): 1}],
+    ids=range(7),
+)  # fmt: skip
+def test_a_value_is_never_static(static):
+    with pytest.raises(TypeError, match="argument 'table' is static"):
+        micrograd.compile(lambda x, table: x)(1.0, table=static)
+    with pytest.raises(TypeError, match="argument 'table' is static"):
+        micrograd.compile(lambda x, table: x).sum([1.0], table=static)
+
+
+@pytest.mark.parametrize("function", [math.exp, float, int, range, len])
+def test_what_python_refuses_of_a_value_it_refuses_in_a_trace(function):
+    with pytest.raises(TypeError):
+        micrograd.compile(lambda x: function(x))(1.0)
+
+
+def test_values_are_as_ever_outside_a_trace():
+    a, b = Value(1.0), Value(1.0)
+    assert a
+    assert a != b
+    assert a == a
+    assert a != 1.0
+    assert {a: 1}[a] == 1
+    assert a in [b, a]
+    with pytest.raises(TypeError, match=r"not supported between instances of .*Value' and 'float'"):
+        _ = a < 1.0
+
+
+def test_ops_in_python_are_refused_by_name():
+    def cube(x):
+        out = Value(2.0, (x,), "cube")
+        out._backward = lambda: None
+        return out
+
+    with pytest.raises(TraceError, match="the op 'cube' cannot be compiled"):
+        micrograd.compile(cube)(1.0)
+
+    def own_step(x):
+        out = x * x
+        out._backward = lambda: None
+        return out
+
+    with pytest.raises(TraceError, match=r"the op '\*' cannot be compiled"):
+        micrograd.compile(own_step)(1.0)
+    with pytest.raises(TraceError, match="an op without a name cannot be compiled"):
+        micrograd.compile(lambda x: Value(2.0, (x,), (1.0,)))(1.0)
+    outside = cube(Value(1.0))
+    with pytest.raises(TraceError, match="the op 'cube' cannot be compiled"):
+        micrograd.compile(lambda x: x * outside)(1.0)
+
+
+def test_placeholders_that_got_out_are_refused():
+    kept = []
+    f = micrograd.compile(lambda x: kept.append(x * 1) or x)
+    assert f(1.0).data == 1.0
+    with pytest.raises(TraceError):
+        _ = kept[0].data
+    with pytest.raises(TraceError, match="the trace of another call"):
+        micrograd.compile(lambda x: x * kept[0])(1.0)
+
+
+def test_an_error_in_the_function_leaves_nothing_behind():
+    fail = [True]
+
+    def f(x):
+        if fail[0]:
+            raise KeyError("once")
+        return x * x
+
+    compiled = micrograd.compile(f)
+    with pytest.raises(KeyError):
+        compiled(1.0)
+    fail[0] = False
+    assert compiled(3.0).data == 9.0
+    assert compiled.retraces == 0
+
+
+def test_what_can_be_compiled():
+    with pytest.raises(TypeError, match="takes a function, not 'int'"):
+        micrograd.compile(3)
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        micrograd.compile(abs, threads=0)
+    with pytest.raises(TypeError):
+        micrograd.compile(abs, threads=1.5)
+    decorated = micrograd.compile(threads=2)(lambda x: x * 2)
+    assert isinstance(decorated, Compiled)
+    assert decorated.map([1.0, 2.0]).tolist() == [2.0, 4.0]

@@ -1,0 +1,62 @@
+"""`_op`, `_children` and `_local_grads` of every row of the op table."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import BINARY, OPERATORS, op, partials
+from micrograd import Value
+from micrograd._core import OPS
+
+A, B = Value(3.0), Value(-2.0)
+
+
+POINTS = {1: (0.75,), 2: (0.75, 1.5)}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_op_children_and_local_grads_of_every_op(name):
+    symbol, arity = OPS[name]
+    values = [Value(x) for x in POINTS[arity]]
+    out = op(name)(*values)
+    assert out._op == symbol
+    assert out._children == tuple(values)
+    assert out._local_grads == pytest.approx(partials(name, *POINTS[arity]))
+    out.backward()
+    assert tuple(v.grad for v in values) == out._local_grads
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_op_children_and_local_grads_with_a_number_on_the_right(name):
+    a, b = POINTS[2]
+    out = op(name)(Value(a), b)
+    shown = 1 if name == "__pow__" else 2
+    assert out._local_grads == pytest.approx(partials(name, a, b)[:shown])
+    assert [v.data for v in out._children] == [a, b][:shown]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_op_children_and_local_grads_with_a_number_on_the_left(name):
+    a, b = POINTS[2]
+    out = op(name)(a, Value(b))
+    order = -1 if name in ("__add__", "__mul__") else 1  # 2 * v is v * 2, as in the reference
+    assert out._local_grads == pytest.approx(partials(name, a, b)[::order])
+    assert [v.data for v in out._children] == [a, b][::order]
+
+
+def test_children_keep_duplicates_and_prev_does_not():
+    v = A + A
+    assert v._children == (A, A)
+    assert v._prev == {A}
+    assert (A * A)._local_grads == (3.0, 3.0)
+
+
+def test_constants_looked_at_late_have_the_grad_that_the_last_pass_would_send_now():
+    x = Value(3.0)
+    y = x * 2.0
+    z = y * y
+    z.backward()
+    z.backward()
+    x.data -= 1.0
+    (constant,) = y._prev - {x}
+    assert constant.grad == x.data * y.grad

@@ -1,0 +1,76 @@
+"""MemoryError while a graph is built or walked leaves the engine usable."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import linux
+
+LIMIT = """
+import resource
+
+def limited(megabytes, work):
+    size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (size + int(megabytes * 2**20), resource.RLIM_INFINITY))
+    try:
+        work()
+    except MemoryError:
+        return True
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return False
+"""
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize(
+    "work",
+    [
+        "lambda: chain(x, 10**7)",
+        "lambda: [Value(1.0) for _ in range(10**7)]",
+        "lambda: [hooked(x) for _ in range(10**7)]",
+        "lambda: [Value(1.0, (x, x), (1.0, 1.0)) for _ in range(10**7)]",
+    ],
+)
+def test_out_of_memory_while_building(check, work):
+    check(
+        LIMIT
+        + f"""
+x = Value(1.0)
+for megabytes in (40, 41.3, 80):
+    assert limited(megabytes, {work})
+    gc.collect()
+    still_works()
+y = chain(x, 10**5)
+y.backward()
+assert x.grad == 1.0
+"""
+    )
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("method", ["backward", "zero_grad"])
+def test_out_of_memory_in_a_walk(check, method):
+    """The general walk keeps lists: at each size they may grow to, it fails cleanly, and the next one is right."""
+    check(
+        LIMIT
+        + f"""
+x = Value(1.0)
+level = [user_op(x) for _ in range(2**16)]
+while len(level) > 1:
+    level = [a + b for a, b in zip(level[::2], level[1::2])]
+wide = level.pop()
+deep = chain(user_op(x), 3 * 10**5)
+for graph, grad in (wide, 2.0**16), (deep, 1.0):
+    failed = 0
+    for half_megabytes in range(1, 40):
+        failed += limited(half_megabytes / 2, graph.{method})
+    print(failed, "of 39 failed")
+    graph.zero_grad()
+    graph.backward()
+    assert x.grad == grad, x.grad
+    still_works()
+"""
+    )

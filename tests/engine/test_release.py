@@ -1,0 +1,184 @@
+"""Values that lose their last reference: in deep chains, in other threads, with destructors that run code."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import linux
+
+
+def test_attributes_outlive_their_value(check):
+    check(
+        """
+        class Sub(Value):
+            pass
+
+        for kind in (Value, Sub):
+            x = kind(1.0)
+            x._backward = print
+            for key in list(vars(x)):
+                vars(x)[key] = 2**100
+            assert x._backward is print
+            x.note = 1
+            attributes, entries = vars(x), list(vars(x).items())
+            attributes.clear()
+            gc.collect()
+            assert x._backward is print
+            del x
+            gc.collect()
+            attributes["more"] = Value(2.0)
+            gc.collect()
+            assert list(attributes) == ["more"]
+            assert type(copy.copy(attributes)) is dict and copy.deepcopy(attributes)["more"].data == 2.0
+            for function in (attributes.update, attributes.clear, attributes.__init__):
+                function()
+            del attributes
+            gc.collect()
+        """.replace("class Sub", "import copy\n\n        class Sub", 1)
+    )
+
+
+def test_a_function_replaced_by_one_that_its_end_assigns(check):
+    check(
+        """
+        class Again:
+            def __init__(self, y):
+                self.y = y
+
+            def __call__(self):
+                pass
+
+            def __del__(self):
+                if len(ends) < 100:
+                    ends.append(self.y._backward)
+                    self.y._backward = Again(self.y)
+
+        ends = []
+        y = Value(1.0) * 2.0
+        y._backward = Again(y)
+        y._backward = print
+        assert ends == [print] and type(y._backward) is Again
+        del y._backward
+        assert type(y._backward) is Again and len(ends) == 2
+        """
+    )
+
+
+def test_the_dead_go_while_another_thread_is_in_a_slow_end(check):
+    check(
+        """
+        class Slow:
+            def __del__(self):
+                inside.set()
+                leave.wait(60)
+
+        def gone():
+            sentinel = Sentinel()
+            alive = weakref.ref(sentinel)
+            v = chain(Value(2.0), 100)
+            v.keep = sentinel
+            del sentinel, v
+            return alive() is None
+
+        def drop(hold):
+            v = Value(1.0)
+            hold(v)
+
+        class Sub(Value):
+            pass
+
+        def as_attribute(v):
+            v.slow = Slow()
+
+        def behind_a_subclass(v):
+            sub = Sub(1.0)
+            sub.slow = Slow()
+            (sub * 2.0 + v).exp()
+
+        for hold in (as_attribute, behind_a_subclass):
+            inside, leave = threading.Event(), threading.Event()
+            thread = threading.Thread(target=drop, args=(hold,))
+            thread.start()
+            assert inside.wait(60)
+            assert gone()
+            if hasattr(os, "fork"):
+                child = os.fork()
+                if not child:
+                    os._exit(0 if gone() else 1)
+                assert os.waitpid(child, 0)[1] == 0
+            leave.set()
+            thread.join()
+            assert gone()
+        still_works()
+        """
+    )
+
+
+@linux
+def test_the_dead_go_in_the_middle_of_their_own_thread(check):
+    check(
+        """
+        class End:
+            def __del__(self):
+                for _ in range(50):
+                    chain(Value(1.0), 10**4)
+                grown.append(rss() - before)
+
+        chain(Value(1.0), 10**4)
+        before, grown = rss(), []
+        v = Value(1.0)
+        v.end = End()
+        del v
+        assert grown[0] < 8 << 20, grown
+        """
+    )
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize(
+    "link",
+    [
+        "y = Sub(1.0, (y,), (1.0,))",
+        "y = Sub(1.0, (y,))",
+        "y = Sub(1.0, (y,), (1.0,)) + 1.0",
+        "y = user_op(y)",
+        "y = user_op(y) + 1.0",
+        "y = Value(1.0, (y, y), (1.0, 1.0))",
+        "z = Value(1.0); z.before = y; y = z",
+        "z = y + 1.0; z.before = [y]; y = z",
+        "z = Sub(1.0); z.before = y; y = z",
+    ],
+)
+@pytest.mark.parametrize("where", ["main thread", "128 KB thread"])
+def test_deep_chains_of_any_kind_free(check, link, where):
+    check(
+        f"""
+        class Sub(Value):
+            pass
+
+        def work():
+            y = Value(1.0)
+            for _ in range(10**5):
+                {link}
+            y.backward()
+            y.zero_grad()
+            del y
+            gc.collect()
+            gc.collect()
+            still_works()
+            done.append(True)
+
+        done = []
+        if {where!r} == "main thread":
+            work()
+        else:
+            threading.stack_size(131072)
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert done
+        gc.disable()
+        os._exit(0)
+        """
+    )

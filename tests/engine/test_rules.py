@@ -1,0 +1,371 @@
+"""Every row of the op table: forward against Python, derivatives against PyTorch, mpmath and central differences.
+The rows are read from the table; what a library has under another name stands in IN_MPMATH and IN_TORCH."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import math
+import operator
+import random
+import sys
+
+import mpmath
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracle
+from helpers import BINARY, SPECIAL, UNARY, bits, op, outcome
+from micrograd._core import OPS, Value
+
+EPS = sys.float_info.epsilon
+ORDINARY = [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.25, 19.0, 1e-3, 1e-9, 40.0, 300.0]
+ORDINARY += [-x for x in ORDINARY]
+ENOUGH = 90  # gradients that each comparison must reach; log and sqrt, defined at half of the points, have some 110
+
+# Ops that the library has under another name, or with other arguments. An op it has by this name needs no line. One
+# that mpmath lacks is computed by the oracle's text on mpmath's numbers; for one that PyTorch lacks, None stands here.
+IN_MPMATH = {"abs": mpmath.fabs}
+IN_TORCH = {
+    # Linear above its threshold, at 20 if not told.
+    "softplus": lambda torch: functools.partial(torch.nn.functional.softplus, threshold=40),
+}
+
+
+def load_exact_oracle():
+    """oracle.py with mpmath's numbers and functions in place of float and math."""
+    spec = importlib.util.spec_from_file_location("exact_oracle", oracle.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.float, module.math = mpmath.mpf, mpmath
+    return module
+
+
+EXACT = load_exact_oracle()
+
+
+def by_oracle(engine, name):
+    """The op on numbers, by way of the oracle."""
+    return lambda *args: op(name)(*map(engine.Value, args)).data
+
+
+def in_mpmath(name):
+    by_name = getattr(operator if name.startswith("__") else mpmath, name, None)
+    return IN_MPMATH.get(name) or by_name or by_oracle(EXACT, name)
+
+
+def in_torch(name):
+    torch = pytest.importorskip("torch")
+    if name in IN_TORCH:
+        return IN_TORCH[name](torch) if IN_TORCH[name] else pytest.skip(f"PyTorch has no {name}")
+    found = [home for home in (torch.Tensor, torch, torch.nn.functional) if hasattr(home, name)]
+    assert found, f"PyTorch has no {name}: IN_TORCH says what it has instead, or None"
+    return getattr(found[0], name)
+
+
+def gradients(name, args):
+    """The result and the gradient of each argument; raises what the engine raises."""
+    leaves = [Value(x) for x in args]
+    out = op(name)(*leaves)
+    out.backward()
+    return out.data, [leaf.grad for leaf in leaves]
+
+
+def points(values, arity, seed):
+    """The values, or their pairs, and 200 random ones."""
+    draw = random.Random(seed)
+    drawn = [draw.choice([1, -1]) * math.exp(draw.uniform(-7, 4)) for _ in range(200 * arity)]
+    return [*itertools.product(values, repeat=arity), *zip(*[iter(drawn)] * arity)]
+
+
+def close(name, args, ours, exact):
+    """8 roundings of the result, or of the 1 that tanh and sigmoid subtract from; for a power also of the exponent."""
+    unsure = 8.0
+    if name == "__pow__":
+        unsure += max(abs(args[1]), 1.0) * abs(math.log(abs(args[0])))
+    return ours == exact or abs(ours - exact) <= unsure * EPS * max(abs(exact), 1.0)
+
+
+@pytest.fixture(params=sorted(OPS.items()), ids=lambda row: row[0].strip("_"))
+def row(request):
+    name, (_symbol, arity) = request.param
+    return name, arity
+
+
+def test_the_oracle_has_every_row():
+    assert [name for name in OPS if not hasattr(oracle.Value, name)] == []
+
+
+# ---- Forward ---------------------------------------------------------------------------------------------------------
+
+
+def test_forward_is_pythons_to_the_bit(row):
+    name, arity = row
+    for args in points(ORDINARY + SPECIAL, arity, 1):
+        ours, error = outcome(lambda args=args: op(name)(*map(Value, args)).data)
+        theirs, expected = outcome(by_oracle(oracle, name), *args)
+        assert error == expected, args
+        assert error or bits(ours) == bits(theirs), (args, ours, theirs)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_forward_of_numbers_is_that_of_values(name):
+    for args in points(ORDINARY + SPECIAL, 2, 2):
+        a, b = args
+        both, error = outcome(lambda args=args: op(name)(*map(Value, args)))
+        for operands in [(Value(a), b), (a, Value(b))] if name.startswith("__") else [(Value(a), b)]:
+            one, error_one = outcome(op(name), *operands)
+            assert error_one == error, args
+            assert error or bits(one.data) == bits(both.data), args
+
+
+def test_division_and_tanh_keep_the_roundings_of_pow():
+    """In 50,000 draws pow(x, -1) and 1 / x differ some 40 times, and 1 - pow(t, 2) and 1 - t * t some 10 times."""
+    draw = random.Random(3)
+    for _ in range(50_000):
+        a, b = draw.uniform(-2, 2), draw.uniform(0.5, 2)
+        x, y = Value(a), Value(b)
+        out = x / y
+        assert out.data == a * b**-1
+        out.backward()
+        assert x.grad == b**-1
+        x = Value(20 * a)
+        x.tanh().backward()
+        assert x.grad == 1 - math.tanh(20 * a) ** 2
+
+
+# ---- Derivatives -----------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_mpmaths(row):
+    name, arity = row
+    exact = in_mpmath(name)
+    compared = 0
+    for args in points(ORDINARY, arity, 4):
+        result, error = outcome(gradients, name, args)
+        with mpmath.workdps(40):
+            value = exact(*map(mpmath.mpf, args))
+            if error:
+                assert error is OverflowError or not isinstance(value, mpmath.mpf), args
+                continue
+            data, grads = result
+            assert abs(data - value) <= 4 * EPS * max(abs(value), sys.float_info.min / EPS), (args, data)
+            for i, ours in enumerate(grads):
+                if math.isnan(ours):
+                    assert (name, i) == ("__pow__", 1), args
+                    assert args[0] < 0
+                    continue
+                order = tuple(int(j == i) for j in range(arity))
+                slope = mpmath.diff(exact, args, order) if arity > 1 else mpmath.diff(exact, args[0])
+                if not (math.isinf(ours) and abs(slope) > sys.float_info.max):
+                    assert close(name, args, ours, slope), (args, i, slope)
+                    compared += 1
+    assert compared >= ENOUGH
+
+
+def test_gradients_are_central_differences(row):
+    name, arity = row
+    compared = 0
+    for args in points(ORDINARY, arity, 5):
+        result, error = outcome(gradients, name, args)
+        if error or not all(map(math.isfinite, result[1])):
+            continue
+        for i, ours in enumerate(result[1]):
+            step = EPS ** (1 / 3) * abs(args[i])
+            ends = [tuple(x + sign * step * (i == j) for j, x in enumerate(args)) for sign in (1, -1)]
+            (up, error_up), (down, error_down) = (outcome(lambda a=a: op(name)(*map(Value, a)).data) for a in ends)
+            if error_up or error_down:
+                continue
+            difference = (up - down) / (ends[0][i] - ends[1][i])
+            noise = EPS * abs(result[0]) / step
+            bend = max(1.0, abs(args[0]), abs(args[-1]), math.log(abs(args[0])) ** 2) ** 3
+            assert abs(ours - difference) <= 8 * noise + 1e-9 * bend * max(abs(ours), abs(result[0]), 1.0), (args, i)
+            compared += 1
+    assert compared >= ENOUGH
+
+
+def test_gradients_are_pytorchs(row):
+    torch = pytest.importorskip("torch")
+    name, arity = row
+    theirs = in_torch(name)
+    compared = 0
+    for args in points(ORDINARY, arity, 6):
+        result, error = outcome(gradients, name, args)
+        tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in args]
+        out = theirs(*tensors)
+        out.backward()
+        if error:
+            theirs_too = [out.item(), *(tensor.grad.item() for tensor in tensors)]
+            assert error is OverflowError or not all(map(math.isfinite, theirs_too)), args
+            continue
+        assert close(name, args, result[0], out.item()), (args, result[0], out.item())
+        for ours, tensor in zip(result[1], tensors):
+            exact = tensor.grad.item()
+            assert math.isnan(ours) == math.isnan(exact), args
+            assert math.isnan(ours) or close(name, args, ours, exact), (args, ours, exact)
+            compared += 1
+    assert compared >= ENOUGH
+
+
+# ---- Edges -----------------------------------------------------------------------------------------------------------
+
+
+def test_special_values_are_the_oracles(row):
+    """Data, gradients and exceptions at infinities, NaN, zeros and the ends of the range, as Python has them."""
+    name, arity = row
+    for args in itertools.product(SPECIAL, repeat=arity):
+        leaves, twins = [Value(x) for x in args], [oracle.Value(x) for x in args]
+        (out, error), (twin, expected) = outcome(op(name), *leaves), outcome(op(name), *twins)
+        assert error == expected, args
+        if error:
+            continue
+        assert bits(out.data) == bits(twin.data), args
+        errors = twin.backward()
+        _, error = outcome(out.backward)
+        assert error in errors if errors else error is None, args
+        for leaf, twin_leaf in zip(leaves, twins):
+            assert errors or bits(leaf.grad) == bits(twin_leaf.grad), (args, leaf.grad, twin_leaf.grad)
+
+
+# PyTorch has 1 and 0. The reference's relu multiplies by (out > 0).
+AT_NAN = {"relu": 0.0, "abs": math.nan}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_special_values_are_pytorchs(name):
+    """Of one argument; with two, PyTorch has rules of its own. Where Python raises, PyTorch has inf or NaN."""
+    torch = pytest.importorskip("torch")
+    for x in SPECIAL:
+        result, error = outcome(gradients, name, (x,))
+        tensor = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        out = in_torch(name)(tensor)
+        out.backward()
+        theirs = AT_NAN.get(name, tensor.grad.item()) if math.isnan(x) else tensor.grad.item()
+        if error:
+            assert not math.isfinite(out.item()) or not math.isfinite(theirs), x
+            continue
+        ours = result[1][0]
+        assert math.isnan(ours) == math.isnan(theirs), x
+        assert math.isnan(ours) or close(name, (x,), ours, theirs), (x, ours, theirs)
+
+
+FORWARD_RAISES = [
+    ("log", (0.0,), ValueError),
+    ("log", (-0.0,), ValueError),
+    ("log", (-1.0,), ValueError),
+    ("log", (-math.inf,), ValueError),
+    ("sqrt", (-1.0,), ValueError),
+    ("sqrt", (-5e-324,), ValueError),
+    ("sin", (math.inf,), ValueError),
+    ("cos", (-math.inf,), ValueError),
+    ("exp", (710.0,), OverflowError),
+    ("__pow__", (1e200, 2.0), OverflowError),
+    ("__pow__", (0.0, -1.0), ZeroDivisionError),
+    ("__pow__", (-0.0, -0.5), ZeroDivisionError),
+    ("__pow__", (-8.0, 0.5), ValueError),
+    ("__truediv__", (1.0, 0.0), ZeroDivisionError),
+    ("__truediv__", (math.nan, -0.0), ZeroDivisionError),
+    ("__truediv__", (1.0, 5e-324), OverflowError),
+]
+BACKWARD_RAISES = [
+    ("sqrt", (0.0,), ZeroDivisionError),
+    ("sqrt", (-0.0,), ZeroDivisionError),
+    ("__pow__", (0.0, 0.5), ZeroDivisionError),
+    ("__pow__", (5e-324, -1e-3), OverflowError),
+    ("__truediv__", (1.0, 1e-200), OverflowError),
+]
+NO_RAISE = [
+    ("exp", (math.inf,), math.inf, [math.inf]),
+    ("exp", (-math.inf,), 0.0, [0.0]),
+    ("exp", (-746.0,), 0.0, [0.0]),
+    ("log", (math.inf,), math.inf, [0.0]),
+    ("log", (5e-324,), math.log(5e-324), [math.inf]),
+    ("sqrt", (math.inf,), math.inf, [0.0]),
+    ("sqrt", (-0.0,), -0.0, None),
+    ("relu", (-0.0,), -0.0, [0.0]),
+    ("relu", (math.nan,), math.nan, [0.0]),
+    ("abs", (-0.0,), 0.0, [0.0]),
+    ("__pow__", (math.nan, 0.0), 1.0, [0.0, math.nan]),
+    ("__pow__", (0.0, 0.0), 1.0, [0.0, 0.0]),
+    ("__pow__", (5e-324, 0.0), 1.0, [0.0, math.log(5e-324)]),
+    ("__pow__", (0.0, 2.0), 0.0, [0.0, 0.0]),
+    ("__pow__", (-2.0, 3.0), -8.0, [12.0, math.nan]),
+    ("__mul__", (1e308, 10.0), math.inf, [10.0, 1e308]),
+    ("sigmoid", (-1e308,), 0.0, [0.0]),
+    ("softplus", (1e308,), 1e308, [1.0]),
+    ("softplus", (-math.inf,), 0.0, [0.0]),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "error"), FORWARD_RAISES)
+def test_forward_raises(name, args, error):
+    with pytest.raises(error) as python:
+        by_oracle(oracle, name)(*args)
+    with pytest.raises(error) as raised:
+        op(name)(*map(Value, args))
+    assert raised.type is python.type is error
+    if args[1:] != (0.5,):
+        assert str(raised.value) == str(python.value)
+
+
+@pytest.mark.parametrize(("name", "args", "error"), BACKWARD_RAISES)
+def test_backward_raises(name, args, error):
+    leaves = [Value(x) for x in args]
+    out = op(name)(*leaves)
+    above = out * 2.0
+    with pytest.raises(error):
+        above.backward()
+    assert (above.grad, out.grad) == (1.0, 2.0)
+    above.zero_grad()
+    assert out.grad == leaves[0].grad == 0.0
+
+
+@pytest.mark.parametrize(("name", "args", "data", "grads"), NO_RAISE)
+def test_edges_pass(name, args, data, grads):
+    leaves = [Value(x) for x in args]
+    out = op(name)(*leaves)
+    assert bits(out.data) == bits(data)
+    if grads:
+        out.backward()
+        assert [bits(leaf.grad) for leaf in leaves] == [bits(g) for g in grads]
+
+
+@pytest.mark.parametrize("number", [False, True])
+@pytest.mark.parametrize("base", [-2.0, -0.5, -5e-324, -math.inf, math.nan])
+def test_the_gradient_of_the_exponent_is_nan_for_a_negative_base(base, number):
+    w = Value(2.0)
+    ((base if number else Value(base)) ** w).backward()
+    assert math.isnan(w.grad)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("number", [False, True])
+def test_the_gradient_of_the_exponent_is_0_at_base_0(zero, number):
+    w = Value(3.0)
+    ((zero if number else Value(zero)) ** w).backward()
+    assert w.grad == 0.0
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_square_is_pythons_to_the_bit(x):
+    try:
+        expected = x**2.0
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            Value(x) ** 2
+    else:
+        assert (Value(x) ** 2).data == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(bool))
+def test_an_inverse_is_pythons_to_the_bit(x):
+    try:
+        expected = x**-1.0
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            Value(x) ** -1
+    else:
+        assert (Value(x) ** -1).data == expected
+        assert (Value(3.0) / Value(x)).data == 3.0 * expected

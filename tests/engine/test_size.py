@@ -1,0 +1,69 @@
+"""The size of a node, and graphs of ten million nodes, each in a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import linux
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("where", ["main thread", "128 KB thread"])
+def test_a_chain_of_ten_million(check, where):
+    check(
+        f"""
+        def work():
+            x = Value(1.0)
+            y = chain(x, 10**7)
+            assert y.data == 10**7 + 1
+            y.backward()
+            assert x.grad == 1.0
+            y.zero_grad()
+            assert x.grad == 0.0
+            print("RSS", rss() // 2**20, "MB")
+            del y
+            still_works()
+            done.append(True)
+
+        done = []
+        if {where!r} == "main thread":
+            work()
+        else:
+            threading.stack_size(131072)
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert done
+        """
+    )
+
+
+@linux
+def test_a_node_is_64_bytes(check):
+    check(
+        """
+        x = Value(1.0)
+        assert sys.getsizeof(x) == sys.getsizeof(x + x) == 64
+        before = rss()
+        y = chain(x, 10**6)
+        used = (rss() - before) / 10**6
+        print(used, "bytes a node")
+        assert used <= 66, f"{used} bytes a node"
+        """
+    )
+
+
+@linux
+def test_a_leaf_is_64_bytes(check):
+    check(
+        """
+        leaves = [None] * 10**6
+        before = rss()
+        for i in range(10**6):
+            leaves[i] = Value(1.0)
+        used = (rss() - before) / 10**6
+        print(used, "bytes a leaf")
+        assert used <= 66, f"{used} bytes a leaf"
+        """
+    )

@@ -1,0 +1,96 @@
+"""Subclasses of Value: their own operators, `__init__` and `_backward`."""
+
+from __future__ import annotations
+
+from micrograd import Value
+
+
+def test_subclasses(engine):
+    class Parameter(engine.Value):
+        def __init__(self, data, name):
+            super().__init__(data)
+            self.name = name
+
+        def square(self):
+            return self * self
+
+    p = Parameter(3.0, "w")
+    y = 2 * p.square() + p
+    y.backward()
+    assert isinstance(p, engine.Value)
+    assert (p.name, p.grad, y.data) == ("w", 13.0, 21.0)
+    assert p in (p * 1.0)._prev
+
+
+def test_a_subclass_may_override_an_operator(engine):
+    class Saturating(engine.Value):
+        def __mul__(self, other):
+            return Saturating(min((super().__mul__(other)).data, 10.0))
+
+    assert (Saturating(6.0) * 7).data == 10.0
+    assert (Saturating(2.0) * 3).data == 6.0
+
+
+def test_a_subclass_may_override_backward_of_a_node():
+    class Reversed(Value):
+        """Identity forward, negated gradient backward."""
+
+        def __init__(self, child):
+            super().__init__(child.data, (child,), "reversed")
+
+        def _backward(self):
+            for child in self._children:
+                child.grad -= self.grad
+
+    x = Value(2.0)
+    y = Reversed(x * 3.0) * 2.0 + x
+    y.backward()
+    assert (y.data, x.grad) == (14.0, -5.0)
+
+
+def test_a_subclass_leaf_may_override_backward():
+    class Watched(Value):
+        seen = ()
+
+        def _backward(self):
+            self.seen = (*self.seen, self.grad)
+
+    x = Watched(2.0)
+    (x * x * x).backward()
+    assert x.seen == (12.0,)
+
+
+def test_a_subclass_may_call_the_builtin_step():
+    class Halved(Value):
+        def __init__(self, a, b):
+            super().__init__(a.data * b.data, (a, b), (b.data, a.data))
+
+        def _backward(self):
+            self.grad /= 2
+            super()._backward()
+
+    a, b = Value(3.0), Value(4.0)
+    (Halved(a, b) * 2.0).backward()
+    assert (a.grad, b.grad) == (4.0, 3.0)
+
+
+def test_a_subclass_with_an_init_of_its_own():
+    class Parameter(Value):
+        def __init__(self, name, *, scale=1.0):
+            super().__init__(0.5 * scale, label=name)
+            self.velocity = 0.0
+
+    p = Parameter("w", scale=4.0)
+    (p * p).backward()
+    assert (p.label, p.data, p.grad, p.velocity) == ("w", 2.0, 4.0, 0.0)
+
+
+def test_a_subclass_that_forgets_super_init_is_a_leaf_of_0():
+    class Forgetful(Value):
+        def __init__(self):
+            pass
+
+    v = Forgetful()
+    assert (v.data, v.grad, v._children) == (0.0, 0.0, ())
+    (v * 3.0).backward()
+    assert v.grad == 3.0

@@ -1,0 +1,226 @@
+"""What tests of several files share: comparing and calling, ops by name, points to try, and processes' preamble.
+Fixtures are in conftest.py, the plain Python engine in oracle.py."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+import oracle
+from micrograd import Value, functional, mlp
+from micrograd._core import OPS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and limits the address space")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+# What a build under AddressSanitizer cannot pass, and why not.
+_MEMORY = "the sanitizer keeps freed memory back for a while, and what it knows of each eight bytes takes another"
+NOT_SANITIZED = {
+    "test_a_leaf_is_64_bytes": _MEMORY,
+    "test_a_node_is_64_bytes": _MEMORY,
+    "test_closures_of_user_ops_are_collected": _MEMORY,
+    "test_freed_graphs_return_their_memory": _MEMORY,
+    "test_memory_is_flat_over_training_steps": _MEMORY,
+    "test_sizes_do_not_wrap": "the sanitizer reserves more addresses than the test allows",
+    "test_nothing_is_left_behind": "the interpreter's caches grow by more than the bound with PYTHONMALLOC=malloc",
+}
+
+
+# ---- Calling and comparing -------------------------------------------------------------------------------------------
+
+
+def bits(x):
+    """The eight bytes of a float; every NaN is equal."""
+    return "nan" if math.isnan(x) else struct.pack("d", x)
+
+
+def outcome(function, *args):
+    """The result and None, or None and the type of the exception."""
+    try:
+        return function(*args), None
+    except (ArithmeticError, ValueError) as error:
+        return None, type(error)
+
+
+def complaint(function, *args):
+    """What Python itself says of it, as a regular expression: its texts differ between versions."""
+    try:
+        function(*args)
+    except Exception as error:
+        return f"{re.escape(str(error))}$"
+    raise AssertionError(f"{function} raises nothing at {args}")
+
+
+def values(x):
+    """Nested lists of numbers as nested lists of Values."""
+    return [values(item) for item in x] if isinstance(x, list) else Value(x)
+
+
+def grads_of(leaves, value):
+    """The gradients of a value, whose graph may have been through other passes."""
+    for leaf in leaves:
+        leaf.grad = 0.0
+    value.zero_grad()
+    value.backward()
+    return [leaf.grad for leaf in leaves]
+
+
+def graph_of(value):
+    """The graph as nested tuples, as `_children` shows it."""
+    return (value.data, value.grad, value._op, tuple(map(graph_of, value._children)))
+
+
+def numbers_of(graph):
+    """What graph_of() gives, as a flat list of numbers: data, grad and the length of the op's name of each node."""
+    data, grad, op, children = graph
+    return [data, grad, len(op), *(x for child in children for x in numbers_of(child))]
+
+
+# ---- Ops, functions, modules -----------------------------------------------------------------------------------------
+
+UNARY = sorted(name for name, (_, arity) in OPS.items() if arity == 1)
+BINARY = sorted(name for name, (_, arity) in OPS.items() if arity == 2)
+OPERATORS = [name for name in BINARY if name.startswith("__")]  # a number has no other ops
+SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2e-308, -2.2e-308, 1e-308, 1e308, -1e308]
+SPECIAL += [1.0, -1.0, 0.5, 2.0, -3.0, 709.0, 710.0, -745.0, -746.0, 1e-200, 1e200, 1e16]
+
+
+def op(name):
+    """The op as a function of Values, of any engine: v + w or v.tanh()."""
+    return getattr(operator, name) if name.startswith("__") else lambda v, *others: getattr(v, name)(*others)
+
+
+def partials(name, *args):
+    """The oracle's local gradients of an op."""
+    return [term(1.0) for term in op(name)(*map(oracle.Value, args)).terms]
+
+
+# One result of each of `functional`'s functions of a list.
+OF_A_LIST = {
+    "sum": functional.sum,
+    "mean": functional.mean,
+    "logsumexp": functional.logsumexp,
+    "dot": lambda xs: functional.dot(xs, xs[::-1], bias=xs[0]),
+    "softmax": lambda xs: functional.softmax(xs)[0],
+    "log_softmax": lambda xs: functional.log_softmax(xs)[-1],
+    "mse_loss": lambda xs: functional.mse_loss(xs, xs[::-1]),
+    "hinge_loss": lambda xs: functional.hinge_loss(xs, [1.0] * len(xs)),
+    "cross_entropy": lambda xs: functional.cross_entropy(xs, len(xs) - 1),
+    "linear": lambda xs: functional.linear(xs, [xs, xs[::-1]])[1],
+    "relu": lambda xs: functional.relu(xs)[-1],
+    "tanh": lambda xs: functional.tanh(xs)[0],
+}
+
+
+def weights_for(n):
+    return [0.3 * (i + 1) * (-1) ** i for i in range(n)]
+
+
+def combine(values):
+    """One number out of a list, so that every output has a gradient of its own."""
+    return functional.dot(values, weights_for(len(values)))
+
+
+def lecture_tanh(self):
+    """An op as the lecture writes it, in Python."""
+    x = self.data
+    t = (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)
+    out = Value(t, (self,), "tanh")
+
+    def _backward():
+        self.grad += (1 - t**2) * out.grad
+
+    out._backward = _backward
+    return out
+
+
+class Slotted(mlp.Layer):
+    __slots__ = ("extra",)
+
+
+# ---- Optimizers: a problem with valleys ------------------------------------------------------------------------------
+
+START = [-0.7, 0.9, 1.4, -1.1, 0.2]
+CLOSE = {"rel": 1e-12, "abs": 1e-14}
+
+
+def each(cases):
+    """Parametrize by (optimizer, options)."""
+    names = [f"{kind.__name__} {' '.join(f'{k}={v}' for k, v in options.items() if v)}" for kind, options in cases]
+    return pytest.mark.parametrize(("kind", "options"), cases, ids=map(str.strip, names))
+
+
+def objective(x, sin):
+    """The chained Rosenbrock function with ripples."""
+    total = 0.0
+    for a, b in zip(x, x[1:]):
+        total = total + 0.5 * (b - a * a) * (b - a * a) + 0.25 * (1 - a) * (1 - a) + 0.3 * sin(3 * a)
+    return total
+
+
+def descend(optimizer, params, steps, sign=1.0):
+    """Steps on the objective by this engine; gives the trajectory."""
+    path = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (sign * objective(params, Value.sin)).backward()
+        optimizer.step()
+        path.append([p.data for p in params])
+    return path
+
+
+def set_grads(params, grads) -> None:
+    for p, g in zip(params, grads):
+        p.grad = g
+
+
+# ---- Processes -------------------------------------------------------------------------------------------------------
+
+# What the fixture `check` puts before the source it runs.
+PREAMBLE = """
+import gc, os, signal, sys, threading, time, weakref
+from itertools import repeat
+from micrograd import Value
+
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def chain(x, count):
+    for _ in repeat(None, count):
+        x += 1.0
+    return x
+
+def user_op(x, keep=None):
+    out = Value(x.data, (x,), "op")
+    def step(keep=keep):
+        x.grad += out.grad
+    out._backward = step
+    return out
+
+# For when memory runs out: CPython 3.12.1 crashes if that happens as it makes a function, so none is made here.
+def hooked(x):
+    out = Value(x.data, (x,), "op")
+    out._backward = print
+    return out
+
+class Sentinel:
+    pass
+
+def still_works():
+    a, b = Value(2.0), Value(-3.0)
+    c = (a * b + a**2).tanh() / b
+    c.zero_grad()
+    c.backward()
+    t = -0.9640275800758169
+    assert abs(c.data - t / -3) < 1e-15, c.data
+    assert abs(a.grad - (1 - t * t) * (-3 + 4) / -3) < 1e-14, a.grad
+    assert abs(b.grad - ((1 - t * t) * 2 / -3 - t / 9)) < 1e-14, b.grad
+"""

@@ -1,0 +1,159 @@
+"""Networks, whose inner layers are hidden, against the same sums written out: data, grads, graph, and what is freed."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+
+import pytest
+
+from helpers import graph_of, numbers_of
+from micrograd import Value, mlp, nn
+
+
+def written_out(model, x):
+    """What the network computes, op by op."""
+    for layer in model.layers:
+        outs = []
+        for n in layer.neurons:
+            total = sum((w * xi for w, xi in zip(n.w, x)), n.b)
+            outs.append(getattr(total, n.activation)() if n.nonlin else total)
+        x = outs
+    return x[0] if len(x) == 1 else x
+
+
+def networks(dialect, nin, nouts, values):
+    """Two equal networks and samples."""
+    made = []
+    for _ in range(2):
+        random.seed(3)
+        model = dialect.MLP(nin, nouts)
+        x = [random.uniform(-1, 1) for _ in range(nin)]
+        made.append((model, list(map(Value, x)) if values else x))
+    return made
+
+
+@pytest.mark.parametrize("dialect", [nn, mlp], ids=["relu", "tanh"])
+@pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
+@pytest.mark.parametrize("passes", [0, 1, 2, 3])
+def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
+    (fused_model, fused_x), (plain_model, plain_x) = networks(dialect, 3, [4, 2, 1], values)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    assert fused.data == plain.data
+    for _ in range(passes):
+        fused.backward()
+        plain.backward()
+    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    assert grads == pytest.approx(expected, rel=1e-13)
+    if values:
+        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-13)
+    seen, shown = graph_of(fused), graph_of(plain)
+    assert numbers_of(seen)[2::3] == numbers_of(shown)[2::3]
+    if values or passes < 2:  # a number's grad is known of the last pass only
+        assert numbers_of(seen) == pytest.approx(numbers_of(shown), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [127, 128, 129, 300])
+@pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
+def test_sums_longer_than_what_is_read_at_a_time(width, values):
+    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, width, [3, 1], values)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    assert fused.data == plain.data
+    fused.backward()
+    plain.backward()
+    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    assert grads == pytest.approx(expected, rel=1e-12)
+    if values:
+        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-12)
+
+
+def test_a_layer_wider_than_a_slab_of_nodes():
+    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, 2, [1500, 1], True)
+    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
+    for root in (fused, plain):
+        root.backward()
+    assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 60))])
+def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
+    """Hidden layers are materialized when read: before, between or after passes from some of the outputs."""
+    rng = random.Random(seed)
+    values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
+    pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)
+    sides = [(model, x, model(x) if i == 0 else written_out(model, x)) for i, (model, x) in enumerate(pairs)]
+    for _ in range(5):
+        action, which, some = rng.choice("balzug"), rng.randrange(3), rng.sample(range(3), 2)
+        found = []
+        for model, x, outs in sides:
+            if action == "b":
+                outs[which].backward()
+            elif action == "a":
+                sum(outs[i] * i for i in some).backward()
+            elif action == "l":
+                found.append(numbers_of(graph_of(outs[which]))[::3])  # a number's grad may not be known
+            elif action == "z":
+                outs[which].zero_grad()
+                model.zero_grad()
+            elif action == "u":  # a node that was not materialized so far, in a graph of its own
+                (outs[which]._children[0] * 2 + outs[0]).backward()
+            else:
+                gc.collect()
+            leaves = model.parameters() + (x if values else [])
+            found.append([v.grad for v in leaves])
+        assert found[: len(found) // 2] == [pytest.approx(f, rel=1e-10, abs=1e-13) for f in found[len(found) // 2 :]]
+
+
+def test_a_network_that_goes_leaves_nothing_behind():
+    model, x = networks(mlp, 3, [4, 4, 2], True)[0]
+    held = [*x, *model.parameters()]
+    model(x)  # rows are made
+    references = list(map(sys.getrefcount, held))
+    for use in (lambda outs: None, lambda outs: sum(outs).backward(), lambda outs: outs[0]._children):
+        use(model(x))
+        kept = model(x)[1]
+        use([kept])
+        assert all(now > before for now, before in zip(map(sys.getrefcount, x), references))
+        del kept
+        assert list(map(sys.getrefcount, held)) == references
+
+
+def test_outputs_that_take_no_part_send_nothing():
+    random.seed(1)
+    layer = nn.Layer(2, 4, nonlin=False)
+    x = [Value(2.0), Value(3.0)]
+    outs = layer(x)
+    (outs[0] + outs[2]).backward()
+    assert [n.w[0].grad for n in layer.neurons] == [2.0, 0.0, 2.0, 0.0]
+    assert x[0].grad == layer.neurons[0].w[0].data + layer.neurons[2].w[0].data
+
+
+def test_a_neuron_of_a_layer_outlives_the_others():
+    random.seed(1)
+    layer = mlp.Layer(2, 3)
+    x = [Value(2.0), Value(3.0)]
+    kept = layer(x)[1]
+    del layer.neurons[0]
+    gc.collect()
+    kept.backward()
+    assert layer.neurons[0].w[1].grad == pytest.approx(3.0 * (1 - kept.data**2))
+    assert kept._op == "tanh"
+    (total,) = kept._children
+    assert total._op == "+"
+
+
+@pytest.mark.parametrize("where", ["weight", "bias"])
+def test_weights_that_are_results_pass_their_grads_on(where):
+    neuron, source = nn.Neuron(2, nonlin=False), Value(0.5)
+    if where == "weight":
+        neuron.w[1] = source * 3
+    else:
+        neuron.b = source * 3
+    layer = nn.Layer(2, 1, nonlin=False)
+    layer.neurons[0] = neuron
+    for call in (neuron, layer, layer):  # the last finds the row of the one before
+        out = call([1.0, 4.0])
+        out.zero_grad()
+        out.backward()
+        assert source.grad == (12.0 if where == "weight" else 3.0)

@@ -1,0 +1,112 @@
+"""Errors in the middle of a network: in an activation, in a derivative, between layers that do not fit."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+
+import pytest
+
+from helpers import complaint
+from micrograd import Value, nn
+
+
+def test_an_activation_that_raises_leaves_nothing_behind():
+    class Log(nn.Neuron):
+        activation = "log"
+
+    layer = nn.Layer(1, 3)
+    layer.neurons = [Log(1) for _ in range(3)]
+    for n, b in zip(layer.neurons, (1.0, 1.0, -1.0)):
+        n.w[0].data, n.b.data = 0.0, b
+    with pytest.raises(ValueError, match=complaint(math.log, -1.0)):
+        layer([1.0])
+    layer.neurons[2].b.data = 2.0
+    assert layer([1.0])[2].data == math.log(2.0)
+
+
+def test_an_activation_that_raises_in_the_middle_of_a_network():
+    class Log(nn.Neuron):
+        activation = "log"
+
+    random.seed(5)
+    model = nn.MLP(2, [3, 2, 1])
+    model.layers[0].neurons = [Log(2, nonlin=False) for _ in range(3)]
+    model.layers[1].neurons = [Log(3) for _ in range(2)]
+    model.layers[2].neurons = [Log(2, nonlin=False)]
+    for p in model.parameters():
+        p.data = 1.0
+    last = model.layers[1].neurons[1].b
+    inputs = [Value(1.0), Value(2.0)]
+    assert model(inputs).data == pytest.approx(1.0 + 2.0 * math.log(13.0))  # 4 each, log(1 + 3 * 4) each
+    last.data = -1e3
+    references = [sys.getrefcount(v) for v in (*inputs, *model.parameters())]
+    with pytest.raises(ValueError, match=complaint(math.log, 1.0 + 3 * 4.0 - 1001.0)):
+        model(inputs)
+    assert [sys.getrefcount(v) for v in (*inputs, *model.parameters())] == references
+    last.data = 1.0
+    assert model(inputs).data == pytest.approx(1.0 + 2.0 * math.log(13.0))
+
+
+def test_networks_of_layers_that_do_not_fit():
+    class Other(nn.Neuron):
+        pass
+
+    random.seed(5)
+    model = nn.MLP(2, [3, 2])
+    hidden = model.layers[0]([1.0, 2.0])
+    model.layers[1].neurons = neurons = [Other(3, nonlin=False), Other(3)]
+    assert [out.data for out in model([1.0, 2.0])] == [n(hidden).data for n in neurons]
+    neurons[1] = Other(4)
+    with pytest.raises(ValueError, match=r"ReLUNeuron\(4\) takes 4 inputs, not 3"):
+        model([1.0, 2.0])
+    model.layers[1].neurons = []
+    assert model([1.0, 2.0]) == []
+    model.layers = []
+    assert model([1.0, 2.0]) == [1.0, 2.0]
+
+
+def test_a_derivative_that_raises_keeps_the_grads_so_far():
+    class Root(nn.Neuron):
+        activation = "sqrt"
+
+    layer = nn.Layer(1, 2)
+    layer.neurons = [Root(1), Root(1)]
+    for n, b in zip(layer.neurons, (0.0, 4.0)):
+        n.w[0].data, n.b.data = 0.0, b
+    first, second = layer([Value(1.0)])
+    with pytest.raises(ZeroDivisionError):
+        (first + second).backward()
+    assert (layer.neurons[0].b.grad, layer.neurons[1].b.grad) == (0.0, 0.25)
+    second.zero_grad()
+    second.backward()
+    assert layer.neurons[1].b.grad == 0.25
+
+
+@pytest.mark.parametrize("biases", [(0.0, 4.0), (4.0, 0.0)])
+def test_a_derivative_that_raises_in_a_hidden_layer(biases):
+    class Root(nn.Neuron):
+        activation = "sqrt"
+
+    found = []
+    for calls in (lambda model, x: model(x), lambda model, x: model.layers[1](model.layers[0](x))):
+        random.seed(5)
+        model = nn.MLP(1, [2, 1])
+        model.layers[0].neurons = [Root(1), Root(1)]
+        model.layers[1].neurons = [Root(2, nonlin=False)]
+        for n, b in zip(model.layers[0].neurons, biases):
+            n.w[0].data, n.b.data = 0.0, b
+        out = calls(model, [3.0])
+        grads = []
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                out.backward()
+            grads.append([p.grad for p in model.parameters()])
+        other = model([2.0])
+        del out
+        with pytest.raises(ZeroDivisionError):
+            other.backward()
+        grads.append([p.grad for p in model.parameters()])
+        found.append(grads)
+    assert found[0] == found[1]
