@@ -106,9 +106,9 @@ def test_a_signal_handler_may_use_the_engine(check, work):
 
 
 @posix
-def test_a_signal_handler_may_walk_a_hidden_layer_that_is_marked(check):
-    """Its outputs stand on both sides of a slab's end, where the walk listens for signals, so that it is marked by some
-    of them when the handler walks it. Where its neurons have nodes from the start, the bits are the same."""
+def test_a_signal_handler_may_walk_a_hidden_layer_that_the_walk_comes_to(check):
+    """The walk runs signal handlers where it goes on to the slab that the network is in: its outputs are marked, and then
+    the handler walks it. Where its neurons have nodes from the start, the bits are the same."""
     check(
         """
         import random
@@ -126,11 +126,11 @@ def test_a_signal_handler_may_walk_a_hidden_layer_that_is_marked(check):
                 side = None  # all slabs are empty: nodes come to stand where they stood before
                 calls_before = calls
                 model.zero_grad()
-                outs = model([0.7])  # 600 nodes or one; 600 nodes
+                outs = model([0.7])  # slots for 300 hidden neurons, 300 nodes
                 if shown:
                     outs[0].zero_grad()
                 side = outs[0] * 0.0
-                y = chain(sum(outs), 64 * 1023 - 1200)
+                y = chain(sum(outs), 64 * 1023 - 600)
                 if interrupt:
                     signal.setitimer(signal.ITIMER_REAL, 0.0001)
                 walking = True
@@ -145,7 +145,7 @@ def test_a_signal_handler_may_walk_a_hidden_layer_that_is_marked(check):
         calls, walking, side = 0, False, None
         signal.signal(signal.SIGALRM, handle)
         random.seed(1)
-        model = nn.MLP(1, [600, 600])
+        model = nn.MLP(1, [300, 300])
         interrupted = grads(False, True)
         assert interrupted == grads(True, True)
         assert interrupted != grads(True, False) == grads(False, False)
