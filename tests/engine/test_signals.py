@@ -129,7 +129,7 @@ def test_a_signal_handler_may_walk_a_hidden_layer_that_the_walk_comes_to(check):
                 outs = model([0.7])  # slots for 300 hidden neurons, 300 nodes
                 if shown:
                     outs[0].zero_grad()
-                side = outs[0] * 0.0
+                side = outs[0] * 0.5
                 y = chain(sum(outs), 64 * 1023 - 600)
                 if interrupt:
                     signal.setitimer(signal.ITIMER_REAL, 0.0001)
