@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex, Union, cast
 
 from micrograd._core import Value
-from micrograd._layers import sample, weighted_sums
-from micrograd._reduce import (
+from micrograd._nn import (
     as_values,
     cross_entropy_value,
     logsumexp_values,
+    sample,
     shifted_values,
     softmax_values,
     sum_values,
+    weighted_sums,
 )
 
 __all__ = [

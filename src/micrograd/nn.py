@@ -1,6 +1,6 @@
 """Networks of Values in karpathy/micrograd's dialect: ReLU, a linear last layer, biases that start at 0.
 
-The tanh networks of `micrograd.mlp` are these classes with other parameters.
+The tanh networks of `micrograd.nn_tanh` are these classes with other parameters.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import sys
 
 from micrograd._core import Value
-from micrograd._layers import (
+from micrograd._nn import (
     LayerState,
     NetworkState,
     NeuronState,

@@ -1,16 +1,5 @@
-# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments.
-
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject
-from micrograd._core cimport Value, to_double
-from micrograd._cpython cimport Py_INCREF, PyList_GET_ITEM, PyNumber_AsSsize_t, own
-from micrograd._invariants cimport node_fits
-from micrograd._node cimport BINARY, BLOCK, INHERITED, Block, Node, node_of, object_of
-from micrograd._ops cimport CROSS_ENTROPY, HIGHEST, LOGSUMEXP, SUM, op_reduce, op_rule
-from micrograd._slab cimport result_new
-
-from micrograd._layers import sample
-
+# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments. Uses `sample`
+# of layers.pxi.
 
 cdef object many(int op, list values):
     """A node for the result of an op of many Values."""
