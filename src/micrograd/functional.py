@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex, Union, cast
 
 from micrograd._core import Value
 from micrograd._nn import (
+    affine,
     as_values,
     cross_entropy_value,
     logsumexp_values,
@@ -18,7 +19,6 @@ from micrograd._nn import (
     shifted_values,
     softmax_values,
     sum_values,
-    weighted_sums,
 )
 
 __all__ = [
@@ -66,7 +66,7 @@ def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) 
 
     Raises ValueError naming both lengths where they differ.
     """
-    return _as_value(weighted_sums([sample(ws)], sample(xs), None if bias is None else [bias])[0])
+    return _as_value(affine([sample(ws)], sample(xs), None if bias is None else [bias])[0])
 
 
 def linear(
@@ -83,7 +83,7 @@ def linear(
     biases = None if bias is None else sample(bias)
     if biases is not None:
         _same_length(biases, rows, "biases", "rows of weights")
-    return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
+    return [_as_value(y) for y in affine(rows, sample(x), biases)]
 
 
 def sum(xs: Iterable[Scalar]) -> Value:

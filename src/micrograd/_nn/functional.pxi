@@ -4,8 +4,6 @@
 cdef object many(int op, list values):
     """A node for the result of an op of many Values."""
     cdef Py_ssize_t i, count = len(values)
-    cdef Block *block
-    cdef Node *n
     cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
     cdef double r
     cdef int flags = 0
@@ -15,17 +13,22 @@ cdef object many(int op, list values):
         if op == HIGHEST and not count:
             raise ValueError("the highest of no values")
         for i in range(count):
-            n = &(<Value?>values[i]).node
-            data[i] = n.data
-            flags |= n.flags
+            data[i] = (<Value?>values[i]).node.data
+            flags |= (<Value>values[i]).node.flags
         r = op_reduce(op)(data, count)
     finally:
         PyMem_Free(data)
-    block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
+    return own(object_of(reduction_new(op, values, flags & INHERITED, r)))
+
+
+cdef Node *reduction_new(int op, list values, int flags, double r) except NULL:
+    cdef Py_ssize_t i, count = len(values)
+    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
+    cdef Node *n
     if block == NULL:
         raise MemoryError
     try:
-        n = result_new(op, BLOCK, flags & INHERITED, r)
+        n = result_new(op, BLOCK, flags, r)
     except MemoryError:
         PyMem_Free(block)
         raise
@@ -37,7 +40,7 @@ cdef object many(int op, list values):
     n.a = NULL
     n.b.block = block
     node_fits(n)
-    return own(object_of(n))
+    return n
 
 
 def as_values(items, str what):
