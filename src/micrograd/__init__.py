@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from micrograd import functional as functional
     from micrograd import mlp as mlp
     from micrograd import nn as nn
+    from micrograd import nn_tanh as nn_tanh
     from micrograd import optim as optim
     from micrograd import utils as utils
     from micrograd import viz as viz
     from micrograd.compiler import TraceError, compile
-    from micrograd.mlp import MLP, Layer, Neuron
+    from micrograd.nn_tanh import MLP, Layer, Neuron
 
     __version__: str
 
@@ -43,10 +44,10 @@ __all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {
-    **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.mlp"),
+    **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.nn_tanh"),
     **dict.fromkeys(("TraceError", "compile"), "micrograd.compiler"),
 }
-_MODULES = ("compiler", "engine", "functional", "mlp", "nn", "optim", "utils", "viz")
+_MODULES = ("compiler", "engine", "functional", "mlp", "nn", "nn_tanh", "optim", "utils", "viz")
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 

@@ -204,7 +204,7 @@ def sgd(State state not None, group):
         n.data -= lr * g
 
 
-cdef extern from "_adam.h" nogil:
+cdef extern from "_optim/adam.h" nogil:
     ctypedef struct Adam:
         double lr, eps, beta1, beta2, sign, decay, kept
         int amsgrad

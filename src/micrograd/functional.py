@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex, Union, cast
 
 from micrograd._core import Value
-from micrograd._layers import sample, weighted_sums
-from micrograd._reduce import (
+from micrograd._nn import (
+    affine,
     as_values,
     cross_entropy_value,
     logsumexp_values,
+    sample,
     shifted_values,
     softmax_values,
     sum_values,
@@ -65,7 +66,7 @@ def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) 
 
     Raises ValueError naming both lengths where they differ.
     """
-    return _as_value(weighted_sums([sample(ws)], sample(xs), None if bias is None else [bias])[0])
+    return _as_value(affine([sample(ws)], sample(xs), None if bias is None else [bias])[0])
 
 
 def linear(
@@ -82,7 +83,7 @@ def linear(
     biases = None if bias is None else sample(bias)
     if biases is not None:
         _same_length(biases, rows, "biases", "rows of weights")
-    return [_as_value(y) for y in weighted_sums(rows, sample(x), biases)]
+    return [_as_value(y) for y in affine(rows, sample(x), biases)]
 
 
 def sum(xs: Iterable[Scalar]) -> Value:

@@ -1,6 +1,7 @@
 """Networks of Values in karpathy/micrograd's dialect: ReLU, a linear last layer, biases that start at 0.
 
-The tanh networks of `micrograd.mlp` are these classes with other parameters.
+The tanh networks of `micrograd.nn_tanh` are these classes with another activation. What is marked `implemented_in_c`
+computes what its definition says, for a whole layer or network at once.
 """
 
 from __future__ import annotations
@@ -10,19 +11,16 @@ import random
 import sys
 
 from micrograd._core import Value
-from micrograd._layers import (
-    LayerState,
-    NetworkState,
-    NeuronState,
+from micrograd._nn import (
+    LayerBase,
+    NetworkBase,
+    NeuronBase,
+    affine,
     clear_grads,
+    implemented_in_c,
     is_parameter,
-    layer_parameters,
-    network_parameters,
-    neuron_parameters,
     sample,
-    set_plain_classes,
     slot_names,
-    weighted_sums,
 )
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -50,7 +48,7 @@ class Module:
         """The parameters, in the order of `named_parameters()`."""
         if type(self).named_parameters is not Module.named_parameters:
             return [p for _, p in self.named_parameters()]
-        return [p for _, _, p in _walk(self)]
+        return [p for _, _, p in _Walk(self)]
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Pairs of name and parameter, by attribute and index: ('layers.0.neurons.1.w.2', Value(…)).
@@ -58,7 +56,7 @@ class Module:
         >>> [name for name, _ in Neuron(2).named_parameters()]
         ['w.0', 'w.1', 'b']
         """
-        for path, name, p in _walk(self):
+        for path, name, p in _Walk(self):
             yield ".".join([*path, name]), p
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
@@ -75,7 +73,7 @@ class Module:
         """The parameters by name, under all their names. Raises ValueError where two have one, as keys 1 and '1' do."""
         named: Iterable[tuple[str, Value]]
         if type(self).named_parameters is Module.named_parameters:
-            named = ((".".join([*path, name]), p) for path, name, p in _walk(self, every_name=True))
+            named = ((".".join([*path, name]), p) for path, name, p in _Walk(self, every_name=True))
         else:
             named = self.named_parameters()
         found: dict[str, Value] = {}
@@ -116,27 +114,29 @@ class Module:
         parameters = self._state()
         missing = [name for name in parameters if name not in state_dict]
         unexpected = [name for name in state_dict if name not in parameters]
-        data, misshapen = {}, []
-        for name in parameters:
-            if name in state_dict:
-                try:
-                    data[name] = Value(state_dict[name]).data
-                except (TypeError, OverflowError) as error:
-                    misshapen.append(f"{name!r} ({error})")
-        problems = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (
-                ("missing keys", [repr(name) for name in missing] if strict else []),
-                ("unexpected keys", [repr(name) for name in unexpected] if strict else []),
-                ("keys that hold no number", misshapen),
-            )
-            if names
-        ]
+        data, not_numbers = _numbers((name, state_dict[name]) for name in parameters if name in state_dict)
+        faults = {
+            "missing keys": [repr(name) for name in missing if strict],
+            "unexpected keys": [repr(name) for name in unexpected if strict],
+            "keys that hold no number": not_numbers,
+        }
+        problems = [f"{what}: {', '.join(names)}" for what, names in faults.items() if names]
         if problems:
             raise RuntimeError(f"cannot load the state of {self!r}: {'; '.join(problems)}")
         for name, x in data.items():
             parameters[name].data = x
         return IncompatibleKeys(missing, unexpected)
+
+
+def _numbers(items: Iterable[tuple[str, Any]]) -> tuple[dict[str, float], list[str]]:
+    """The numbers by name as floats, and the names, with an error each, of what is no number."""
+    data, errors = {}, []
+    for name, x in items:
+        try:
+            data[name] = Value(x).data
+        except (TypeError, OverflowError) as error:
+            errors.append(f"{name!r} ({error})")
+    return data, errors
 
 
 def _contents(container: Any) -> Iterable[tuple[Any, Any]] | None:
@@ -162,52 +162,72 @@ class _Level:
         self.container = container
         self.items = iter(items)
         self.found = False  # a parameter
-        self.meets = sys.maxsize  # depth of the outermost of those being looked into that it has in it again
+        self.low = sys.maxsize  # depth of the outermost container being looked into that this one has in it again
 
 
-def _walk(root: Module, every_name: bool = False) -> Iterator[tuple[list[str], str, Value]]:
+class _Walk:
     """The parameters below a module, each with the names on the way to it and its own. Parameters and containers come
     once; with `every_name` as often as they have places, but for containers that are a part of themselves.
 
-    A loop, since modules may be nested more deeply than Python calls."""
-    levels = [_Level(root, root._members())]
-    path: list[str] = []
-    depth_of = {id(root): 0}  # of the containers that are being looked into
-    done: dict[int, Any] = {}  # parameters and containers that are not to come again: held, or others may get their ids
-    outermost: dict[int, int] = {}  # of a container that is a part of itself: the id of the outermost that is one of it
-    while levels:
-        level = levels[-1]
-        for name, item in level.items:
-            key = id(item)
-            level.meets = min(level.meets, depth_of.get(outermost.get(key, key), sys.maxsize))
-            if key in done or key in depth_of:
-                continue
-            if isinstance(item, Value):
-                if is_parameter(item):
-                    level.found = True
-                    if not every_name:
-                        done[key] = item
-                    yield path, str(name), item
-                continue
-            items = _items(item)
-            if items is not None:
-                depth_of[key] = len(levels)
-                levels.append(_Level(item, items))
-                path.append(str(name))
-                break
-        else:
-            levels.pop()
-            del path[-1:]
-            key = id(level.container)
-            depth = depth_of.pop(key)
-            if level.meets <= depth:
-                outermost[key] = id(levels[level.meets].container) if level.meets < depth else key
-            if not every_name or not level.found or key in outermost:
-                done[key] = level.container
-            if levels:
-                levels[-1].found |= level.found
-                if level.meets < depth:
-                    levels[-1].meets = min(levels[-1].meets, level.meets)
+    Depth first, without recursion, since modules may be nested more deeply than Python calls. Containers that are a
+    part of themselves are found as Tarjan finds strongly connected components, by the depth that each leads back to.
+    """
+
+    def __init__(self, root: Module, every_name: bool = False) -> None:
+        self.every_name = every_name
+        self.levels: list[_Level] = []
+        self.path: list[str] = []  # names of the containers that are being looked into, but for the root
+        self.depth_of: dict[int, int] = {}  # of these containers, by id
+        self.done: dict[int, Any] = {}  # what is not to come again: held, or others may get their ids
+        self.outermost: dict[int, int] = {}  # of a container that is a part of itself: the id of the outermost in it
+        self._enter(root, root._members())
+
+    def __iter__(self) -> Iterator[tuple[list[str], str, Value]]:
+        while self.levels:
+            level = self.levels[-1]
+            for name, item in level.items:
+                key = id(item)
+                level.low = min(level.low, self.depth_of.get(self.outermost.get(key, key), sys.maxsize))
+                if key in self.done or key in self.depth_of:
+                    continue
+                if isinstance(item, Value):
+                    if is_parameter(item):
+                        level.found = True
+                        if not self.every_name:
+                            self.done[key] = item
+                        yield self.path, str(name), item
+                    continue
+                items = _items(item)
+                if items is not None:
+                    self.path.append(str(name))
+                    self._enter(item, items)
+                    break
+            else:
+                self._leave()
+
+    def _enter(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
+        self.depth_of[id(container)] = len(self.levels)
+        self.levels.append(_Level(container, items))
+
+    def _leave(self) -> None:
+        level = self.levels.pop()
+        del self.path[-1:]
+        key, low = id(level.container), level.low
+        depth = self.depth_of.pop(key)
+        if low <= depth:
+            self.outermost[key] = id(self.levels[low].container) if low < depth else key
+        if not self.every_name or not level.found or key in self.outermost:
+            self.done[key] = level.container
+        if self.levels:
+            outer = self.levels[-1]
+            outer.found |= level.found
+            if low < depth:
+                outer.low = min(outer.low, low)
+
+
+def _once_each(values: Iterable[Value]) -> list[Value]:
+    """By identity, at their first places."""
+    return list({id(value): value for value in values}.values())
 
 
 def _width(width: SupportsIndex, what: str) -> int:
@@ -217,7 +237,8 @@ def _width(width: SupportsIndex, what: str) -> int:
     return number
 
 
-class Neuron(NeuronState, Module):
+@implemented_in_c
+class Neuron(NeuronBase, Module):
     """activation(b + w[0] x[0] + … + w[nin-1] x[nin-1]), or the sum alone where `nonlin` is false.
 
     Weights are drawn with `random.uniform(-1, 1)`, in order.
@@ -245,17 +266,30 @@ class Neuron(NeuronState, Module):
         return 0.0
 
     def __call__(self, x: Iterable[Value | float] | Value | float) -> Value:
-        row = sample(x)
-        if len(row) != len(self.w):
-            raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(row)}")
-        total: Value = weighted_sums([self.w], row, None if self.b is None else [self.b])[0]
+        """The neuron's output for one sample: numbers and Values in a list, an array or any iterable.
+
+        >>> n = Neuron(2, nonlin=False)
+        >>> n.w[0].data, n.w[1].data, n.b.data = 3.0, 4.0, 0.5
+        >>> n([1.0, 2.0]).data
+        11.5
+        """
+        inputs = sample(x)
+        if len(inputs) != len(self.w):
+            raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(inputs)}")
+        preactivation: Value = affine([self.w], inputs, None if self.b is None else [self.b])[0]
         if not self.nonlin:
-            return total
-        activated: Value = getattr(total, type(self).activation)()
+            return preactivation
+        activated: Value = getattr(preactivation, type(self).activation)()
         return activated
 
     def parameters(self) -> list[Value]:
-        return neuron_parameters(self)
+        """The weights, then the bias.
+
+        >>> n = Neuron(2)
+        >>> n.parameters() == [*n.w, n.b]
+        True
+        """
+        return _once_each(p for p in (*self.w, self.b) if is_parameter(p))
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
         return [("w", self.w), ("b", self.b), *super()._members()]
@@ -264,7 +298,8 @@ class Neuron(NeuronState, Module):
         return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
 
 
-class Layer(LayerState, Module):
+@implemented_in_c
+class Layer(LayerBase, Module):
     """`nout` neurons over the same `nin` inputs; keyword arguments go to each.
 
     Called with one sample it gives a list of `nout` Values, or the Value itself where `nout` is 1.
@@ -283,8 +318,23 @@ class Layer(LayerState, Module):
         nin = _width(nin, "a layer's number of inputs")
         self.neurons = [self._neuron(nin, **kwargs) for _ in range(_width(nout, "a layer's number of outputs"))]
 
+    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
+        """The neurons' outputs for one sample, a list of `nout` Values; the Value itself where `nout` is 1.
+
+        >>> len(Layer(3, 2)([1.0, 2.0, 3.0]))
+        2
+        """
+        inputs = sample(x)
+        outputs = [neuron(inputs) for neuron in self.neurons]
+        return outputs[0] if len(outputs) == 1 else outputs
+
     def parameters(self) -> list[Value]:
-        return layer_parameters(self.neurons)
+        """The parameters of one neuron after the other.
+
+        >>> len(Layer(3, 2).parameters())
+        8
+        """
+        return _once_each(p for neuron in self.neurons for p in neuron.parameters())
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
         return [("neurons", self.neurons), *super()._members()]
@@ -293,7 +343,8 @@ class Layer(LayerState, Module):
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
 
 
-class MLP(NetworkState, Module):
+@implemented_in_c
+class MLP(NetworkBase, Module):
     """A multilayer perceptron: `nin` inputs, then layers of `nouts[0]`, `nouts[1]` … neurons.
 
     Called with one sample, `nin` numbers or Values, it gives a list of `nouts[-1]` Values, or the Value itself where
@@ -325,11 +376,25 @@ class MLP(NetworkState, Module):
             self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last)) for i in range(last + 1)
         ]
 
+    def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
+        """The last layer's outputs for one sample of `nin` inputs: a list of `nouts[-1]` Values, or the Value itself
+        where that is 1.
+
+        >>> random.seed(1337)
+        >>> MLP(2, [16, 1])([1.0, -2.0]).data
+        0.11312...
+        """
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
     def parameters(self) -> list[Value]:
-        return network_parameters(self.layers)
+        """The parameters of one layer after the other.
+
+        >>> len(MLP(2, [16, 16, 1]).parameters())
+        337
+        """
+        return _once_each(p for layer in self.layers for p in layer.parameters())
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
-
-
-set_plain_classes(Neuron, Layer)

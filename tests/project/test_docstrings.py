@@ -48,7 +48,7 @@ def test_docstring(example):
 
 def test_the_examples_are_found():
     names = {example.name for example in EXAMPLES}
-    assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.mlp.MLP"} <= names
+    assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.nn_tanh.MLP"} <= names
     assert {"Value", "Value.backward", "Value.zero_grad"} <= names
     assert {"micrograd.optim.SGD", "micrograd.optim.Adam", "micrograd.utils.clip_grad_norm_"} <= names
     assert {"micrograd._optim.step", "micrograd._optim.zero_grad"} <= names

@@ -5,7 +5,7 @@
 # above, which holds them. Such a layer is hidden. Slots are kept for its nodes, directly below those of the network's outputs, in
 # case they are materialized.
 #
-# Gives the making of layers (layer_new, weights_new, layer_onto, layer_outputs) and their step of backward (affine_step). Uses
+# Gives the making of layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward (affine_step). Uses
 # slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, materialize.pxi.
 
 cdef enum:
@@ -83,7 +83,7 @@ cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
 
 cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept:
     """A layer over the inputs x. Its maker fills in weights, flags and op of each affine node, and then calls layer_onto() or
-    layer_outputs(). `flags` becomes what the nodes inherit from the x. NULL where the inputs cannot have a layer: there are
+    layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where the inputs cannot have a layer: there are
     none, or some are Values and others numbers; or with an exception set."""
     cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
     cdef Layer *layer = layer_alloc(count * sizeof(double), outputs) if count and outputs else NULL
@@ -204,7 +204,7 @@ cdef bint layer_make_nodes(Layer *layer, Py_ssize_t first, Py_ssize_t count, int
     return True
 
 
-cdef bint layer_outputs(Layer *layer, bint filled, int flags, PyObject **made) noexcept:
+cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noexcept:
     """Make the nodes of a layer's outputs, and give up the maker's hold on it. False where the weights are not `filled` in, or
     with an exception set; `made`, NULL before, then has the nodes that were made."""
     cdef Py_ssize_t size, done = 0
@@ -241,7 +241,7 @@ cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:
 
 
 cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_outputs) noexcept:
-    """The layer over the outputs of a layer that are visible to nothing else. NULL where layer_outputs() would be False; then
+    """The layer over the outputs of a layer that are visible to nothing else. NULL where layer_nodes() would be False; then
     nothing is left of either."""
     cdef Layer *next = layer_alloc(2 * layer.outputs * sizeof(double), next_outputs)
     cdef Py_ssize_t count = layer.outputs
@@ -253,7 +253,7 @@ cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_ou
         return next
     next.nodes = <PyObject **>next.data
     memset(next.nodes, 0, count * sizeof(PyObject *))
-    filled = layer_outputs(layer, filled and PyErr_Occurred() == NULL, flags[0], next.nodes)
+    filled = layer_nodes(layer, filled and PyErr_Occurred() == NULL, flags[0], next.nodes)
     flags[0] = 0
     while next.inputs < count and next.nodes[next.inputs] != NULL:
         flags[0] |= node_of(next.nodes[next.inputs]).flags & INHERITED

@@ -1,14 +1,5 @@
-# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments.
-
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject
-from micrograd._core cimport RULES, Value, block_node, result_new, to_double
-from micrograd._core.capi cimport Py_INCREF, PyNumber_AsSsize_t, PySequence_Fast_ITEMS, own
-from micrograd._core.node cimport BINARY, INHERITED, Node, object_of
-from micrograd._core.ops cimport CROSS_ENTROPY, LOGSUMEXP, MAX, SUM, op_rule
-
-from micrograd._layers import sample
-
+# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments. Uses `sample`
+# of layers.pxi.
 
 cdef object variadic(int op, list values):
     """The result of a variadic op on Values."""

@@ -1,0 +1,103 @@
+# What nn.py and functional.py compute in C: outputs and parameters of neurons, layers and networks, and ops of any
+# number of arguments.
+#
+# The classes of nn.py define `__call__` and `parameters` in Python, and inherit the same methods in C from the bases
+# here. It is the C methods that run: for the whole layer or network at once if its parts have these methods unchanged,
+# else by calling the Python definition.
+
+cimport cython
+from cpython.list cimport PyList_New
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.string cimport memcmp
+from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, result_new,
+                              sums_are_own, to_double, traces, weights_new)
+from micrograd._core.capi cimport *
+from micrograd._core.node cimport BINARY, END, INHERITED, LISTED, TRACED, Layer, Node, node_of, object_of
+from micrograd._core.ops cimport ADD, CROSS_ENTROPY, LOGSUMEXP, MAX, OP_COUNT, SUM, op_rule
+
+cdef PyTypeObject *VALUE = <PyTypeObject *>Value
+
+
+# ---- Bases of the classes in nn.py ---------------------------------------------------------------
+
+# Fields in C, which are read without a search, save a fifth of the time of a small network; calls without a frame of
+# Python save 3 %.
+
+@cython.auto_pickle(False)
+cdef class Picklable:
+    """Copies and pickles treat fields in C as `__slots__`."""
+
+    def __getstate__(self):
+        kind = type(self)
+        slots = {name: getattr(self, name) for name in (*FIELDS[base_of(kind)], *slot_names(kind))
+                 if hasattr(self, name)}
+        return (self.__dict__, slots) if slots else self.__dict__
+
+    def __reduce_ex__(self, protocol):
+        return object.__reduce_ex__(self, max(protocol, 2))  # 0 and 1 refuse slots
+
+
+@cython.auto_pickle(False)
+cdef class NeuronBase(Picklable):
+    """A neuron's weights `w`, its bias `b`, and `nonlin`, whether an activation follows."""
+
+    cdef public object w
+    cdef public object b
+    cdef public object nonlin
+    cdef tuple affine      # (b, *w) as the last call read them: the affine nodes of all samples share one tuple
+    cdef int affine_flags  # what an affine node has of their flags
+
+    def parameters(self):
+        return neuron_parameters(self)
+
+
+@cython.auto_pickle(False)
+cdef class LayerBase(Picklable):
+    """The `neurons` of a layer."""
+
+    cdef public object neurons
+
+    def __call__(self, x):
+        return layer_outputs(self, x)
+
+    def parameters(self):
+        return layer_parameters(self)
+
+
+@cython.auto_pickle(False)
+cdef class NetworkBase(Picklable):
+    """A network, whose `layers` are in its `__dict__`."""
+
+    def __call__(self, x):
+        return network_outputs(self, x)
+
+    def parameters(self):
+        return network_parameters(self)
+
+
+cdef dict FIELDS = {NeuronBase: ("w", "b", "nonlin"), LayerBase: ("neurons",), NetworkBase: ()}
+
+
+cdef object base_of(object kind):
+    """The base with fields and methods in C from which a class is derived."""
+    for base in FIELDS:
+        if issubclass(kind, base):
+            return base
+    raise TypeError(f"{kind!r} has no base of _nn")
+
+
+def slot_names(kind):
+    """The names of the slots of a class and its bases, other than fields in C."""
+    names = kind.__dict__.get("__slotnames__")  # where copyreg keeps them
+    if names is None:
+        import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
+
+        names = copyreg._slotnames(kind)
+    return names
+
+
+include "_nn/classes.pxi"
+include "_nn/layers.pxi"
+include "_nn/parameters.pxi"
+include "_nn/functional.pxi"

@@ -1,0 +1,115 @@
+# Which classes have the methods of nn.py unchanged, so that C may compute what they do. Gives `implemented_in_c`,
+# `definition`, `class_of` and `plain_groups`; uses the bases in _nn.pyx.
+
+cdef extern from "Python.h":
+    struct wrapperbase:  # of a type's slot: what CPython makes a method of
+        const char *doc
+    PyTypeObject PyWrapperDescr_Type
+    ctypedef struct WrapperDescr "PyWrapperDescrObject":
+        wrapperbase *d_base
+        void *d_wrapped
+    ctypedef struct PyMethodDef:
+        const char *ml_doc
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+    object PyDescr_NewMethod(PyTypeObject *kind, PyMethodDef *method)
+
+cdef struct KnownClass:    # a class whose methods have been looked at
+    PyTypeObject *type
+    PyTypeObject *plain    # the class of nn.py that it is compared with
+    unsigned int version   # of the class then: CPython gives it another when a class on its way of inheritance changes
+    bint calls             # its `__call__` is the one of nn.py
+    bint lists             # so is its `parameters`
+    int op                 # a neuron's activation, 0 for one that is no op
+
+cdef KnownClass known_neuron
+cdef KnownClass known_layer
+cdef dict DEFINITIONS = {}  # {(base, name of a method): its definition in Python}
+cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, of what the loops in C rely on
+cdef list DOCS = []         # docstrings that CPython has pointers to
+cdef dict UNARY_OPS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
+
+
+def implemented_in_c(kind):
+    """Class decorator: run the methods of the class that its base has in C there.
+
+    The method in C takes the place of the definition, with its signature and docstring. The definition is what it
+    computes, and is called where a neuron or a layer has a `__call__` or `parameters` of its own.
+    """
+    base = base_of(kind)
+    for name in ("__call__", "parameters"):
+        if name in base.__dict__:
+            DEFINITIONS[base, name] = kind.__dict__[name]
+            setattr(kind, name, documented(base.__dict__[name], <PyTypeObject *>kind, kind.__dict__[name]))
+    relied_on = ("__call__", "__getattribute__", "parameters", *FIELDS[base])
+    MEMBERS[kind] = {name: getattr(kind, name) for name in relied_on}
+    if base is NeuronBase:
+        known_neuron.plain = <PyTypeObject *>kind
+    elif base is LayerBase:
+        known_layer.plain = <PyTypeObject *>kind
+    return kind
+
+
+cdef object documented(object method, PyTypeObject *kind, object source):
+    """A method in C as a member of a class, with the signature and docstring of a Python function. CPython calls the
+    slot of a type without a search, as it would that of the method's own class, if it finds such a member."""
+    cdef wrapperbase *slot
+    cdef PyMethodDef *plain
+    names = ", ".join(source.__code__.co_varnames[:source.__code__.co_argcount])
+    cdef bytes doc = f"{source.__name__}(${names})\n--\n\n{source.__doc__ or ''}".encode()
+    DOCS.append(doc)
+    if Py_TYPE(<PyObject *>method) == &PyWrapperDescr_Type:
+        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # for good, as the class of nn.py
+        if slot == NULL:
+            raise MemoryError
+        slot[0] = (<WrapperDescr *>method).d_base[0]
+        slot.doc = doc
+        return PyDescr_NewWrapper(kind, slot, (<WrapperDescr *>method).d_wrapped)
+    plain = <PyMethodDef *>PyMem_Malloc(sizeof(PyMethodDef))
+    if plain == NULL:
+        raise MemoryError
+    plain[0] = (<PyMethodDescrObject *>method).d_method[0]
+    plain.ml_doc = doc
+    return PyDescr_NewMethod(kind, plain)
+
+
+cdef int class_learn(KnownClass *known, object kind) except -1:
+    """Look at a class. What is known is changed at the end, all at once: a metaclass may run anything meanwhile."""
+    cdef KnownClass found
+    cdef object plain = <object>known.plain
+    found.type = <PyTypeObject *>kind
+    found.plain = known.plain
+    found.version = type_version(found.type)
+    found.calls = found.lists = False
+    found.op = 0
+    if issubclass(kind, plain):
+        changed = {name for name, member in MEMBERS[plain].items() if getattr(kind, name) is not member}
+        found.calls = not changed - {"parameters"}
+        found.lists = not changed - {"__call__"}
+        found.op = UNARY_OPS.get(kind.activation, 0) if known == &known_neuron else 0
+    known[0] = found
+    return 0
+
+
+cdef inline KnownClass *class_of(KnownClass *known, PyObject *o) except NULL:
+    if known.type != Py_TYPE(o) or known.version == 0 or known.version != type_version(known.type):
+        class_learn(known, <object>Py_TYPE(o))
+    return known
+
+
+cdef list plain_groups(object layers):
+    """The neurons of each layer; an empty list where a layer has a `__call__` of its own."""
+    cdef list held = layers if type(layers) is list else list(layers)
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>held)
+    cdef list groups = PyList_New(count)
+    cdef PyObject *neurons
+    for i in range(count):
+        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that looking at a class may run changed the list
+            return []
+        layer = held[i]
+        if not class_of(&known_layer, <PyObject *>layer).calls:
+            return []
+        neurons = <PyObject *>(<LayerBase>layer).neurons
+        Py_INCREF(neurons)
+        PyList_SET_ITEM(<PyObject *>groups, i, neurons)
+    return groups

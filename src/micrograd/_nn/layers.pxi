@@ -1,0 +1,192 @@
+# What neurons, layers and networks compute. Gives `sample`, `affine`, `layer_outputs` and `network_outputs`; uses
+# classes.pxi and the engine's layers.
+
+def sample(x):
+    """One sample as a list of numbers and Values; a lone number or Value is a sample of one."""
+    if isinstance(x, list):
+        return x
+    if isinstance(x, Value):
+        return [x]
+    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
+        x = x.tolist()
+        return x if isinstance(x, list) else [x]
+    return list(x) if hasattr(x, "__iter__") else [x]
+
+
+# ---- Weights and biases of any kind --------------------------------------------------------------
+
+def affine(list weights, list x, list biases=None):
+    """[biases[i] + weights[i][0] x[0] + weights[i][1] x[1] + ... for each i], one node each where the weights are lists
+    of Values and the x all Values or all numbers.
+
+    `biases` is None, or as many Values and numbers as there are lists of weights. Raises ValueError where such a list
+    is not as long as `x`, TypeError where a bias is None.
+    """
+    cdef Py_ssize_t count = len(weights)
+    cdef Layer *layer
+    cdef int flags
+    for w in weights:
+        if len(w) != len(x):
+            raise ValueError(f"{len(w)} weights for {len(x)} inputs")
+    outputs = PyList_New(count)
+    layer = layer_new(x, count, &flags) if sums_are_own(ADD) else NULL
+    if layer != NULL and layer_nodes(layer, affine_fill(layer, weights, biases, count), flags,
+                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
+        return outputs
+    if PyErr_Occurred() != NULL:
+        own(NULL)
+    outputs = []
+    for w, bias in zip(weights, [0.0] * count if biases is None else biases):
+        if bias is None:
+            raise TypeError("a bias must be a real number, not 'NoneType'")
+        outputs.append(affine_op_by_op(w, x, bias))
+    return outputs
+
+
+cdef bint affine_fill(Layer *layer, list weights, list biases, Py_ssize_t count) noexcept:
+    """Give the affine nodes to be made their weights and biases. False where some are no Values, or with an exception
+    set."""
+    cdef Py_ssize_t i
+    cdef PyObject *w
+    cdef PyObject *bias = Py_None
+    for i in range(count):
+        if i >= PyList_GET_SIZE(<PyObject *>weights):
+            return False  # Python code that ran meanwhile changed the lists
+        if biases is not None:
+            if i >= PyList_GET_SIZE(<PyObject *>biases) or PyList_GET_ITEM(<PyObject *>biases, i) == Py_None:
+                return False
+            bias = PyList_GET_ITEM(<PyObject *>biases, i)
+        w = PyList_GET_ITEM(<PyObject *>weights, i)
+        if not PyList_CheckExact(w) or PyList_GET_SIZE(w) != layer.inputs:
+            return False
+        layer.affine[i].weights = weights_new(<list>w, bias, &layer.affine[i].flags)
+        if layer.affine[i].weights == NULL:
+            return False
+        layer.affine[i].op = ADD
+    return True
+
+
+cdef object affine_op_by_op(w, list x, total):
+    for wi, xi in zip(w, x):
+        total = total + wi * xi
+    return total
+
+
+# ---- Neurons of plain classes --------------------------------------------------------------------
+
+cdef list plain_outputs(list groups, list x):
+    """x through one group of neurons after the other; None where they are not all plain."""
+    cdef Py_ssize_t i, width, next_width, count = PyList_GET_SIZE(<PyObject *>groups)
+    cdef Layer *layer = NULL
+    cdef list outputs, neurons
+    cdef PyTypeObject *kind
+    cdef int flags, op = common_op(groups)
+    cdef bint filled
+    if op:
+        kind = known_neuron.type
+        _held = <object>kind  # an input's __float__ may let go of it
+        width = len(<list>groups[0])
+        outputs = PyList_New(len(<list>groups[count - 1]))
+        layer = layer_new(x, width, &flags)
+        for i in range(count):
+            if layer == NULL:
+                break
+            neurons = <list>groups[i]
+            filled = neurons_fill(layer, <PyObject *>neurons, width, kind, op)
+            if i == count - 1:
+                if layer_nodes(layer, filled and width == len(outputs), flags,
+                                 PySequence_Fast_ITEMS(<PyObject *>outputs)):
+                    return outputs
+                break
+            next_width = len(<list>groups[i + 1])
+            layer = layer_onto(layer, filled and next_width > 0, &flags, next_width)
+            width = next_width
+    return None if PyErr_Occurred() == NULL else op_raised(NULL, NULL)
+
+
+cdef int common_op(list groups) except -1:
+    """The activation of the neurons, if the first of each group are of one class with the `__call__` of nn.Neuron, and
+    Value has the members that compute it unchanged; else 0."""
+    cdef PyObject *neurons
+    cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>groups)
+    for i in range(count):
+        neurons = PyList_GET_ITEM(<PyObject *>groups, i)
+        if not PyList_CheckExact(neurons) or PyList_GET_SIZE(neurons) == 0:
+            return 0
+        if i == 0:
+            class_of(&known_neuron, PyList_GET_ITEM(neurons, 0))
+        if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != known_neuron.type:
+            return 0
+    return known_neuron.op if count and known_neuron.calls and sums_are_own(known_neuron.op) else 0
+
+
+cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyTypeObject *kind, int op) noexcept:
+    """Give the affine nodes to be made the weights, biases and activations of neurons of one class. False where some
+    compute something else, or with an exception set."""
+    cdef Py_ssize_t i
+    cdef PyObject *o
+    cdef PyObject *nonlin
+    for i in range(count):
+        if PyList_GET_SIZE(neurons) != count:  # what sets a neuron's parameters anew may run any Python code
+            return False
+        o = PyList_GET_ITEM(neurons, i)
+        if Py_TYPE(o) != kind:
+            return False
+        nonlin = <PyObject *>(<NeuronBase>o).nonlin
+        if nonlin != Py_True and nonlin != Py_False:
+            return False
+        layer.affine[i].op = op if nonlin == Py_True else ADD
+        layer.affine[i].weights = neuron_affine(o, layer.inputs, &layer.affine[i].flags)
+        if layer.affine[i].weights == NULL:
+            return False
+    return True
+
+
+cdef inline PyObject *neuron_affine(PyObject *o, Py_ssize_t count, int *flags) noexcept:
+    """The neuron's (b, *w), a new reference, and what an affine node has of their flags. NULL where it has not that
+    many weights or one is no Value, or with an exception set."""
+    cdef PyObject *w = <PyObject *>(<NeuronBase>o).w
+    cdef PyObject *affine = <PyObject *>(<NeuronBase>o).affine
+    if (affine == Py_None or PyTuple_GET_SIZE(affine) != count + 1
+            or tuple_items(affine)[0] != <PyObject *>(<NeuronBase>o).b
+            or not PyList_CheckExact(w) or PyList_GET_SIZE(w) != count
+            or memcmp(tuple_items(affine) + 1, PySequence_Fast_ITEMS(w), count * sizeof(PyObject *))):
+        return neuron_affine_new(o, count, flags)
+    Py_INCREF(affine)
+    flags[0] = (<NeuronBase>o).affine_flags
+    return affine
+
+
+cdef PyObject *neuron_affine_new(PyObject *o, Py_ssize_t count, int *flags) noexcept:
+    """neuron_affine() where the weights or the bias are others than at the last call."""
+    cdef NeuronBase neuron = <NeuronBase>o  # held: a new tuple, and the end of the old one, may run any Python code
+    cdef PyObject *affine
+    if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
+        return NULL
+    affine = weights_new(<list>neuron.w, <PyObject *>neuron.b, flags)
+    if affine != NULL:
+        neuron.affine_flags = flags[0]  # first: what the end of the old tuple runs may put another one there
+        neuron.affine = <tuple>affine
+    return affine
+
+
+# ---- Layers and networks -------------------------------------------------------------------------
+
+cdef object layer_outputs(object layer, object x):
+    cdef list inputs = x if type(x) is list else sample(x)
+    cdef list outputs = plain_outputs([layer.neurons], inputs)
+    if outputs is None:
+        return DEFINITIONS[LayerBase, "__call__"](layer, inputs)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+cdef object network_outputs(object network, object x):
+    cdef list groups = plain_groups(network.layers)
+    cdef list outputs
+    if groups:
+        if type(x) is not list:
+            x = sample(x)
+        outputs = plain_outputs(groups, x)
+        if outputs is not None:
+            return outputs[0] if len(outputs) == 1 else outputs
+    return DEFINITIONS[NetworkBase, "__call__"](network, x)

@@ -1,0 +1,130 @@
+# Lists of parameters. Gives `is_parameter`, `neuron_parameters`, `layer_parameters`, `network_parameters` and
+# `clear_grads`; uses classes.pxi.
+
+def is_parameter(o):
+    """Is it a Value that was computed from nothing, and stands for no argument of a function that is compiled?"""
+    return isinstance(o, Value) and (<Value>o).node.flags & (END | TRACED) == END
+
+
+cdef object neuron_parameters(object neuron):
+    cdef list found = plain_parameters([neuron])
+    return DEFINITIONS[NeuronBase, "parameters"](neuron) if found is None else found
+
+
+cdef object layer_parameters(object layer):
+    neurons = layer.neurons
+    cdef list found = plain_parameters(neurons) if type(neurons) is list else None
+    return DEFINITIONS[LayerBase, "parameters"](layer) if found is None else found
+
+
+cdef object network_parameters(object network):
+    cdef list found = plain_parameters(plain_neurons(network.layers))
+    return DEFINITIONS[NetworkBase, "parameters"](network) if found is None else found
+
+
+cdef list plain_neurons(object layers):
+    """The neurons of all layers; an empty list where a layer has `parameters` of its own."""
+    cdef list neurons = []
+    for layer in layers if type(layers) is list else list(layers):
+        if not class_of(&known_layer, <PyObject *>layer).lists or type((<LayerBase>layer).neurons) is not list:
+            return []
+        neurons.extend(<list>(<LayerBase>layer).neurons)
+    return neurons
+
+
+cdef list plain_parameters(list neurons):
+    """Their parameters, each once, at its first place, in a list of its length from the start, which saves half of the
+    time. None where the neurons are not all plain, or some weights are results or instances of subclasses."""
+    cdef list found
+    cdef Py_ssize_t count, kept
+    if not neurons:
+        return None
+    class_of(&known_neuron, PyList_GET_ITEM(<PyObject *>neurons, 0))
+    count = parameters_count(neurons)
+    if count < 0:
+        return None
+    found = PyList_New(count)
+    if parameters_count(neurons) != count:  # the collector, which a new list may start, runs any Python code
+        return None
+    kept = parameters_take(neurons, PySequence_Fast_ITEMS(<PyObject *>found))
+    if kept < 0:
+        return None
+    return found if kept == count else found[:kept]
+
+
+cdef Py_ssize_t parameters_count(list neurons) noexcept:
+    """How many weights and biases there are. -1 where the neurons are not of the class that was looked at last, that
+    one has `parameters` of its own, or weights are in no list."""
+    cdef PyTypeObject *kind = known_neuron.type if known_neuron.lists else NULL
+    cdef PyObject *neuron
+    cdef PyObject *w
+    cdef Py_ssize_t i, count = 0
+    for i in range(PyList_GET_SIZE(<PyObject *>neurons)):
+        neuron = PyList_GET_ITEM(<PyObject *>neurons, i)
+        if Py_TYPE(neuron) != kind:
+            return -1
+        w = <PyObject *>(<NeuronBase>neuron).w
+        if not PyList_CheckExact(w):
+            return -1
+        count += PyList_GET_SIZE(w) + 1
+    return count
+
+
+cdef Py_ssize_t parameters_take(list neurons, PyObject **found) noexcept:
+    """Put the parameters into a list of as many empty places. Returns how many there are, -1 where one may be no
+    parameter. Those in the list carry LISTED until the end; no Python code can run meanwhile."""
+    cdef PyObject **end = found
+    cdef PyObject **place = found
+    cdef PyObject *neuron
+    cdef PyObject *bias
+    cdef PyObject *w
+    cdef Py_ssize_t i
+    cdef bint sound = True
+    for i in range(PyList_GET_SIZE(<PyObject *>neurons)):
+        neuron = PyList_GET_ITEM(<PyObject *>neurons, i)
+        w = <PyObject *>(<NeuronBase>neuron).w
+        bias = <PyObject *>(<NeuronBase>neuron).b
+        if not (values_take(PySequence_Fast_ITEMS(w), PyList_GET_SIZE(w), &end) and values_take(&bias, 1, &end)):
+            sound = False
+            break
+    while place < end:
+        node_of(place[0]).flags &= ~LISTED
+        place += 1
+    return end - found if sound else -1
+
+
+cdef inline bint values_take(PyObject **values, Py_ssize_t count, PyObject ***end) noexcept:
+    """Add those that are not in the list yet. False where one is not a plain Value, or is no parameter."""
+    cdef PyTypeObject *kind = VALUE  # in a register: what is written might be it, for all that C knows
+    cdef PyObject **place = end[0]
+    cdef PyObject *o
+    cdef Py_ssize_t i
+    cdef int flags
+    for i in range(count):
+        o = values[i]
+        flags = node_of(o).flags if Py_TYPE(o) == kind else 0
+        if flags & (END | TRACED | LISTED) == END:
+            node_of(o).flags = flags | LISTED
+            Py_INCREF(o)
+            place[0] = o
+            place += 1
+        elif not flags & LISTED:
+            end[0] = place
+            return False
+    end[0] = place
+    return True
+
+
+def clear_grads(parameters):
+    """Set the grad of each to 0.0."""
+    cdef list values = parameters if type(parameters) is list else list(parameters)
+    cdef PyTypeObject *plain = VALUE if traces == NULL else NULL  # in a trace the setter checks each
+    cdef PyObject *p
+    cdef Py_ssize_t i = 0
+    while i < PyList_GET_SIZE(<PyObject *>values):
+        p = PyList_GET_ITEM(<PyObject *>values, i)
+        i += 1
+        if Py_TYPE(p) == plain:
+            node_of(p).grad = 0.0
+        else:
+            (<object>p).grad = 0.0
