@@ -122,7 +122,7 @@ cdef int node_spell_out(Node *n) except -1:
 
 cdef int ask_trace(Node *n, str what, bint change) except -1:
     if n.flags & TRACED or trace_here() != NULL:
-        from micrograd._trace import check
+        from micrograd._compile import check
         check(<object>object_of(n), what, change)
     return 0
 
@@ -130,7 +130,7 @@ cdef int ask_trace(Node *n, str what, bint change) except -1:
 cdef bint node_is_told(Node *n) except -1:
     """May its data be read without a TraceError?"""
     if n.flags & TRACED or trace_here() != NULL:
-        from micrograd._trace import is_told
+        from micrograd._compile import is_told
         return is_told(<object>object_of(n))
     return True
 
@@ -291,7 +291,7 @@ cdef object op_raised(PyObject *left, PyObject *right):
         return own(NULL)
     except Exception as error:
         if may_be_of_one_call(left) or may_be_of_one_call(right):
-            from micrograd._trace import note_raised
+            from micrograd._compile import note_raised
             note_raised(error)
         raise
 

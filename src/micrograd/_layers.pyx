@@ -316,7 +316,7 @@ cdef object outputs_raised():
     try:
         return own(NULL)
     except (ArithmeticError, ValueError) as error:
-        from micrograd._trace import note_raised
+        from micrograd._compile import note_raised
         note_raised(error)
         raise
 

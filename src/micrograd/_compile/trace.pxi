@@ -1,166 +1,27 @@
-# cython: boundscheck=True, wraparound=True
 # Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
-# down; what it returns is the end of an ordinary graph. The graph is read into rows here. What is made of the rows is
-# in _lower.pyx and _program.pyx.
+# down; what it returns is the end of an ordinary graph, which is read into rows here. Gives Trace, call_traced(),
+# placeholder(). Uses form_of() of arguments, tracing, and the graph.
 
-import struct
-import sys
-
-cimport cython
-from cpython.object cimport PyObject
-from libc.math cimport NAN
-from micrograd._cpython cimport Py_REFCNT, PyList_GET_ITEM, own
-from micrograd._batch cimport form_of
-from micrograd._core cimport Value
-from micrograd._debug cimport static_check
-from micrograd._graph cimport RULES, node_parent, node_parent_count
-from micrograd._node cimport (CUSTOM, FRESH, FUSED, LEAF, MADE, NUMBER_LEFT, NUMBER_RIGHT, SHOWN, TRACED, Fused, Node,
-                              node_of, node_sum, object_of, sum_bias)
-from micrograd._ops cimport ADD, OP_COUNT, op_reduce, rule_failed
-from micrograd._slab cimport Tracing, leaf_new, trace_begin, trace_end, trace_here
+cdef enum:      # ops of a trace beside the rows of the op table; what they are of stands in place of arguments
+    NUMBER = 240  # a number that never changes
+    CAPTURED      # a leaf from outside, by its index: its data are read at every call
+    ARGUMENT      # a number that the function is called with, by its index
+    DOT           # start + a[0] b[0] + a[1] b[1] + ..., in this order: (start, a[0], b[0], a[1], b[1], ...)
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
 static_check(OP_COUNT <= 256)     # and those fit into a node's byte
 
-cdef extern from "Python.h":
-    object PyLong_FromVoidPtr(void *p)
-    void *PyLong_AsVoidPtr(object o)
-
-
-class TraceError(RuntimeError):
-    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
-
-    >>> import micrograd
-    >>> @micrograd.compile
-    ... def f(x):
-    ...     return x if x.data > 0 else -x
-    >>> f(1.0)
-    Traceback (most recent call last):
-        ...
-    micrograd.TraceError: <doctest ...>, line 3: reading .data of a Value that depends on the arguments of a compiled
-    function: ...
-    """
-
-    __module__ = "micrograd"
-
-
-ADVICE = (
-    "Express it in ops, such as relu(), abs() and those of micrograd.functional, or decide it outside and hand it in "
-    "as a static keyword argument"
-)
-
-
-cdef dict refused = {}  # by the number of a trace: the first TraceError in it, which the function may have caught
-
-
-def refuse(str what):
-    """Raise TraceError for the line of the user's that is being run."""
-    error = TraceError(f"{user_line()}: {what}")
-    note(error)
-    raise error
-
-
-def note_raised(error):
-    """An op in this thread's trace raised `error` for data that may be other at the next call."""
-    note(TraceError(
-        f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of "
-        f"a compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
-    ))
-
-
-cdef int note(error) except -1:
-    cdef Tracing *trace = trace_here()
-    if trace != NULL and not in_finalizer():
-        refused.setdefault(trace.number, error)
-    return 0
-
-
-cdef bint in_finalizer() except -1:
-    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
-    frame = sys._getframe()
-    while frame is not None and frame.f_code.co_name != "_trace":
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
-
-
-cdef str user_line():
-    """The line of the user's that is being run."""
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
-            break
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-
-
-def check(Value value not None, str what, bint change):
-    """Raise TraceError for what would be of one call only: `what` is asked, or changed, of a Value in a trace."""
-    if value.node.flags & TRACED:
-        refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for good "
-               f"what is true of one call. {ADVICE}")
-    if change:
-        if not (value.node.flags & FRESH and is_made(&value.node, trace_here())):
-            refuse(f"{what} a Value while a compiled function is traced: that would happen once, not at every call. Do "
-                   f"it outside, or make a new Value. {ADVICE}")
-    elif not is_told(value):
-        refuse(f"{what} a Value that comes from outside of a compiled function, or was computed from one: it may "
-               f"change, and the trace would keep for good what is true of one call. {ADVICE}")
-
-
-def in_trace():
-    """Is this thread in a trace?"""
-    return trace_here() != NULL
-
-
-def is_told(Value value not None):
-    """May its data be read here? In a trace only if they follow from numbers written in the function."""
-    cdef Tracing *trace = trace_here()
-    cdef Node *n = &value.node
-    cdef Py_ssize_t i
-    cdef list todo = [value]
-    cdef set seen = set()
-    if n.flags & TRACED or trace == NULL:
-        return not n.flags & TRACED
-    while todo:
-        last = todo.pop()
-        n = &(<Value>last).node
-        key = PyLong_FromVoidPtr(n)
-        if is_made(n, trace) or key in seen:
-            continue
-        if n.form == LEAF or n.flags & TRACED:
-            return False
-        seen.add(key)
-        for i in range(node_parent_count(n)):
-            todo.append(<object>object_of(node_parent(n, i)))
-    n = &value.node
-    if n.form != FUSED:  # so that what is read at every step of a long computation is not walked through each time
-        n.flags |= MADE
-        n.place = trace.number
-    return True
-
-
-cdef bint is_made(Node *n, Tracing *trace) noexcept:
-    """Is it marked as computed from this trace's own numbers? Nodes made for the number of an op do not count."""
-    return n.flags & (MADE | SHOWN) == MADE and n.place == trace.number
-
-
 def call_traced(function, tuple args, dict kwargs, list outputs):
     """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
     appended to `outputs`. Raises TraceError too where the function caught one."""
-    cdef unsigned int number
     trace_begin()
-    number = trace_here().number
     try:
         form = form_of(function(*args, **kwargs), outputs, None)
-        if number in refused:
-            raise refused[number]
-        return form
     finally:
-        trace_end()
-        refused.pop(number, None)
+        error = end_trace()
+    if error is not None:
+        raise error
+    return form
 
 
 def placeholder():
@@ -188,6 +49,17 @@ def op_name(int op):
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
 
+    cdef readonly tuple rows      # (op, arguments): arguments are indices of earlier rows
+    cdef readonly tuple outputs   # rows that the function returned
+    cdef readonly tuple captured  # the leaves from outside, Values
+    cdef readonly int arguments   # numbers the function is called with
+    cdef readonly int read        # ops that stood in the graph, those in fused sums counted singly
+    cdef readonly int folded      # of them, computed while tracing
+    cdef readonly int shared      # of them, met before
+    cdef list made                # the rows so far, while it is made; then None
+    cdef list met                 # the leaves so far
+    cdef dict known               # (op, arguments) -> row
+
     def __cinit__(self, list outputs, list placeholders):
         cdef list order, ends = []
         cdef dict row_of = {}
@@ -214,7 +86,7 @@ cdef class Trace:
         rows = []
         for op, args in self.rows:
             rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
-        return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
+        return _unpickle_trace, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
 
     cdef int row(self, int op, tuple args) except -1:
         """The row of an op on rows: an old one if there is one."""
@@ -315,10 +187,8 @@ cdef class Trace:
         return args
 
 
-def _unpickle(*state):
+def _unpickle_trace(*state):
     """What was pickled, where it keeps to the rules; otherwise ValueError."""
-    from micrograd._check import check_counts, check_rows
-
     cdef Trace trace = Trace([], [])
     rows, outputs, captured, *counts = check_counts(state)
     trace.rows, trace.outputs, trace.captured = rows_by_number(rows), tuple(outputs), tuple(captured)
