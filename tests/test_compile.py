@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import micrograd
 from micrograd import Value, functional, nn
+from micrograd._compile import use_variant, variants
 from micrograd._core import OPS
-from micrograd._steps import use_variant, variants
 from micrograd.optim import SGD
 
 EPS = 2.0**-52

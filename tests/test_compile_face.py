@@ -1256,7 +1256,7 @@ def test_a_program_that_breaks_a_rule_says_which():
 
 
 def test_every_program_keeps_to_the_rules():
-    from micrograd._check import check_program
+    from micrograd._compile import check_program
 
     model, w = micrograd.MLP(3, [4, 5, 2]), Value(2.0)
     functions = [

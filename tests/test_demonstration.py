@@ -20,7 +20,7 @@ import pytest
 
 import micrograd
 from micrograd import __main__ as demonstration
-from micrograd._steps import variants
+from micrograd._compile import variants
 
 REPAIR = "`pip uninstall micrograd micrograd-cython`, then install the one to keep"
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "train_mlp.py"

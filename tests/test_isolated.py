@@ -1027,10 +1027,10 @@ import importlib, os, pkgutil, random
 import numpy as np
 import micrograd
 from micrograd import Value, nn, optim
-from micrograd._batch import Batch
-from micrograd._program import Program
-from micrograd._replay import Replay
-from micrograd._trace import Trace
+from micrograd._compile import Batch
+from micrograd._compile import Program
+from micrograd._compile import Replay
+from micrograd._compile import Trace
 from micrograd.compiler import Compiled
 
 class Liar:
@@ -1129,10 +1129,10 @@ import pickle, random
 import numpy as np
 import micrograd
 from micrograd import Value, functional, nn
-from micrograd._calls import Traced
-from micrograd._check import check_program
-from micrograd._program import Program
-from micrograd._trace import Trace
+from micrograd._compile import Traced
+from micrograd._compile import check_program
+from micrograd._compile import Program
+from micrograd._compile import Trace
 from micrograd.compiler import Compiled
 
 # A pickle taken apart to lists, that say what they were, and what is in them.
