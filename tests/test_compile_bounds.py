@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def test_a_part_checks_bounds(isolated):
-    """The key that failed chunks are sorted by reads two items of a tuple, by compiled indexing: unchecked, it crashes."""
+    """The key that failed chunks are sorted by reads two items of a tuple. Unchecked, it crashes."""
     out = isolated(
         """
 from micrograd import _compile
