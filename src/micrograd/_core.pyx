@@ -1,6 +1,21 @@
 # Value: the Python type that is a node of the graph; its operators, and backward.
 #
 # The parts, in reading order; each says in its first lines what it gives and what it uses:
+#
+#   slabs        where nodes live, in order of creation
+#   walk         marks of the backward walk, and depth-first orders
+#   invariants   what a debug build asserts
+#   lifetime     how nodes die
+#   collector    what the cyclic collector sees
+#   numbers      what is a number, and which double it is
+#   tracing      what Python code may read while a function is traced
+#   affine       sums of products as one node; layers of them, hidden or not
+#   materialize  the nodes that the reference would have
+#   custom       ops of a user's own, and blocks of parents
+#   members      members of the class that users replace
+#   typeslots    slots of the type that Cython has no hook for
+#
+# Nothing may stand behind an `include` in its line: cython-lint takes the last word of it for the name of the file.
 
 cimport cython
 from cpython.dict cimport PyDict_GetItem
@@ -30,16 +45,16 @@ cdef extern from *:
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 cdef PyTypeObject *OBJECT = <PyTypeObject *>object
 
-include "_core/slabs.pxi"        # where nodes live
-include "_core/walk.pxi"         # marks, and orders of a graph
-include "_core/invariants.pxi"   # what a debug build asserts
-include "_core/lifetime.pxi"     # how nodes die
-include "_core/collector.pxi"    # what the cyclic collector sees
-include "_core/numbers.pxi"      # what is a number
-include "_core/tracing.pxi"      # what Python code may read while a function is traced
-include "_core/affine.pxi"       # sums of products as one node, layers of them, hidden layers
-include "_core/materialize.pxi"  # the nodes that the reference would have
-include "_core/custom.pxi"       # ops of a user's own
+include "_core/slabs.pxi"
+include "_core/walk.pxi"
+include "_core/invariants.pxi"
+include "_core/lifetime.pxi"
+include "_core/collector.pxi"
+include "_core/numbers.pxi"
+include "_core/tracing.pxi"
+include "_core/affine.pxi"
+include "_core/materialize.pxi"
+include "_core/custom.pxi"
 
 
 # ---- Ops -----------------------------------------------------------------------------------------
@@ -727,8 +742,8 @@ def _bare(kind):
 # of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
-include "_core/members.pxi"      # members of the class that users replace
-include "_core/typeslots.pxi"    # the type's slots that Cython has no hook for
+include "_core/members.pxi"
+include "_core/typeslots.pxi"
 
 members_note()
 

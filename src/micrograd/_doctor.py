@@ -77,7 +77,7 @@ def _build() -> str:
 
 
 def _vectors() -> str:
-    names = import_module("micrograd._steps").variants()
+    names = import_module("micrograd._compile").variants()
     return f"{names[0]} in use, of {', '.join(names)}"
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from micrograd._program import Program
-from micrograd._trace import op_name
+from micrograd._compile import Program, op_name
 
 
 def listing(title: str, program: Program) -> str:

@@ -1,7 +1,6 @@
 """`micrograd.compile`: a function of one sample, written over Values, traced once and replayed over a batch.
 
-Here is what its user meets; tracing, programs and their replay are compiled, in `_trace`, `_program`, `_replay`
-and `_calls`.
+Here is what its user meets; tracing, programs and their replay are compiled, in `_compile`.
 """
 
 from __future__ import annotations
@@ -10,17 +9,34 @@ import copy
 import functools
 import math
 import operator
+import sys
 import weakref
 from collections.abc import Callable
 from numbers import Number
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
-from micrograd._batch import Batch, form_count, form_of, form_of_shape, rebuild
-from micrograd._calls import Traced, known_reduce, known_sample
+from micrograd import _compile
+from micrograd._compile import (
+    Batch,
+    Program,
+    Trace,
+    Traced,
+    TraceError,
+    call_traced,
+    form_count,
+    form_of,
+    form_of_shape,
+    in_trace,
+    is_traced,
+    known_reduce,
+    known_sample,
+    placeholder,
+    rebuild,
+    refuse,
+)
 from micrograd._core import Value
 from micrograd._listing import listing
-from micrograd._program import Program
-from micrograd._trace import Trace, TraceError, call_traced, in_trace, is_traced, placeholder, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +47,12 @@ __all__ = ["Compiled", "TraceError", "compile"]
 _DEEPEST = 100  # containers in containers that are looked through for Values
 _MOST_THREADS = 1 << 16
 _NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # that are strings
+
+# Pickles of earlier versions name functions of modules that are parts of `_compile` now. They name this module before
+# those, which makes them known.
+for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_program"), ("_calls", "_unpickle_traced")):
+    _module = sys.modules[f"micrograd.{_old}"] = ModuleType(f"micrograd.{_old}")
+    _module.__dict__["_unpickle"] = getattr(_compile, _name)
 
 
 class Compiled:

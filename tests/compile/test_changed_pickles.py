@@ -11,10 +11,10 @@ import pickle, random
 import numpy as np
 import micrograd
 from micrograd import Value, functional, nn
-from micrograd._calls import Traced
-from micrograd._check import check_program
-from micrograd._program import Program
-from micrograd._trace import Trace
+from micrograd._compile import Traced
+from micrograd._compile import check_program
+from micrograd._compile import Program
+from micrograd._compile import Trace
 from micrograd.compiler import Compiled
 
 # A pickle's objects as lists: the type, then the parts.

@@ -11,8 +11,8 @@ import pytest
 import micrograd
 from helpers import OF_A_LIST, SPECIAL, bits, grads_of, op, values
 from micrograd import Value, functional, nn
+from micrograd._compile import use_variant, variants
 from micrograd._core import OPS
-from micrograd._steps import use_variant, variants
 from micrograd.optim import SGD
 from oracle import EPS
 

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from micrograd._core import ASSERTS, SANITIZED
 
 from helpers import NOT_SANITIZED, ROOT
+from micrograd._core import ASSERTS, SANITIZED
 
 # Writes into a node as it stands in memory: an object's head of 16 bytes, then struct Node.
 PREAMBLE = """

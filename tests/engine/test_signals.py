@@ -107,8 +107,8 @@ def test_a_signal_handler_may_use_the_engine(check, work):
 
 @posix
 def test_a_signal_handler_may_walk_a_hidden_layer_that_the_walk_comes_to(check):
-    """The walk runs signal handlers where it goes on to the slab that the network is in: its outputs are marked, and then
-    the handler walks it. Where its neurons have nodes from the start, the bits are the same."""
+    """The walk runs signal handlers where it goes on to the slab that the network is in: its outputs are marked, and
+    then the handler walks it. Where its neurons have nodes from the start, the bits are the same."""
     check(
         """
         import random

@@ -11,10 +11,10 @@ import importlib, os, pkgutil, random
 import numpy as np
 import micrograd
 from micrograd import Value, nn, optim
-from micrograd._batch import Batch
-from micrograd._program import Program
-from micrograd._replay import Replay
-from micrograd._trace import Trace
+from micrograd._compile import Batch
+from micrograd._compile import Program
+from micrograd._compile import Replay
+from micrograd._compile import Trace
 from micrograd.compiler import Compiled
 
 class Liar:

@@ -12,7 +12,7 @@ cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
 cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) except NULL:
     cdef tuple positional
     cdef dict named
-    cdef PyObject *o
+    cdef PyObject *o = NULL
     if kind == VALUE:
         positional = <tuple>args
         named = <dict>keywords if keywords != NULL else {}

@@ -1,18 +1,7 @@
-# cython: boundscheck=True, wraparound=True
 # The rules of a compiled program. A trace that was unpickled is checked before a program is made of it. Programs and
 # their plans follow from traces; they are checked in the debug build and by the tests. What breaks a rule raises
-# ValueError, so that nothing that replays a program has to check it.
-
-cimport cython
-from micrograd._batch cimport MOST_NUMBERS
-from micrograd._core cimport Value
-from micrograd._core cimport RULES
-from micrograd._core.node cimport TRACED
-from micrograd._core.ops cimport OP_COUNT, VARIADIC
-from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, COLLECT, DOTS, FORWARD, INPUTS,
-                                 LAYER, MODES, REDUCE, SEED, TILE, WEIGHTS, Code, Layer, Plan, Program)
-from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER
-
+# ValueError, so that nothing that replays a program has to check it. Gives check_counts(), check_rows() and
+# check_program(). Uses Trace, Program and Plan.
 
 cdef enum:
     MOST_ROWS = 1 << 30  # twice as many, and one, are counted in an int

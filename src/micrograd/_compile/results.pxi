@@ -1,24 +1,5 @@
-# cython: boundscheck=True, wraparound=True
-# What a compiled function is called for: the sum over a batch as a node of the eager graph, numbers, one sample. The
-# numbers are computed in _replay.pyx.
-
-import functools
-
-cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject
-from libc.string cimport memcpy
-from micrograd._batch cimport Batch, form_of
-from micrograd._batch import form_count
-from micrograd._core cimport Value, block_node, member_changes, trace_here, traces
-from micrograd._core.capi cimport PySequence_Fast_ITEMS
-from micrograd._core.node cimport TRACED
-from micrograd._core.ops cimport NO_OP
-from micrograd._program cimport ALL, CAPTURED_ONLY, FORWARD, Plan, Program
-from micrograd._replay cimport Replay
-from micrograd._steps cimport slot
-from micrograd._trace cimport Trace
-
+# What a compiled function is called for: the sum over a batch as a node of the eager graph, numbers, one sample. Gives
+# Traced, known_reduce() and known_sample(). Uses Replay, Program and Batch.
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
@@ -91,7 +72,7 @@ cdef class Traced:
             raise ValueError(f"{len(self.places)} places for {captured} captured leaves")
 
     def __reduce__(self):
-        return _unpickle, (self.program, self.form)
+        return _unpickle_traced, (self.program, self.form)
 
     cpdef bint is_current(self) except -1:
         """Are methods and operators of Value what they were? Otherwise another trace is needed."""
@@ -185,7 +166,7 @@ cdef class Traced:
         return singles
 
 
-def _unpickle(*state):
+def _unpickle_traced(*state):
     """What was pickled, where it keeps to the rules; otherwise ValueError. An older version pickled places as well."""
     if not 2 <= len(state) <= 3 or not isinstance(state[0], Program):
         raise ValueError("a compiled program breaks a rule: what was traced is a program and a form")

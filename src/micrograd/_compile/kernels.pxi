@@ -1,15 +1,7 @@
-# Steps run over the lanes of a block, forward and backward, without the GIL. What a lane is, and which steps there are,
-# is none of their business: _replay.pyx has the blocks, _program.pyx writes the steps.
+# Steps run over the lanes of a block, forward and backward, without the GIL. Gives Work, steps_forward() and
+# steps_backward(), the preparation of layers, and variants(). Uses the kinds of steps in plan, and lanes.h.
 
-from micrograd._core.capi cimport PyErr_Occurred
-from micrograd._core.debug cimport static_check
-from micrograd._core cimport RULES
-from micrograd._core.ops cimport ADD, LINEAR, MUL, NEG, PRODUCT, RELU, SUB, SUM, Forward, Partial
-from micrograd._program cimport (APPLY, BACK_APPLY, BACK_DOTS, BACK_LAYER, BACK_REDUCE, DOTS, INPUTS, LAYER, SEED,
-                                 TILE, WEIGHTS, Code, Layer)
-
-
-cdef extern from "_lanes.h" nogil:
+cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:
         const char *name
         void (*add)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
@@ -37,6 +29,36 @@ cdef extern from "_lanes.h" nogil:
         LANES_TILE "TILE"
 
 static_check(<int>TILE == <int>LANES_TILE)
+
+cdef struct Work:         # what a thread works on
+    double *base          # slots
+    Py_ssize_t stride
+    double *weights       # grads of layers' weights
+    double *starts        # grads of layers' starts
+    double *packed        # slots side by side, lane after lane
+    double *scratch       # arguments of an op of any number of them
+    double *grads         # grads of uniform values, of the chunk at hand
+    double *seeds         # the grad of each output
+    const Lanes *lanes
+
+cdef struct Shared:       # what all threads of a call read
+    double *uniform       # values, and then their grads
+    double *weights       # of layers, outputs x inputs
+    double *turned        # of layers, inputs x outputs
+    double *starts        # of layers
+    Layer *layers
+
+
+cdef inline double *slot(Work *work, int i) noexcept nogil:
+    return work.base + i * work.stride
+
+
+cdef inline void clear_dead(double *x, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """Lanes past the last row are computed with the others and never looked at. What loops over lanes leave out is
+    cleared, so that they hold numbers; and before a sum over all lanes, in which they have to be 0."""
+    cdef Py_ssize_t i
+    for i in range(live, width):
+        x[i] = 0.0
 
 cdef const Lanes *best = lanes_variants()[0]
 

@@ -1,21 +1,10 @@
-# cython: boundscheck=True, wraparound=True
 # Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it
-# is of doubles in C order, and converted by NumPy otherwise, which is imported only then.
+# is of doubles in C order, and converted by NumPy otherwise, which is imported only then. Gives form_of() and what else
+# there is to ask of forms, and Batch. Uses Value.
 
-import sys
-
-cimport cython
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from cpython.object cimport PyObject
-from libc.string cimport memcpy, strcmp
-from micrograd._core cimport Value, to_double
-from micrograd._core.capi cimport (Py_TYPE, PyErr_Clear, PyFloat_CheckExact, PyType_IsSubtype, PyTypeObject)
-
-cdef extern from "Python.h":
-    int PyObject_CheckBuffer(PyObject *o)
-    int PyObject_GetBuffer(PyObject *o, Py_buffer *view, int flags)
+cdef enum:
+    DEEPEST = 100            # lists in lists
+    MOST_NUMBERS = 16777216  # of a sample
 
 
 # ---- A sample ------------------------------------------------------------------------------------
@@ -190,6 +179,15 @@ cdef class Batch:
 
     Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
     """
+
+    cdef readonly Py_ssize_t rows
+    cdef readonly bytes key         # tells batches of other shapes of rows apart
+    cdef Py_buffer *buffers
+    cdef int held                   # buffers to be given back
+    cdef const double **columns     # of each number of a row: where its first row is
+    cdef Py_ssize_t *steps          # and how many doubles on the next one is; in the same allocation
+    cdef double *numbers            # of a sample: what the columns point to
+    cdef Py_ssize_t count           # numbers of a row
 
     def __cinit__(self, tuple arrays, tuple names=()):
         cdef Py_ssize_t i, j, size, first = 0, axes = 0, count = len(arrays)

@@ -1,5 +1,5 @@
-/* Loops over lanes, for _steps.pyx: each is one op on slots, rows of doubles that stand `stride` apart, a lane a sample.
-   The loops themselves are in _lanes_loops.h, which is compiled once for each width of vector; lanes_variants() says which
+/* Loops over lanes, for kernels.pxi: each is one op on slots, rows of doubles that stand `stride` apart, a lane a sample.
+   The loops themselves are in lanes_loops.h, which is compiled once for each width of vector; lanes_variants() says which
    this machine can run. Every lane is computed in the same order and with the same roundings in all of them, and so
    are sums over lanes: TILE running sums, lane i going to the one of i modulo TILE. */
 
@@ -49,7 +49,7 @@ enum { TILE = 8 }; /* widths are multiples of it, but for LANES_ONE, whose width
 #define VEC 1
 #define STEP 1
 #define ROWS 4
-#include "_lanes_loops.h"
+#include "lanes_loops.h"
 
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
   /* What every processor of this architecture has: two doubles a vector on x86-64 and ARM64. */
@@ -57,13 +57,13 @@ enum { TILE = 8 }; /* widths are multiples of it, but for LANES_ONE, whose width
   #define VEC 2
   #define STEP 4
   #define ROWS 4
-  #include "_lanes_loops.h"
+  #include "lanes_loops.h"
 #else
   #define VARIANT baseline
   #define VEC 1
   #define STEP 4
   #define ROWS 2
-  #include "_lanes_loops.h"
+  #include "lanes_loops.h"
 #endif
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(MICROGRAD_PLAIN)
@@ -78,7 +78,7 @@ enum { TILE = 8 }; /* widths are multiples of it, but for LANES_ONE, whose width
   #define VEC 4
   #define STEP 8
   #define ROWS 4
-  #include "_lanes_loops.h"
+  #include "lanes_loops.h"
   #if defined(__clang__)
     #pragma clang attribute pop
     #pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
@@ -91,7 +91,7 @@ enum { TILE = 8 }; /* widths are multiples of it, but for LANES_ONE, whose width
   #define VEC 8
   #define STEP 8
   #define ROWS 8
-  #include "_lanes_loops.h"
+  #include "lanes_loops.h"
   #if defined(__clang__)
     #pragma clang attribute pop
   #else

@@ -1,37 +1,15 @@
-# cython: boundscheck=True, wraparound=True
 # Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
-# down; what it returns is the end of an ordinary graph. The graph is read into rows here. What is made of the rows is
-# in _lower.pyx and _program.pyx.
+# down; what it returns is the end of an ordinary graph, which is read into rows here. Gives Trace, call_traced(),
+# placeholder(). Uses form_of() of arguments, tracing, and the graph.
 
-import struct
-
-cimport cython
-from cpython.object cimport PyObject
-from libc.math cimport NAN
-from micrograd._core.capi cimport Py_REFCNT, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr, own
-from micrograd._batch cimport form_of
-from micrograd._core cimport Value
-from micrograd._core.debug cimport static_check
-from micrograd._core cimport (RULES, Parents, leaf_new, parent_at, parents_of, trace_begin, trace_end, trace_here,
-                              trace_refuse)
-from micrograd._core import TraceError
-from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer, Node, affine_bias,
-                                   node_affine, node_of, object_of)
-from micrograd._core.ops cimport ADD, OP_COUNT, rule_failed
+cdef enum:      # ops of a trace beside the rows of the op table; what they are of stands in place of arguments
+    NUMBER = 240  # a number that never changes
+    CAPTURED      # a leaf from outside, by its index: its data are read at every call
+    ARGUMENT      # a number that the function is called with, by its index
+    DOT           # start + a[0] b[0] + a[1] b[1] + ..., in this order: (start, a[0], b[0], a[1], b[1], ...)
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
 static_check(OP_COUNT <= 256)     # and those fit into a node's byte
-
-
-def refuse(str what):
-    """Raise TraceError for the line of the user's that is being run."""
-    trace_refuse(what)
-
-
-def in_trace():
-    """Is this thread in a trace?"""
-    return trace_here() != NULL
-
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
     """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
@@ -44,6 +22,16 @@ def call_traced(function, tuple args, dict kwargs, list outputs):
     if error is not None:
         raise error
     return form
+
+
+def in_trace():
+    """Is this thread in a trace?"""
+    return trace_here() != NULL
+
+
+def refuse(str what):
+    """Raise TraceError for the line of the user's that is being run."""
+    trace_refuse(what)
 
 
 def placeholder():
@@ -71,6 +59,17 @@ def op_name(int op):
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
 
+    cdef readonly tuple rows      # (op, arguments): arguments are indices of earlier rows
+    cdef readonly tuple outputs   # rows that the function returned
+    cdef readonly tuple captured  # the leaves from outside, Values
+    cdef readonly int arguments   # numbers the function is called with
+    cdef readonly int read        # ops that stood in the graph, those in fused sums counted singly
+    cdef readonly int folded      # of them, computed while tracing
+    cdef readonly int shared      # of them, met before
+    cdef list made                # the rows so far, while it is made; then None
+    cdef list met                 # the leaves so far
+    cdef dict known               # (op, arguments) -> row
+
     def __cinit__(self, list outputs, list placeholders):
         cdef list order, ends = []
         cdef dict row_of = {}
@@ -97,7 +96,7 @@ cdef class Trace:
         rows = []
         for op, args in self.rows:
             rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
-        return _unpickle, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
+        return _unpickle_trace, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
 
     cdef int row(self, int op, tuple args) except -1:
         """The row of an op on rows: an old one if there is one."""
@@ -192,7 +191,7 @@ cdef class Trace:
 
     cdef list products(self, Node *n, list parents):
         """The arguments of a fused sum as those of a DOT."""
-        cdef Layer *layer = n.b.layer
+        cdef NodeLayer *layer = n.b.layer
         cdef Py_ssize_t i, count = layer.inputs
         cdef list args = [parents.pop(0) if affine_bias(node_affine(n)) != NULL else self.number(0.0)]
         for i in range(count):
@@ -200,10 +199,8 @@ cdef class Trace:
         return args
 
 
-def _unpickle(*state):
+def _unpickle_trace(*state):
     """What was pickled, where it keeps to the rules; otherwise ValueError."""
-    from micrograd._check import check_counts, check_rows
-
     cdef Trace trace = Trace([], [])
     rows, outputs, captured, *counts = check_counts(state)
     trace.rows, trace.outputs, trace.captured = rows_by_number(rows), tuple(outputs), tuple(captured)
@@ -214,6 +211,7 @@ def _unpickle(*state):
 
 cdef tuple rows_by_number(rows):
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
+    numbers["highest"] = numbers["max"]  # its name in 0.1
     cdef list found = []
     for row in rows:
         if type(row) is tuple and len(row) == 2 and type(row[0]) is str:

@@ -1,22 +1,5 @@
-# cython: boundscheck=True, wraparound=True
 # A program replayed: blocks of rows, a lane a row, that belong to chunks, whose sums and gradients are added up in the
-# order of the rows, whoever computed them. The steps themselves are in _steps.pyx; what is made of the results, in
-# _calls.pyx.
-
-cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
-from cpython.object cimport PyObject
-from libc.string cimport memset
-from micrograd._batch cimport Batch
-from micrograd._core.capi cimport PyErr_CheckSignals, PyErr_Clear, own, tuple_items
-from micrograd._core.node cimport node_of
-from micrograd._program cimport FORWARD, MODES, TILE, Program
-from micrograd._steps cimport (Work, clear_dead, lane_total, lanes_of, layer_lay_out, layer_spread, layer_turn, slot,
-                               steps_backward, steps_forward)
-
-
-cdef extern from "Python.h":
-    Py_ssize_t PY_SSIZE_T_MAX
+# order of the rows, whoever computed them. Gives Replay. Uses Program, Plan, Batch, and the steps of kernels.
 
 cdef enum:
     WORKING_SET = 32768   # bytes of slots that a block should fit into
@@ -36,9 +19,37 @@ cdef bint interrupted() noexcept nogil:
         return PyErr_CheckSignals() != 0
 
 
+cdef enum Outcome:
+    DONE
+    FORWARD_RAISED
+    BACKWARD_RAISED
+    INTERRUPTED
+
+
 @cython.final
 cdef class Replay:
     """One replay of a program over a batch: what its threads share, and what comes of it."""
+
+    cdef Program program
+    cdef Plan plan
+    cdef Batch batch
+    cdef Shared shared
+    cdef double *memory
+    cdef double *seeds
+    cdef double *out             # rows x outputs, where these are asked for
+    cdef object out_owner        # whose memory that is: a thread may write to it after its caller was interrupted
+    cdef double *partials        # of each chunk its sum and the grads of uniform values
+    cdef bint backward
+    cdef Py_ssize_t lanes        # of a slot
+    cdef Py_ssize_t stride       # from one slot to the next
+    cdef Py_ssize_t room         # doubles that a thread needs
+    cdef Work own                # of the thread that calls; its room is in `memory`
+    cdef Py_ssize_t block_rows
+    cdef Py_ssize_t chunk_rows
+    cdef Py_ssize_t chunks
+    cdef Py_ssize_t row_cost     # in multiplications
+    cdef Py_ssize_t next         # the chunk to be computed next
+    cdef list raised             # (outcome, row, exception)
 
     def __cinit__(self, Program program, int mode, Batch batch):
         cdef Py_ssize_t i, fitting, rows, doubles

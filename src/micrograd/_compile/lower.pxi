@@ -1,11 +1,5 @@
-# cython: boundscheck=True, wraparound=True
-# From a trace to the rows of a program: what no output depends on goes, sums of products are found, and it is found out
-# what does not depend on the arguments. What steps they become is in _program.pyx.
-
-cimport cython
-from micrograd._core.ops cimport ADD, MUL, OP_COUNT
-from micrograd._trace cimport ARGUMENT, DOT, NUMBER, Trace
-
+# From a trace to the rows of a program: what no output depends on goes, sums of products are found, and so is what does
+# not depend on the arguments. Gives Lowered and pick(). Uses Trace.
 
 cdef enum:
     MINUS_ZERO = -1  # in place of a row: the number to which anything can be added and stays as it is
@@ -90,6 +84,11 @@ cdef find_sums(list rows, list uses, list uniform):
 @cython.final
 cdef class Lowered:
     """The rows of a trace that its outputs depend on."""
+
+    cdef list rows         # as in the trace, with the sums of products that were found
+    cdef list outputs      # rows that the function returned
+    cdef list uniform      # does a row not depend on the arguments?
+    cdef int widest        # arguments of an op of any number of them
 
     def __cinit__(self, Trace trace):
         self.rows, self.uniform = [], []

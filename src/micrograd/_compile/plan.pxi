@@ -1,165 +1,35 @@
-# cython: boundscheck=True, wraparound=True
-# From rows to a program: those that do not depend on the arguments are set apart, to be computed once a call; the rest
-# is put into steps on slots, each a row of lanes, that are used again when what they hold has had its last reader. The
-# rows come from _lower.pyx; who runs the steps is _steps.pyx.
+# Plans: the steps of a program on slots, each a row of lanes, that are used again when what they hold has had its last
+# reader. Gives Plan, plan_once() and plan_rows(), and the kinds of steps. Uses Program.
 
-cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from micrograd._core.debug cimport DEBUG
-from micrograd._core cimport RULES
-from micrograd._lower cimport Lowered, pick
-from micrograd._core.ops cimport ADD, LINEAR, OP_COUNT, PRODUCT, RELU
-from micrograd._trace cimport ARGUMENT, CAPTURED, DOT, NUMBER, Trace
+cdef enum StepKind:   # header; slots
+    APPLY             # op;                              result, a, b
+    REDUCE            # op;                              result, arguments
+    DOTS              # -;                               result, start, a[0], b[0], a[1], b[1], ...
+    LAYER             # layer, outputs, inputs, starts;  outputs, inputs, and the starts if they are not of the layer
+    BACK_APPLY        # op, side, add;                   what gains, grad, a, b, result
+    BACK_REDUCE       # op, adds;                        grad, result, then argument and what gains in turn
+    BACK_DOTS         # adds;                            grad, then a, b and what gains of each in turn, or -1
+    BACK_LAYER        # layer, outputs, inputs, what;    grads, inputs, what gains, and what it starts from
+    SEED              # output, add;                     what gains
+    COLLECT           # uniform;                         grad
 
-
-cdef Code code_new(list words) except *:
-    cdef Code code
-    cdef Py_ssize_t i
-    code.count = len(words)
-    code.words = <int *>PyMem_Malloc(max(code.count, 1) * sizeof(int))
-    if code.words == NULL:
-        raise MemoryError
-    for i in range(code.count):
-        code.words[i] = words[i]
-    return code
-
-
-@cython.final
-cdef class Program:
-    """A trace ready to be replayed."""
-
-    def __cinit__(self, Trace trace):
-        cdef Lowered lowered = Lowered(trace)
-        self.trace = trace
-        self.plans = [None] * MODES
-        self.numbers = []
-        self.rows, self.outputs = tuple(lowered.rows), tuple(lowered.outputs)
-        self.uniform = tuple(lowered.uniform)
-        self.widest = lowered.widest
-        self.place_uniforms()
-        self.group()
-        self.once = plan_once(self)
-        if DEBUG:
-            from micrograd._check import check_program
-            check_program(self)
-
-    def __dealloc__(self):
-        cdef int i
-        PyMem_Free(self.constants.words)
-        for i in range(self.layer_count):
-            PyMem_Free(self.layers[i].weights)
-            PyMem_Free(self.layers[i].starts)
-        PyMem_Free(self.layers)
-
-    def __reduce__(self):
-        return _unpickle, (self.trace,)
-
-    cdef int place_uniforms(self) except -1:
-        """Captured leaves first, in their order, used or not."""
-        cdef list places = []
-        self.uniforms = len(self.trace.captured)
-        self.place = {}
-        for i in range(len(self.rows)):
-            op, args = self.rows[i]
-            if not self.uniform[i]:
-                continue
-            if op == CAPTURED:
-                self.place[i] = args[0]
-                continue
-            self.place[i] = self.uniforms
-            if op == NUMBER:
-                places.append(self.uniforms)
-                self.numbers.append(args[0])
-            self.uniforms += 1
-        self.constants = code_new(places)
-        return 0
-
-    cdef int group(self) except -1:
-        """Put sums of weights times the same inputs together: a layer. It stands where the first of them stood; a start
-        that varies has to be there by then."""
-        cdef dict open_groups = {}, position = {}
-        cdef list schedule = []
-        cdef tuple group
-        cdef int i, at
-        self.layer_groups = []
-        for i in range(len(self.rows)):
-            op, args = self.rows[i]
-            if self.uniform[i]:
-                continue
-            if op == DOT and self.uniform[args[1]]:
-                key = tuple(args[2::2]), self.uniform[args[0]]
-                at = open_groups.get(key, -1)
-                if at >= 0 and (self.uniform[args[0]] or position.get(args[0], -1) < at):
-                    schedule[at].append(i)
-                    position[i] = at
-                    continue
-                open_groups[key] = len(schedule)
-            if op != ARGUMENT:
-                position[i] = len(schedule)
-                schedule.append([i])
-        self.schedule = tuple(map(tuple, schedule))
-        for group in self.schedule:
-            if self.is_layer(group):
-                self.layer_groups.append(group)
-        self.layers = <Layer *>PyMem_Malloc(max(len(self.layer_groups), 1) * sizeof(Layer))
-        if self.layers == NULL:
-            raise MemoryError
-        for group in self.layer_groups:
-            self.add_layer(group)
-        return 0
-
-    cdef bint is_layer(self, tuple group):
-        op, args = self.rows[group[0]]
-        return op == DOT and self.uniform[args[1]]
-
-    cdef int add_layer(self, tuple group) except -1:
-        cdef Layer *layer = &self.layers[self.layer_count]
-        cdef list first = self.rows[group[0]][1]
-        layer.outputs = len(group)
-        layer.inputs = len(first) // 2
-        layer.place = self.weights
-        layer.start = self.starts
-        layer.turned = layer.outputs > layer.inputs
-        layer.pitch = (max(layer.outputs, layer.inputs) + TILE - 1) // TILE * TILE
-        layer.grads = self.grads
-        layer.weights = layer.starts = NULL
-        self.weights += <Py_ssize_t>layer.outputs * layer.inputs
-        self.grads += <Py_ssize_t>min(layer.outputs, layer.inputs) * layer.pitch
-        self.pitch = max(self.pitch, layer.pitch)
-        self.starts += layer.outputs
-        self.layer_count += 1
-        weights, starts = [], []
-        for i in group:
-            starts.append(self.rows[i][1][0])
-            weights += self.rows[i][1][1::2]
-        layer.weights = code_new(pick(self.place, weights)).words
-        if self.uniform[first[0]]:
-            layer.starts = code_new(pick(self.place, starts)).words
-        return 0
-
-    def counts(self, bint gradients):
-        """Instructions and slots that a row takes."""
-        cdef Plan plan = self.plan(CAPTURED_ONLY if gradients else FORWARD)
-        return plan.steps, plan.slots
-
-    cdef Plan plan(self, int mode):
-        if self.plans[mode] is None:
-            self.plans[mode] = plan_rows(self, mode)
-        return self.plans[mode]
-
-
-def _unpickle(*state):
-    """The program of a trace that was unpickled; otherwise ValueError."""
-    if len(state) != 1 or not isinstance(state[0], Trace):
-        raise ValueError("a compiled program breaks a rule: it is made of a trace")
-    return Program(state[0])
-
-
-# ---- Plans ---------------------------------------------------------------------------------------
+cdef enum:
+    WEIGHTS = 1       # BACK_LAYER: of the weights and biases
+    INPUTS = 2        # BACK_LAYER: of the inputs
 
 @cython.final
 cdef class Plan:
     """Steps on slots: forward, and backward if there is one."""
+
+    cdef Code forward
+    cdef Code backward
+    cdef Code loads           # pairs of argument and slot
+    cdef Code splats          # pairs of uniform value and slot
+    cdef Code outputs         # the slots of the outputs
+    cdef Code turned          # layers whose inputs need grads
+    cdef Code grads           # pairs of argument and the slot of its grad
+    cdef readonly int slots   # lanes of numbers it works on
+    cdef readonly int steps
 
     def __dealloc__(self):
         PyMem_Free(self.forward.words)

@@ -1,4 +1,4 @@
-/* The loops of _lanes.h for vectors of VEC doubles. Sums of products go tile by tile, STEP lanes of ROWS outputs, which
+/* The loops of lanes.h for vectors of VEC doubles. Sums of products go tile by tile, STEP lanes of ROWS outputs, which
    stay in registers. Names end in VARIANT. */
 
 #define F(name) LANES_NAME(name, VARIANT)

@@ -1,0 +1,55 @@
+# cython: boundscheck=True, wraparound=True
+# What compiler.py is the Python face of: a function is traced once, its trace is made into a program, and that is
+# replayed over batches. The parts are one module, in the order of these steps:
+#
+#   arguments  arguments as numbers, of one sample or of a batch
+#   trace      what the function computed from placeholders
+#   lower      sums of products found in a trace, and what does not depend on the arguments
+#   program    the order of computation, with layers; what is computed once a call
+#   plan       its steps on slots, forward and backward
+#   check      the rules of traces, programs and plans
+#   kernels    steps run over lanes; lanes.h and lanes_loops.h have the loops in C
+#   execute    a plan run over a batch: blocks, chunks, threads
+#   results    what a call returns: sums as nodes, numbers, samples
+#
+# The directives above hold for all parts, which cannot have their own; pointers are not checked. Nothing may stand
+# behind an `include` in its line: cython-lint takes the last word of it for the file's name.
+
+import functools
+import struct
+import sys
+
+cimport cython
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from libc.math cimport NAN
+from libc.string cimport memcpy, memset, strcmp
+from micrograd._core cimport (RULES, Parents, Value, block_node, leaf_new, member_changes, parent_at, parents_of,
+                              to_double, trace_begin, trace_end, trace_here, trace_refuse, traces)
+from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
+                                   PyFloat_CheckExact, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr,
+                                   PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, tuple_items)
+from micrograd._core.debug cimport DEBUG, static_check
+from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
+                                   affine_bias, node_affine, node_of, object_of)
+from micrograd._core.ops cimport (ADD, LINEAR, MUL, NEG, NO_OP, OP_COUNT, PRODUCT, RELU, SUB, SUM, VARIADIC, Forward,
+                                  Partial, rule_failed)
+
+from micrograd._core import TraceError
+
+cdef extern from "Python.h":
+    int PyObject_CheckBuffer(PyObject *o)
+    int PyObject_GetBuffer(PyObject *o, Py_buffer *view, int flags)
+    Py_ssize_t PY_SSIZE_T_MAX
+
+include "_compile/arguments.pxi"
+include "_compile/trace.pxi"
+include "_compile/lower.pxi"
+include "_compile/program.pxi"
+include "_compile/plan.pxi"
+include "_compile/check.pxi"
+include "_compile/kernels.pxi"
+include "_compile/execute.pxi"
+include "_compile/results.pxi"
