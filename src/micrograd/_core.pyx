@@ -2,6 +2,7 @@
 #
 # The parts, in reading order; each says in its first lines what it gives and what it uses:
 #
+#   tables       the op table as an array
 #   slabs        where nodes live, in order of creation
 #   walk         marks of the backward walk, and depth-first orders
 #   invariants   what a debug build asserts
@@ -12,8 +13,10 @@
 #   affine       sums of products as one node; layers of them, hidden or not
 #   materialize  the nodes that the reference would have
 #   custom       ops of a user's own, and blocks of parents
+#   operators    operands of any type
 #   members      members of the class that users replace
 #   typeslots    slots of the type that Cython has no hook for
+#   build        how this was compiled
 #
 # Nothing may stand behind an `include` in its line: cython-lint takes the last word of it for the name of the file.
 
@@ -45,6 +48,7 @@ cdef extern from *:
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 cdef PyTypeObject *OBJECT = <PyTypeObject *>object
 
+include "_core/tables.pxi"
 include "_core/slabs.pxi"
 include "_core/walk.pxi"
 include "_core/invariants.pxi"
@@ -55,12 +59,10 @@ include "_core/tracing.pxi"
 include "_core/affine.pxi"
 include "_core/materialize.pxi"
 include "_core/custom.pxi"
+include "_core/operators.pxi"
 
 
 # ---- Ops -----------------------------------------------------------------------------------------
-
-cdef tuple SEQUENCES = (str, bytes, list, tuple)
-
 
 cdef inline object value_unary(int op, Value value):
     cdef Node *a = &value.node
@@ -72,56 +74,6 @@ cdef inline object value_unary(int op, Value value):
     n.a = a
     n.b.number = 0.0
     Py_INCREF(<PyObject *>value)
-    node_fits(n)
-    return own(object_of(n))
-
-
-cdef refuse_operands(int op, left, right):
-    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own message would
-    be about the Value, and for methods, for which Python asks no other type."""
-    if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
-        names = type(left).__name__, type(right).__name__
-        raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))
-    return NotImplemented
-
-
-cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
-    cdef Node *a = NULL
-    cdef Node *b = NULL
-    cdef Node *n
-    cdef double x, y, r
-    cdef Kind kind_left, kind_right
-    if PyErr_Occurred() != NULL:  # the op has been tried, and raised
-        return op_raised(left, right)
-    kind_left = operand(left, &a, &x)
-    kind_right = operand(right, &b, &y)
-    if kind_left <= OTHER or kind_right <= OTHER:
-        if kind_left == FAILED or kind_right == FAILED:
-            return own(NULL)
-        return refuse_operands(op, <object>left, <object>right)
-    r = RULES[op].forward(x, y)
-    if rule_failed(r):
-        return op_raised(left, right)
-    if a == NULL and RULES[op].commutes:
-        a, b = b, a
-        y = x
-        left = right
-    if a == NULL:
-        n = result_new(op, NUMBER_LEFT, b.flags & INHERITED, r)
-        n.a = b
-        n.b.number = x
-        Py_INCREF(right)
-    elif b == NULL:
-        n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED | (INTEGER if kind_right == INT else 0), r)
-        n.a = a
-        n.b.number = y
-        Py_INCREF(left)
-    else:
-        n = result_new(op, BINARY, (a.flags | b.flags) & INHERITED, r)
-        n.a = a
-        n.b.node = b
-        Py_INCREF(left)
-        Py_INCREF(right)
     node_fits(n)
     return own(object_of(n))
 
@@ -168,118 +120,71 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 
 # ---- Backward ------------------------------------------------------------------------------------
 
-cdef Rule[OP_COUNT] RULES           # the op table, for ops that are known at run time alone
-cdef double[OP_COUNT] SLOPE_LEFT    # the constant partials of linear ops
-cdef double[OP_COUNT] SLOPE_RIGHT
+cdef inline bint binary_send(Node *n) noexcept:
+    """Add to the grads of two parents what the node's grad sends them. False with an exception set where a rule raises; what was
+    added before that stays."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef Node *a = n.a
+    cdef Node *b = n.b.node
+    cdef double x = a.data, y = b.data, g = n.grad
+    cdef double sent
+    if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
+        a.grad += g
+        b.grad += g
+    elif n.op == MUL:  # most of the other half; with a column of the table for both, backward takes 9 % more instructions
+        a.grad += y * g
+        b.grad += x * g
+    elif rule.shape == LINEAR:
+        a.grad += SLOPE_LEFT[n.op] * g
+        b.grad += SLOPE_RIGHT[n.op] * g
+    else:
+        sent = rule.d_left(x, y, n.data, g)
+        if send_failed(sent, a):
+            return False
+        a.grad += sent
+        sent = rule.d_right(x, y, n.data, g)
+        if send_failed(sent, b):
+            return False
+        b.grad += sent
+    return True
 
 
-cdef void fill_tables() noexcept:
-    cdef int op
-    for op in range(<int>OP_COUNT):
-        RULES[op] = op_rule(op)
-        if RULES[op].shape == LINEAR:
-            SLOPE_LEFT[op] = RULES[op].d_left(0.0, 0.0, 0.0, 1.0)
-            SLOPE_RIGHT[op] = RULES[op].d_right(0.0, 0.0, 0.0, 1.0) if RULES[op].arity == 2 else 0.0
-
-
-fill_tables()
-
-
-cdef bint send_raised(Node *receiver) noexcept:
-    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error is cleared."""
-    if PyErr_Occurred() == NULL:
+cdef inline bint unary_send(Node *n) noexcept:
+    """The same for one parent, of an op on it or on it and a number."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef Node *a = n.a
+    cdef double sent
+    if n.form == NUMBER_LEFT:
+        sent = rule.d_right(n.b.number, a.data, n.data, n.grad)
+    elif rule.shape == LINEAR:
+        sent = SLOPE_LEFT[n.op] * n.grad
+    elif rule.shape == PRODUCT:
+        sent = n.b.number * n.grad
+    else:
+        sent = rule.d_left(a.data, n.b.number, n.data, n.grad)
+    if rule_failed(sent):
         return False
-    if not receiver.flags & CONSTANT:
-        return True
-    PyErr_Clear()
-    return False
-
-
-cdef inline bint send_failed(double sent, Node *receiver) noexcept:
-    """Did the rule raise that computed what is sent to this parent?"""
-    return sent != sent and send_raised(receiver)
-
-
-cdef void block_send(Block *block, double g, Walk *walk) noexcept:
-    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume aliasing.)"""
-    cdef PyObject **parents = block.parents
-    cdef double *local = block.local
-    cdef Py_ssize_t i, count = block.count
-    for i in range(count):
-        node_of(parents[i]).grad += local[i] * g
-        if walk != NULL:
-            walk_mark(walk, node_of(parents[i]))
-
-
-cdef void block_step(Node *n, Walk *walk) noexcept:
-    """node_step() at a node with a block of parents."""
-    cdef Block *block = n.b.block
-    cdef Node *parent
-    cdef Py_ssize_t i
-    if block.local != NULL:
-        block_send(block, n.grad, walk)
-        return
-    for i in range(block.count):
-        parent = node_of(block.parents[i])
-        if n.op:
-            parent.grad += RULES[n.op].d_left(parent.data, 0.0, n.data, n.grad)
-        if walk != NULL:
-            walk_mark(walk, parent)
+    a.grad += sent
+    return True
 
 
 cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
-    """Add to the parents' grads what the node's grad sends them; in a walk, mark the parents. Returns the oldest node that was
-    handled: with an affine node others may have been. NULL with an exception set where a rule raises; what was added before
-    that stays."""
-    cdef Rule *rule = &RULES[n.op]
-    cdef Node *a = n.a
-    cdef Node *b
-    cdef double x, y, sent
-    cdef double g = n.grad
+    """Send to the parents, and in a walk mark them. Returns the oldest node that was handled: with an affine node others may
+    have been. NULL with an exception set where a rule raises."""
     node_fits(n)
     if n.form == BINARY:
-        b = n.b.node
-        x = a.data
-        y = b.data
-        if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
-            a.grad += g
-            b.grad += g
-        elif n.op == MUL:  # most of the other half
-            a.grad += y * g
-            b.grad += x * g
-        elif rule.shape == LINEAR:
-            a.grad += SLOPE_LEFT[n.op] * g
-            b.grad += SLOPE_RIGHT[n.op] * g
-        else:
-            sent = rule.d_left(x, y, n.data, g)
-            if send_failed(sent, a):
-                return NULL
-            a.grad += sent
-            sent = rule.d_right(x, y, n.data, g)
-            if send_failed(sent, b):
-                return NULL
-            b.grad += sent
-        if walk != NULL:
-            walk_mark(walk, a)
-            walk_mark(walk, b)
+        if not binary_send(n):
+            return NULL
+        walk_mark(walk, n.a)
+        walk_mark(walk, n.b.node)
     elif n.form == AFFINE:
         return affine_step(n, walk)
     elif n.form == BLOCK:
         block_step(n, walk)
-    elif n.form != LEAF:  # one parent
-        if n.form == NUMBER_LEFT:
-            sent = rule.d_right(n.b.number, a.data, n.data, g)
-        elif rule.shape == LINEAR:
-            sent = SLOPE_LEFT[n.op] * g
-        elif rule.shape == PRODUCT:
-            sent = n.b.number * g
-        else:
-            sent = rule.d_left(a.data, n.b.number, n.data, g)
-        if rule_failed(sent):
+    elif n.form != LEAF:
+        if not unary_send(n):
             return NULL
-        a.grad += sent
-        if walk != NULL:
-            walk_mark(walk, a)
+        walk_mark(walk, n.a)
     return n
 
 
@@ -294,7 +199,6 @@ cdef int backward_ordered(Node *root) except -1:
     while n != NULL:
         while walk.here:
             check(n >= slab_slot(walk.slab, 0), "the marks of a slab are in it")
-            prefetch_to_write(<char *>n - AHEAD)
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | WALKED
                 walk.here -= 1
@@ -310,24 +214,6 @@ cdef int backward_ordered(Node *root) except -1:
     engine.walking = False
     marks_are_gone()
     return 0
-
-
-cdef bint walk_disturbed(Walk *walk) noexcept:
-    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine nodes? Then
-    creation order is no order of the graph any more."""
-    return PyErr_CheckSignals() or engine.materialized != walk.materialized
-
-
-cdef int backward_rest(Walk *walk, Node *n) except -1:
-    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general order."""
-    cdef Order marked = Order(NULL, 0, 0)
-    cdef bint raised = PyErr_Occurred() != NULL
-    try:
-        if not walk_unmark(walk, n, NULL if raised else &marked) or raised:
-            own(NULL)
-        return backward_general(marked.items, marked.count)
-    finally:
-        free(marked.items)
 
 
 cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
@@ -365,55 +251,7 @@ cdef int graph_backward(Node *root) except -1:
     return backward_ordered(root) if root.form != LEAF else 0
 
 
-cdef int graph_zero_grad(Node *root) except -1:
-    cdef Order order = Order(NULL, 0, 0)
-    cdef Entry entry = Entry(root, root.form == AFFINE)
-    cdef Node *n
-    cdef Py_ssize_t i = 0
-    order_sort(&entry, 1, &order)
-    try:
-        while i < order.count:
-            if is_stale(&order.items[i]):
-                order_renew(&order)
-                i = 0
-            n = order.items[i].node
-            n.grad = 0.0
-            n.flags &= ~WALKED
-            if n.form == AFFINE:
-                affine_forget(n)
-            i += 1
-    finally:
-        order_release(&order)
-    return 0
-
-
 # ---- Value ---------------------------------------------------------------------------------------
-
-cdef tuple node_children(Node *n):
-    cdef Parents parents
-    cdef Py_ssize_t i
-    cdef list children = []
-    node_materialize(n)
-    parents_of(n, &parents)
-    for i in range(parents.count):
-        children.append(<object>parent_at(&parents, i))
-    return tuple(children)
-
-
-@cython.auto_pickle(False)
-cdef class _Absent:
-    """An attribute that is not there, and says so fast: what NumPy's numbers look up before they leave `number * value`
-    to us. Without it Python 3.11 spends half of such a product on the text of an AttributeError that nobody reads."""
-
-
-cdef PyObject *absent_get(PyObject *absent, PyObject *owner, PyObject *kind) noexcept:
-    PyErr_SetObject(PyExc_AttributeError, ARRAY_UFUNC)
-    return NULL
-
-
-cdef PyObject *ARRAY_UFUNC = PyUnicode_InternFromString("__array_ufunc__")
-(<PyTypeObject *>_Absent).tp_descr_get = absent_get
-
 
 @cython.no_gc
 @cython.c_api_binop_methods(True)
@@ -753,37 +591,4 @@ OPS = {
     for op in range(OP_COUNT) if RULES[op].arity != VARIADIC and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
 }
 
-
-# ---- The build -----------------------------------------------------------------------------------
-
-cdef extern from *:
-    """
-    #if defined(__clang__)
-      static const char built_by[] = "clang " __clang_version__;
-    #elif defined(__GNUC__)
-      static const char built_by[] = "gcc " __VERSION__;
-    #elif defined(_MSC_VER)
-      static const char built_by[] = "MSVC " Py_STRINGIFY(_MSC_VER);
-    #else
-      static const char built_by[] = "another compiler";
-    #endif
-    #if defined(MICROGRAD_PLAIN)
-      enum { built_plain = 1 };
-    #else
-      enum { built_plain = 0 };
-    #endif
-    """
-    const char[] built_by
-    const int built_plain
-    const int CYTHON_HEX_VERSION
-
-ASSERTS = bool(DEBUG)       # for tests: what this build checks
-SANITIZED = bool(SANITIZE)
-
-# How this was compiled, for reports: {what: value}.
-BUILD = {
-    "compiler": built_by.decode().strip(),
-    "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
-    "debug": bool(DEBUG),
-    "plain": built_plain != 0,
-}
+include "_core/build.pxi"

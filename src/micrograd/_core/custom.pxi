@@ -40,6 +40,31 @@ cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count
     return value
 
 
+cdef void block_send(Block *block, double g, Walk *walk) noexcept:
+    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume aliasing.)"""
+    cdef PyObject **parents = block.parents
+    cdef double *local = block.local
+    cdef Py_ssize_t i, count = block.count
+    for i in range(count):
+        node_of(parents[i]).grad += local[i] * g
+        walk_mark(walk, node_of(parents[i]))
+
+
+cdef void block_step(Node *n, Walk *walk) noexcept:
+    """node_step() at a node with a block of parents."""
+    cdef Block *block = n.b.block
+    cdef Node *parent
+    cdef Py_ssize_t i
+    if block.local != NULL:
+        block_send(block, n.grad, walk)
+        return
+    for i in range(block.count):
+        parent = node_of(block.parents[i])
+        if n.op:
+            parent.grad += RULES[n.op].d_left(parent.data, 0.0, n.data, n.grad)
+        walk_mark(walk, parent)
+
+
 cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     """Make `parents` the parents of a node, through `local` gradients or, with None, through a user's Python code.
     Is one of them irregular?"""

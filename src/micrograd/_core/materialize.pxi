@@ -7,8 +7,8 @@
 #
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
-# Gives parents_of, a view of a node's parents for the passes over a graph, and node_materialize, which comes before Python
-# code sees them. Uses slabs.pxi and lifetime.pxi.
+# Gives parents_of, a view of a node's parents for the passes over a graph; node_materialize, which comes before Python code
+# sees them; and send_failed, for what a rule sends to such a leaf. Uses slabs.pxi and lifetime.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 
@@ -185,3 +185,32 @@ cdef int node_materialize(Node *n) except -1:
     if n.form == NUMBER_LEFT or n.form == NUMBER_RIGHT and n.op != POW:
         number_materialize(n)
     return 0
+
+
+cdef tuple node_children(Node *n):
+    """The parents as Python code sees them."""
+    cdef Parents parents
+    cdef Py_ssize_t i
+    cdef list children = []
+    node_materialize(n)
+    parents_of(n, &parents)
+    for i in range(parents.count):
+        children.append(<object>parent_at(&parents, i))
+    return tuple(children)
+
+
+# ---- Errors of constants -------------------------------------------------------------------------
+
+cdef bint send_raised(Node *receiver) noexcept:
+    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error is cleared."""
+    if PyErr_Occurred() == NULL:
+        return False
+    if not receiver.flags & CONSTANT:
+        return True
+    PyErr_Clear()
+    return False
+
+
+cdef inline bint send_failed(double sent, Node *receiver) noexcept:
+    """Did the rule raise that computed what is sent to this parent?"""
+    return sent != sent and send_raised(receiver)

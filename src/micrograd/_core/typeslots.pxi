@@ -1,4 +1,4 @@
-# Slots of the type that Cython has no hook for: allocation, the constructor's short way, quick access to `data` and `grad`.
+# Slots of the type that Cython has no hook for: allocation, the constructor's short way, quick setting of `data` and `grad`.
 #
 # Uses slabs.pxi, numbers.pxi, members.pxi, lifetime.pxi, collector.pxi. Runs last: it changes the type when the module is imported.
 
@@ -51,40 +51,6 @@ cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t na
     return PyType_Type.tp_call(kind, <PyObject *>positional, <PyObject *>named)
 
 
-# Getters of `data` and `grad` that call Cython's, which need a stack frame, in a trace only.
-
-ctypedef PyObject *(*getter)(PyObject *o, void *closure) noexcept
-
-cdef extern from "Python.h":
-    ctypedef struct PyGetSetDef:
-        getter get
-    ctypedef struct PyGetSetDescrObject:
-        PyGetSetDef *d_getset
-
-
-cdef getter getter_replace(str name, getter quick) except NULL:
-    """Put another function in the place of a property's getter, which is returned."""
-    cdef PyObject *descriptor = <PyObject *>class_members[name]
-    cdef PyGetSetDef *property_ = (<PyGetSetDescrObject *>descriptor).d_getset
-    cdef getter replaced = property_.get
-    property_.get = quick
-    return replaced
-
-
-cdef PyObject *data_get(PyObject *o, void *closure) noexcept:
-    if node_of(o).flags & TRACED or traces != NULL:
-        return data_get_told(o, closure)
-    return PyFloat_FromDouble(node_of(o).data)
-
-
-cdef PyObject *grad_get(PyObject *o, void *closure) noexcept:
-    if node_of(o).flags & TRACED or traces != NULL:
-        return grad_get_told(o, closure)
-    return PyFloat_FromDouble(node_of(o).grad)
-
-
-cdef getter data_get_told = getter_replace("data", data_get)
-cdef getter grad_get_told = getter_replace("grad", grad_get)
 cdef PyObject *DATA = PyUnicode_InternFromString("data")
 cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
 

@@ -1,20 +1,10 @@
 # What the passes over a graph are made of, beside their rules: the marks of the ordered walk, and a depth-first order for graphs
 # that creation order says too little about. The passes themselves are in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab, order_sort, and the state that passes share. Uses slabs.pxi, materialize.pxi.
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
-      #define prefetch_to_write(p) __builtin_prefetch(p, 1)
-    #else
-      #define prefetch_to_write(p) ((void)(p))
-    #endif
-    """
-    void prefetch_to_write(void *p) nogil
+# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, and the state that passes share. Uses slabs.pxi,
+# materialize.pxi, affine.pxi.
 
 cdef enum:
-    AHEAD = 4096  # bytes: takes a sixth off the time of graphs that outgrow the caches
     SLABS_A_SIGNAL_CHECK = 64
     NODES_A_SIGNAL_CHECK = 65536
 
@@ -47,8 +37,9 @@ cdef struct Walk:
 
 
 cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
+    """Mark a node, unless it is a leaf or there is no walk."""
     cdef Slab *slab
-    if n.flags & (PENDING | END):
+    if walk == NULL or n.flags & (PENDING | END):
         return
     n.flags |= PENDING
     slab = slab_of(n)
@@ -218,3 +209,46 @@ cdef int order_renew(Order *order) except -1:
     order_release(order)
     order[0] = renewed
     return 0
+
+
+cdef int graph_zero_grad(Node *root) except -1:
+    """Clear the grads of a graph."""
+    cdef Order order = Order(NULL, 0, 0)
+    cdef Entry entry = Entry(root, root.form == AFFINE)
+    cdef Node *n
+    cdef Py_ssize_t i = 0
+    order_sort(&entry, 1, &order)
+    try:
+        while i < order.count:
+            if is_stale(&order.items[i]):
+                order_renew(&order)
+                i = 0
+            n = order.items[i].node
+            n.grad = 0.0
+            n.flags &= ~WALKED
+            if n.form == AFFINE:
+                affine_forget(n)
+            i += 1
+    finally:
+        order_release(&order)
+    return 0
+
+
+# ---- A walk that is disturbed --------------------------------------------------------------------
+
+cdef bint walk_disturbed(Walk *walk) noexcept:
+    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine nodes? Then
+    creation order is no order of the graph any more."""
+    return PyErr_CheckSignals() or engine.materialized != walk.materialized
+
+
+cdef int backward_rest(Walk *walk, Node *n) except -1:
+    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general order."""
+    cdef Order marked = Order(NULL, 0, 0)
+    cdef bint raised = PyErr_Occurred() != NULL
+    try:
+        if not walk_unmark(walk, n, NULL if raised else &marked) or raised:
+            own(NULL)
+        return backward_general(marked.items, marked.count)
+    finally:
+        free(marked.items)

@@ -1,0 +1,70 @@
+# Operators, as far as they are not compiled into each: operands that are neither a Value nor a float or a short int, and errors.
+#
+# Gives value_binary_slow, and the attribute that NumPy's numbers look for. Uses numbers.pxi, slabs.pxi, tracing.pxi.
+
+cdef tuple SEQUENCES = (str, bytes, list, tuple)
+
+
+cdef refuse_operands(int op, left, right):
+    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own message would
+    be about the Value, and for methods, for which Python asks no other type."""
+    if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
+        names = type(left).__name__, type(right).__name__
+        raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))
+    return NotImplemented
+
+
+cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
+    cdef Node *a = NULL
+    cdef Node *b = NULL
+    cdef Node *n
+    cdef double x, y, r
+    cdef Kind kind_left, kind_right
+    if PyErr_Occurred() != NULL:  # the op has been tried, and raised
+        return op_raised(left, right)
+    kind_left = operand(left, &a, &x)
+    kind_right = operand(right, &b, &y)
+    if kind_left <= OTHER or kind_right <= OTHER:
+        if kind_left == FAILED or kind_right == FAILED:
+            return own(NULL)
+        return refuse_operands(op, <object>left, <object>right)
+    r = RULES[op].forward(x, y)
+    if rule_failed(r):
+        return op_raised(left, right)
+    if a == NULL and RULES[op].commutes:
+        a, b = b, a
+        y = x
+        left = right
+    if a == NULL:
+        n = result_new(op, NUMBER_LEFT, b.flags & INHERITED, r)
+        n.a = b
+        n.b.number = x
+        Py_INCREF(right)
+    elif b == NULL:
+        n = result_new(op, NUMBER_RIGHT, a.flags & INHERITED | (INTEGER if kind_right == INT else 0), r)
+        n.a = a
+        n.b.number = y
+        Py_INCREF(left)
+    else:
+        n = result_new(op, BINARY, (a.flags | b.flags) & INHERITED, r)
+        n.a = a
+        n.b.node = b
+        Py_INCREF(left)
+        Py_INCREF(right)
+    node_fits(n)
+    return own(object_of(n))
+
+
+@cython.auto_pickle(False)
+cdef class _Absent:
+    """An attribute that is not there, and says so fast: what NumPy's numbers look up before they leave `number * value`
+    to us. Without it Python 3.11 spends half of such a product on the text of an AttributeError that nobody reads."""
+
+
+cdef PyObject *absent_get(PyObject *absent, PyObject *owner, PyObject *kind) noexcept:
+    PyErr_SetObject(PyExc_AttributeError, ARRAY_UFUNC)
+    return NULL
+
+
+cdef PyObject *ARRAY_UFUNC = PyUnicode_InternFromString("__array_ufunc__")
+(<PyTypeObject *>_Absent).tp_descr_get = absent_get
