@@ -27,8 +27,8 @@ cdef Node *leaf_new(double data) except NULL
 cdef Node *result_new(int op, int form, int flags, double data) except NULL
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local)
 
-# Layers of affine nodes: layer_new(); then for each layer weights, flags and op of its affine nodes, and layer_onto() the
-# next layer, or layer_nodes() after the last. `flags` are those that the nodes inherit from the inputs.
+# Layers of affine nodes: layer_new(); then for each layer weights, flags and op of its affine nodes, and layer_onto()
+# the next layer, or layer_nodes() after the last. `flags` are those that the nodes inherit from the inputs.
 cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept
 cdef PyObject *weights_new(list weights, PyObject *bias, int *flags) noexcept
 cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_outputs) noexcept

@@ -1,7 +1,7 @@
 """Types of the compiled engine. What each name does is said in its docstring."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 from typing_extensions import disjoint_base
 
@@ -9,7 +9,15 @@ from typing_extensions import disjoint_base
 _Number = SupportsFloat | SupportsIndex
 
 OPS: dict[str, tuple[str, int]]
+
+def op_columns(name: str) -> dict[str, Any]: ...
+def op_partial(name: str, side: int, a: float, b: float, r: float, g: float) -> float: ...
+
+ASSERTS: bool
+SANITIZED: bool
 BUILD: dict[str, str | bool]
+
+class TraceError(RuntimeError): ...
 
 @disjoint_base
 class Value:

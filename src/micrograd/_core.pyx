@@ -36,9 +36,9 @@ import sys
 
 cdef extern from *:
     """
-    /* The op that an operator computes is a constant only once all inline functions on the way are inlined, and gcc decides
-       about them before that. This holds for all inline functions of the module: with operators that need no frame it takes
-       a * b from 67 to 44 instructions. */
+    /* The op that an operator computes is a constant only once all inline functions on the way are inlined, and gcc
+       decides about them before that. This holds for all inline functions of the module: with operators that need no
+       frame it takes a * b from 67 to 44 instructions. */
     #if defined(__GNUC__) && defined(__OPTIMIZE__)
       #undef CYTHON_INLINE
       #define CYTHON_INLINE inline __attribute__((always_inline, unused))
@@ -79,8 +79,8 @@ cdef inline object value_unary(int op, Value value):
 
 
 cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
-    """left op y, where that is a number and the newest slab has a slot; else NULL. It makes no calls, so the compiler saves
-    no registers: a third of an operator's instructions."""
+    """left op y, where that is a number and the newest slab has a slot; else NULL. It makes no calls, so the compiler
+    saves no registers: a third of an operator's instructions."""
     cdef Node *a = node_of(left)
     cdef double r = op_rule(op).forward(a.data, y)
     cdef Node *n
@@ -98,8 +98,8 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
-    """left op right. Two Values, a Value and a number, and for an op that commutes a number and a Value, are compiled into each
-    operator: they are most of a program. All else is shared."""
+    """left op right. Two Values, a Value and a number, and for an op that commutes a number and a Value, are compiled
+    into each operator: they are most of a program. All else is shared."""
     cdef PyObject *o = NULL
     cdef Operand b
     cdef Kind kind
@@ -121,8 +121,8 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 # ---- Backward ------------------------------------------------------------------------------------
 
 cdef inline bint binary_send(Node *n) noexcept:
-    """Add to the grads of two parents what the node's grad sends them. False with an exception set where a rule raises; what was
-    added before that stays."""
+    """Add to the grads of two parents what the node's grad sends them. False with an exception set where a rule raises;
+    what was added before that stays."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef Node *b = n.b.node
@@ -131,7 +131,7 @@ cdef inline bint binary_send(Node *n) noexcept:
     if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
         a.grad += g
         b.grad += g
-    elif n.op == MUL:  # most of the other half; with a column of the table for both, backward takes 9 % more instructions
+    elif n.op == MUL:  # most of the other half. By a column of the table, backward takes 9 % more instructions
         a.grad += y * g
         b.grad += x * g
     elif rule.shape == LINEAR:
@@ -169,8 +169,8 @@ cdef inline bint unary_send(Node *n) noexcept:
 
 
 cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
-    """Send to the parents, and in a walk mark them. Returns the oldest node that was handled: with an affine node others may
-    have been. NULL with an exception set where a rule raises."""
+    """Send to the parents, and in a walk mark them. Returns the oldest node that was handled: with an affine node
+    others may have been. NULL with an exception set where a rule raises."""
     node_fits(n)
     if n.form == BINARY:
         if not binary_send(n):
@@ -189,8 +189,8 @@ cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
 
 
 cdef int backward_ordered(Node *root) except -1:
-    """Backward over a graph in slabs, where creation order is a topological order: from the root down the slots, each marked
-    node sends to its parents and marks them. Slabs without a mark are skipped."""
+    """Backward over a graph in slabs, where creation order is a topological order: from the root down the slots, each
+    marked node sends to its parents and marks them. Slabs without a mark are skipped."""
     cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
     cdef Node *n = root
     cdef Node *oldest
@@ -217,8 +217,8 @@ cdef int backward_ordered(Node *root) except -1:
 
 
 cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
-    """Backward from roots whose grads are there already, for graphs that creation order says too little about, and with a
-    user's `_backward`."""
+    """Backward from roots whose grads are there already, for graphs that creation order says too little about, and with
+    a user's `_backward`."""
     cdef Order order = Order(NULL, 0, 0)
     cdef Node *n
     order_sort(roots, count, &order)
@@ -584,11 +584,5 @@ include "_core/members.pxi"
 include "_core/typeslots.pxi"
 
 members_note()
-
-# The rows of the op table that are methods of Value, for tests and tools: {name: (symbol, arity)}.
-OPS = {
-    RULES[op].name.decode(): (RULES[op].symbol.decode(), RULES[op].arity)
-    for op in range(OP_COUNT) if RULES[op].arity != VARIADIC and (RULES[op].name[0] != b"_" or RULES[op].name[1] == b"_")
-}
 
 include "_core/build.pxi"

@@ -1,12 +1,12 @@
-# Affine nodes: bias + w[0] x[0] + w[1] x[1] + ... as one node, with a neuron's activation where there is one. They add in the
-# reference's order, so the data have the same bits. Those over one sample share a Layer.
+# Affine nodes: bias + w[0] x[0] + w[1] x[1] + ... as one node, with a neuron's activation where there is one. They add
+# in the reference's order, so the data have the same bits. Those over one sample share a Layer.
 #
-# The outputs of an inner layer of a network are not visible to Python, and get no nodes: they are data and grads of the layer
-# above, which holds them. Such a layer is hidden. Slots are kept for its nodes, directly below those of the network's outputs, in
-# case they are materialized.
+# The outputs of an inner layer of a network are not visible to Python, and get no nodes: they are data and grads of the
+# layer above, which holds them. Such a layer is hidden. Slots are kept for its nodes, directly below those of the
+# network's outputs, in case they are materialized.
 #
-# Gives the making of layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward (affine_step). Uses
-# slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, materialize.pxi.
+# Gives the making of layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward (affine_step).
+# Uses slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, materialize.pxi.
 
 cdef enum:
     STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first cache
@@ -48,8 +48,8 @@ cdef Layer *layer_alloc(size_t size, Py_ssize_t outputs) noexcept:
 
 
 cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
-    """Read the inputs. False if some are Values and others numbers, a Value's class has operators of its own, or an exception
-    is set."""
+    """Read the inputs. False if some are Values and others numbers, a Value's class has operators of its own, or an
+    exception is set."""
     cdef PyObject *o
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef bint sound
@@ -82,9 +82,9 @@ cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
 
 
 cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept:
-    """A layer over the inputs x. Its maker fills in weights, flags and op of each affine node, and then calls layer_onto() or
-    layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where the inputs cannot have a layer: there are
-    none, or some are Values and others numbers; or with an exception set."""
+    """A layer over the inputs x. Its maker fills in weights, flags and op of each affine node, and then calls
+    layer_onto() or layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where the inputs cannot have
+    a layer: there are none, or some are Values and others numbers; or with an exception set."""
     cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
     cdef Layer *layer = layer_alloc(count * sizeof(double), outputs) if count and outputs else NULL
     if layer != NULL and not layer_read(layer, x, flags):
@@ -103,8 +103,8 @@ cdef void layer_drop(Layer *layer, Py_ssize_t made) noexcept:
 
 
 cdef PyObject *weights_new(list weights, PyObject *bias, int *flags) noexcept:
-    """The tuple of an affine node's bias and weights, and the flags that the node inherits from them. NULL where one of them is
-    no Value, the bias neither a Value nor None, or with an exception set."""
+    """The tuple of an affine node's bias and weights, and the flags that the node inherits from them. NULL where one of
+    them is no Value, the bias neither a Value nor None, or with an exception set."""
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>weights)
     cdef PyObject *made
     cdef PyObject *o
@@ -161,7 +161,8 @@ cdef void layer_add_up(Layer *layer) noexcept:
 
 
 cdef inline bint affine_output(Affine *affine, double *r) noexcept:
-    """The data of an affine node whose preactivation is computed. False with an exception set where its activation raises."""
+    """The data of an affine node whose preactivation is computed. False with an exception set where its activation
+    raises."""
     affine.passes = 0
     affine.adjoints = NULL
     r[0] = affine.preactivation
@@ -205,8 +206,8 @@ cdef bint layer_make_nodes(Layer *layer, Py_ssize_t first, Py_ssize_t count, int
 
 
 cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noexcept:
-    """Make the nodes of a layer's outputs, and give up the maker's hold on it. False where the weights are not `filled` in, or
-    with an exception set; `made`, NULL before, then has the nodes that were made."""
+    """Make the nodes of a layer's outputs, and give up the maker's hold on it. False where the weights are not `filled`
+    in, or with an exception set; `made`, NULL before, then has the nodes that were made."""
     cdef Py_ssize_t size, done = 0
     if filled:
         layer_add_up(layer)
@@ -221,8 +222,9 @@ cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noe
 
 
 cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:
-    """Make the outputs of a layer the inputs of `next`, without nodes. False with an exception set, or where they have to be
-    nodes: hidden layers inherit no flags and send to weights that are leaves, and a network's slots are in one slab."""
+    """Make the outputs of a layer the inputs of `next`, without nodes. False with an exception set, or where they have
+    to be nodes: hidden layers inherit no flags and send to weights that are leaves, and a network's slots are in one
+    slab."""
     cdef Py_ssize_t i, hidden = layer.hidden + layer.outputs
     for i in range(layer.outputs):
         flags |= layer.affine[i].flags
@@ -241,8 +243,8 @@ cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:
 
 
 cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_outputs) noexcept:
-    """The layer over the outputs of a layer that are visible to nothing else. NULL where layer_nodes() would be False; then
-    nothing is left of either."""
+    """The layer over the outputs of a layer that are visible to nothing else. NULL where layer_nodes() would be False;
+    then nothing is left of either."""
     cdef Layer *next = layer_alloc(2 * layer.outputs * sizeof(double), next_outputs)
     cdef Py_ssize_t count = layer.outputs
     if next == NULL:
@@ -267,7 +269,8 @@ cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_ou
 # ---- Backward ------------------------------------------------------------------------------------
 
 cdef inline bint affine_adjoint(Affine *affine, double data, double grad, double *g) noexcept:
-    """d(root)/d(preactivation), from data and grad of the node. False with an exception set where the activation raises."""
+    """d(root)/d(preactivation), from data and grad of the node. False with an exception set where the activation
+    raises."""
     if affine.op == ADD:
         g[0] = grad
         return True
@@ -290,8 +293,8 @@ cdef inline bint affine_first(Affine *affine, double data, double grad) noexcept
 
 
 cdef void layer_send(Layer *layer, Affine *newest, Affine *oldest) noexcept:
-    """Send the adjoints of affine nodes that stand side by side on to the w and x. What goes to an x is added up first: an x
-    is fetched once, not once a node."""
+    """Send the adjoints of affine nodes that stand side by side on to the w and x. What goes to an x is added up first:
+    an x is fetched once, not once a node."""
     cdef double[STRIP] data
     cdef double[STRIP] grad
     cdef double *x = data
@@ -357,8 +360,8 @@ cdef bint hidden_first(Layer *layer) noexcept:
 cdef bint affine_again(Node *n) noexcept:
     """A further pass: the adjoints of the reference's nodes accumulate like any other grads, and differ from here on.
 
-    With s[i] the sum of the bias and the first i products: adjoints[i] is that of product i, adjoints[inputs + i] that of s[i]
-    for 0 < i < inputs, and adjoints[inputs] that of the whole sum where an activation follows."""
+    With s[i] the sum of the bias and the first i products: adjoints[i] is that of product i, adjoints[inputs + i] that
+    of s[i] for 0 < i < inputs, and adjoints[inputs] that of the whole sum where an activation follows."""
     cdef Layer *layer = n.b.layer
     cdef Affine *affine = node_affine(n)
     cdef PyObject **w = affine_weights(affine)
@@ -408,8 +411,8 @@ cdef void affine_forget(Node *n) noexcept:
 
 
 cdef inline Node *run_take(Node *n, Walk *walk) noexcept:
-    """The oldest of the marked nodes of a layer that stand side by side from n down and are in their first pass. The others
-    count as handled."""
+    """The oldest of the marked nodes of a layer that stand side by side from n down and are in their first pass. The
+    others count as handled."""
     cdef Node *next
     while n != slab_slot(walk.slab, 0):
         next = slot_before(n, 1)
@@ -440,9 +443,9 @@ cdef void affine_mark(Node *n, Walk *walk) noexcept:
 
 
 cdef Node *affine_step(Node *n, Walk *walk) noexcept:
-    """node_step() at an affine node; in a walk and in its first pass also at those of its layer that stand next to it, and
-    through the hidden layers below: once a walk comes to the newest of a layer's nodes, all of them have their grads. Returns the
-    oldest slot that was handled."""
+    """node_step() at an affine node; in a walk and in its first pass also at those of its layer that stand next to it,
+    and through the hidden layers below: once a walk comes to the newest of a layer's nodes, all of them have their
+    grads. Returns the oldest slot that was handled."""
     cdef Layer *layer = n.b.layer
     cdef bint again = node_affine(n).passes > 0
     cdef Node *oldest = n

@@ -1,7 +1,7 @@
 # What the cyclic collector sees of Values.
 #
-# Plain Values are not tracked by it. Instances of subclasses are, and so is the __dict__ of a Value with a `_backward` of the
-# user's: these visit, in the stead of plain Values that they alone hold, what those hold.
+# Plain Values are not tracked by it. Instances of subclasses are, and so is the __dict__ of a Value with a `_backward`
+# of the user's: these visit, in the stead of plain Values that they alone hold, what those hold.
 #
 # Gives value_traverse and value_clear, which are the type's slots, and Attributes. Uses lifetime.pxi, materialize.pxi.
 
@@ -137,8 +137,8 @@ ATTRIBUTES.tp_traverse = attributes_traverse
 # They are tracked by the cyclic collector, and these are what it calls; plain Values are not.
 
 cdef int held_visit(PyObject *o, Search *search, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what a node holds; in a plain Value's stead, where none but the node and what is searched, the function of an
-    instance, hold it, what the Value holds."""
+    """Visit what a node holds; in a plain Value's stead, where none but the node and what is searched, the function of
+    an instance, hold it, what the Value holds."""
     if depth and Py_TYPE(o) == VALUE and goes_with(o, search):
         return node_traverse(node_of(o), search, visit, arg, depth - 1)
     return visit(o, arg)

@@ -1,14 +1,14 @@
-# Ops of a user's own: Values made with parents and local gradients, or with a `_backward` of Python code; and blocks, which have
-# any number of parents.
+# Ops of a user's own: Values made with parents and local gradients, or with a `_backward` of Python code; and blocks,
+# which have any number of parents.
 #
-# Gives block_node, node_adopt, and the functions that begin and end a Value's construction. Uses slabs.pxi, lifetime.pxi,
-# collector.pxi, numbers.pxi.
+# Gives block_node, node_adopt, and the functions that begin and end a Value's construction. Uses slabs.pxi,
+# lifetime.pxi, collector.pxi, numbers.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
 cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
-    """A block of these Values, with a reference to each, and memory for local gradients where asked for. `flags` becomes what
-    is set in any of them."""
+    """A block of these Values, with a reference to each, and memory for local gradients where asked for. `flags`
+    becomes what is set in any of them."""
     cdef Py_ssize_t i
     cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(PyObject *) + sizeof(double)))
     if block == NULL:
@@ -41,7 +41,8 @@ cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count
 
 
 cdef void block_send(Block *block, double g, Walk *walk) noexcept:
-    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume aliasing.)"""
+    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume
+    aliasing.)"""
     cdef PyObject **parents = block.parents
     cdef double *local = block.local
     cdef Py_ssize_t i, count = block.count

@@ -67,7 +67,7 @@ cdef inline void layer_fits(Node *n, Layer *layer) noexcept nogil:
             parent_fits(n, node_of(layer.nodes[i]))
         if below != NULL:
             check(layer.nodes == NULL, "a layer's inputs are a hidden layer or nodes")
-            check(below.holders == 1 and below.outputs == layer.inputs, "a hidden layer is all that its outputs are for")
+            check(below.holders == 1 and below.outputs == layer.inputs, "a hidden layer belongs to the one above")
             check(below.slots != NULL and slab_of(below.slots) == slab_of(n) and below.slots < n,
                   "the slots of a hidden layer precede its network's outputs in their slab")
             for i in range(below.outputs):

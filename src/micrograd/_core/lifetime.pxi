@@ -1,13 +1,13 @@
 # Reference counting: how nodes die, and with them what they hold.
 #
-# A node that dies may be the last to hold its parents. Dead nodes are linked through their own slots and released one after the
-# other by the outermost dealloc, so a chain of any length is freed without recursion and without memory.
+# A node that dies may be the last to hold its parents. Dead nodes are linked through their own slots and released one
+# after the other by the outermost dealloc, so a chain of any length is freed without recursion and without memory.
 #
-# What a node holds besides may run Python code when it is freed, and during that other threads run, or fork. They release
-# what dies meanwhile. So does this thread, some levels deep; below that it leaves the dead to the levels above.
+# What a node holds besides may run Python code when it is freed, and during that other threads run, or fork. They
+# release what dies meanwhile. So does this thread, some levels deep; below that it leaves the dead to the levels above.
 #
-# Gives value_dealloc, which is the type's slot; node_unref, which gives up a reference; and dead_release, which whoever gives
-# up references calls in the end. Uses slabs.pxi.
+# Gives value_dealloc, which is the type's slot; node_unref, which gives up a reference; and dead_release, which whoever
+# gives up references calls in the end. Uses slabs.pxi.
 
 cdef enum:
     OUTSIDE_DEPTH = 16     # of releases in Python code that runs in the middle of one

@@ -1,20 +1,20 @@
 # Materialize: make the nodes that the reference would have where this engine keeps less.
 #
-#   kept as                               becomes                                     when
-#   the outputs of a hidden layer         an affine node each                         their layer's parents are asked for
-#   an affine node                        products, sums and activation, a node each  Python code reads its parents
-#   the number in a node, `x * 2`         a leaf                                      Python code reads its parents
+#   kept as                         becomes                                     when
+#   the outputs of a hidden layer   an affine node each                         parents of the layer above are asked for
+#   an affine node                  products, sums and activation, a node each  Python code reads its parents
+#   the number in a node, `x * 2`   a leaf                                      Python code reads its parents
 #
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
-# Gives parents_of, a view of a node's parents for the passes over a graph; node_materialize, which comes before Python code
-# sees them; and send_failed, for what a rule sends to such a leaf. Uses slabs.pxi and lifetime.pxi.
+# Gives parents_of, a view of a node's parents for the passes over a graph; node_materialize, which comes before Python
+# code sees them; and send_failed, for what a rule sends to such a leaf. Uses slabs.pxi and lifetime.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 
 cdef inline void parents_of(Node *n, Parents *parents) noexcept:
-    """A view of the parents, which is good until something changes them; of an affine node the bias, the weights, and the
-    inputs where they are nodes, in this order. A hidden layer below is materialized, which allocates nothing."""
+    """A view of the parents, which is good until something changes them; of an affine node the bias, the weights, and
+    the inputs where they are nodes, in this order. A hidden layer below is materialized, which allocates nothing."""
     cdef bint biased
     parents.second = NULL
     if n.form == BLOCK:
@@ -42,8 +42,8 @@ cdef inline PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil:
 # ---- Hidden layers -------------------------------------------------------------------------------
 
 cdef void layer_materialize(Layer *layer) noexcept:
-    """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Each takes the
-    place of its data, which is read before."""
+    """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Each takes
+    the place of its data, which is read before."""
     cdef Layer *below = layer.below
     cdef Node *n
     cdef Py_ssize_t i
@@ -112,8 +112,8 @@ cdef Node *sum_node(Node *n, Py_ssize_t i, Node *total, Node *product) except NU
 
 
 cdef int affine_materialize(Node *n) except -1:
-    """Make the products and sums of an affine node, which becomes the last of them, or the activation. They are younger than
-    the node, so creation order says nothing about it any more: it turns irregular."""
+    """Make the products and sums of an affine node, which becomes the last of them, or the activation. They are younger
+    than the node, so creation order says nothing about it any more: it turns irregular."""
     cdef Node *total = affine_bias(node_affine(n))
     cdef Node *product = NULL
     cdef Node *next
@@ -202,7 +202,8 @@ cdef tuple node_children(Node *n):
 # ---- Errors of constants -------------------------------------------------------------------------
 
 cdef bint send_raised(Node *receiver) noexcept:
-    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error is cleared."""
+    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error
+    is cleared."""
     if PyErr_Occurred() == NULL:
         return False
     if not receiver.flags & CONSTANT:

@@ -1,6 +1,6 @@
-# Members of Value that users replace: `Value.tanh = mine` works as for any class. Code that computes without looking members up
-# in the class, as layers do, asks here whether an op's member is still the class's own. CPython gives a class another version
-# at each change.
+# Members of Value that users replace: `Value.tanh = mine` works as for any class. Code that computes without looking
+# members up in the class, as layers do, asks here whether an op's member is still the class's own. CPython gives a
+# class another version at each change.
 #
 # Gives members_look, sums_are_own, sums_as_value and member_changes. Uses ops.pxd.
 

@@ -36,7 +36,7 @@ cdef enum Flag:
 
 cdef struct Block:
     Py_ssize_t count        # parents
-    double *local           # a user's d(node)/d(parent), in the same allocation; NULL where an op's rule or Python code says
+    double *local           # a user's d(node)/d(parent), in the same memory; NULL where an op's rule or Python code says
     PyObject *parents[1]    # `count` of them, a reference to each
 
 cdef struct Affine:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and what the node's op makes of it
@@ -51,7 +51,7 @@ cdef struct Affine:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, 
 cdef struct Layer:          # the affine nodes over one sample, as of the neurons of a layer
     Py_ssize_t inputs       # how many x
     Py_ssize_t outputs      # how many affine nodes
-    Py_ssize_t holders      # those of its nodes that are alive, or the layer above while this one is hidden; and its maker
+    Py_ssize_t holders      # nodes of it that are alive, or the layer above while this one is hidden; and its maker
     PyObject **nodes        # the x, a reference to each; NULL where they are numbers or a hidden layer's outputs
     double *data            # otherwise their data, in the same memory,
     double *grad            # and those of a hidden layer their grads, behind the data

@@ -1,7 +1,7 @@
 # Numbers and operands: what counts as a number, and which double it is.
 #
-# Gives operand, which tells Values, numbers and other objects apart; to_double and double_read, which take numbers alone. Uses
-# node.pxd.
+# Gives operand, which tells Values, numbers and other objects apart; to_double and double_read, which take numbers
+# alone. Uses node.pxd.
 
 cdef enum Kind:
     FAILED = -1  # an exception is set

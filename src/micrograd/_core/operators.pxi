@@ -1,4 +1,5 @@
-# Operators, as far as they are not compiled into each: operands that are neither a Value nor a float or a short int, and errors.
+# Operators, as far as they are not compiled into each: operands that are neither a Value nor a float or a short int,
+# and errors.
 #
 # Gives value_binary_slow, and the attribute that NumPy's numbers look for. Uses numbers.pxi, slabs.pxi, tracing.pxi.
 
@@ -6,8 +7,8 @@ cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
 
 cdef refuse_operands(int op, left, right):
-    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own message would
-    be about the Value, and for methods, for which Python asks no other type."""
+    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own
+    message would be about the Value, and for methods, for which Python asks no other type."""
     if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
         names = type(left).__name__, type(right).__name__
         raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))

@@ -1,27 +1,27 @@
 # The op rules, and nothing else: what each op computes and how its gradient flows back.
 #
-# An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. Nodes carry the number of the row.
-# Forward and backward call through the row, and the tests take their cases from the rows. A column says what other code
-# has to know of an op, so that it need not know ops by name.
+# An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. Nodes carry the number of
+# the row. Forward and backward call through the row, and the tests take their cases from the rows. A column says what
+# other code has to know of an op, so that it need not know ops by name.
 #
 #   forward  (a, b) -> r              the op on doubles; an op of one argument ignores b
 #   reduce   (x, count) -> r          in place of forward, for a variadic op: one of any number of arguments
-#   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; for a variadic op, what
-#                                     each argument's grad gains, `a` being that argument
+#   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; for a variadic op,
+#                                     what each argument's grad gains, `a` being that argument
 #   d_right  (a, b, r, g) -> double   likewise for the right argument
-#   reads                             which of a, b and r the partial before it reads: compiled programs keep no others for it
+#   reads                             which of a, b and r the partial before it reads: programs keep no others for it
 #
-# Numbers follow Python's `float` and `math` to the bit, and so do the errors. Where a result is not finite, a rule asks Python for
-# the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule tests one
-# thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
+# Numbers follow Python's `float` and `math` to the bit, and so do the errors. Where a result is not finite, a rule asks
+# Python for the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule
+# tests one thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
 #
 # Uses capi.pxd, and pow.h for powers.
 
 from cpython.object cimport PyObject
 from libc cimport math
-from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError, PyFloat_AsDouble,
-                                   PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule, PyNumber_Power,
-                                   PyNumber_TrueDivide, PyObject_CallMethod)
+from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError,
+                                   PyFloat_AsDouble, PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule,
+                                   PyNumber_Power, PyNumber_TrueDivide, PyObject_CallMethod)
 
 
 cdef extern from "_core/pow.h" nogil:
@@ -70,11 +70,11 @@ cdef inline double quotient_edge(double a) noexcept with gil:
 
 
 cdef inline double math_edge(const char *function, double a) noexcept with gil:
-    cdef PyObject *math = PyImport_ImportModule("math")
+    cdef PyObject *module = PyImport_ImportModule("math")
     cdef PyObject *r = NULL
-    if math != NULL:
-        r = PyObject_CallMethod(math, function, "d", a)
-    Py_XDECREF(math)
+    if module != NULL:
+        r = PyObject_CallMethod(module, function, "d", a)
+    Py_XDECREF(module)
     return edge_result(r)
 
 
@@ -260,8 +260,9 @@ cdef inline double pass_nothing_on(double a, double b, double r, double g) noexc
     return 0.0
 
 
-# a - b, where a is the logsumexp of all logits and b the target's logit. b is also a part of a, but a is made to send it
-# nothing: its whole gradient, softmax(b) - 1, is computed here. As two terms it would cancel where the softmax is near 1.
+# a - b, where a is the logsumexp of all logits and b the target's logit. b is also a part of a, but a is made to send
+# it nothing: its whole gradient, softmax(b) - 1, is computed here. As two terms it would cancel where the softmax is
+# near 1.
 cdef inline double cross_entropy_right(double a, double b, double r, double g) noexcept nogil:
     return math.expm1(-r) * g
 

@@ -1,7 +1,7 @@
 /* pow where the exponent is 2 or -1, at a fifth of the cost and with the same bits.
 
-   c_pow(a, b) is pow, called by a pointer that the compiler must read: it would otherwise turn a power of 2 or -1 into a
-   product or a quotient, which round differently. c_square(a) is pow(a, 2), c_inverse(a) is pow(a, -1).
+   c_pow(a, b) is pow, called by a pointer that the compiler must read: it would otherwise turn a power of 2 or -1 into
+   a product or a quotient, which round differently. c_square(a) is pow(a, 2), c_inverse(a) is pow(a, -1).
 
    glibc's pow is off by less than 0.04 units in the last place before it rounds (0.54 after). So where a product or a
    quotient, whose rounding error can be computed exactly, is at least 0.05 units away from rounding the other way, pow

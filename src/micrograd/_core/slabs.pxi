@@ -1,9 +1,11 @@
-# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab, address)
-# is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no order to
-# keep: they live in slabs of their own and reuse slots, so a parameter that lives long keeps no slab of results alive.
+# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab,
+# address) is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no
+# order to keep: they live in slabs of their own and reuse slots, so a parameter that lives long keeps no slab of
+# results alive.
 #
-# Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab, which the
-# backward walk goes through. Uses node.pxd, and arenas.h for memory. The order is explained in docs/architecture.md.
+# Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab,
+# which the backward walk goes through. Uses node.pxd, and arenas.h for memory. The order is explained in
+# docs/architecture.md.
 
 cdef extern from "_core/arenas.h" nogil:
     void *arena_map(size_t size)
@@ -78,8 +80,8 @@ cdef inline Node *node_next(Node *n) noexcept nogil:
 
 
 cdef inline void slots_poison(Node *n, Py_ssize_t count) noexcept nogil:
-    """A slot without a node, and others before it. What may be touched is a leaf's link, and of a result's slot what the
-    backward walk reads: op, form, flags and index."""
+    """A slot without a node, and others before it. What may be touched is a leaf's link, and of a result's slot what
+    the backward walk reads: op, form, flags and index."""
     if SANITIZE:
         for _ in range(count):
             poison(object_of(n), SLOT_SIZE)
@@ -230,8 +232,8 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
 
 
 cdef void slab_close(Slab *slab) noexcept nogil:
-    """Move an empty slab from its list to the reserve. Give its arena back to the system if that is empty and the reserve
-    is full."""
+    """Move an empty slab from its list to the reserve. Give its arena back to the system if that is empty and the
+    reserve is full."""
     cdef Slab *arena = slab.arena
     slab_unlink(slab, &heap.leaf_slabs if slab.leaves else &heap.newest)
     slab_link(slab, &heap.reserve)
@@ -282,8 +284,8 @@ cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
 
 # ---- Pieces --------------------------------------------------------------------------------------
 
-# Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a step. malloc would join and split
-# them each time, which takes 3 % of a training step.
+# Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a step. malloc would join and
+# split them each time, which takes 3 % of a training step.
 
 cdef inline void *piece_take(size_t size) noexcept:
     """Memory as PyMem_Malloc() gives it; NULL when it is out."""

@@ -1,4 +1,4 @@
-# The op table as arrays, for ops that are known at run time alone. Uses ops.pxd.
+# The op table as arrays, for ops that are known at run time alone; and for Python, for tests and tools. Uses ops.pxd.
 
 cdef Rule[OP_COUNT] RULES           # the op table, for ops that are known at run time alone
 cdef double[OP_COUNT] SLOPE_LEFT    # the constant partials of linear ops
@@ -15,3 +15,44 @@ cdef void fill_tables() noexcept:
 
 
 fill_tables()
+
+
+cdef dict methods():
+    """The rows that are methods or operators of Value: {name: (symbol, arity)}. The others are for functional.py."""
+    cdef dict found = {}
+    cdef int op
+    for op in range(1, <int>OP_COUNT):
+        name = RULES[op].name.decode()
+        if RULES[op].arity != VARIADIC and (name[0] != "_" or name[:2] == "__"):
+            found[name] = RULES[op].symbol.decode(), RULES[op].arity
+    return found
+
+
+OPS = methods()
+
+
+def op_columns(str name):
+    """What the row of an op says beside its functions: its shape, whether it commutes, and what each partial reads."""
+    cdef Rule rule = rule_named(name)
+    left, right = rule.left_reads, rule.right_reads
+    return {
+        "shape": {NONLINEAR: "nonlinear", LINEAR: "linear", PRODUCT: "product"}[rule.shape],
+        "commutes": bool(rule.commutes),
+        "reads": [{what for what, bit in (("a", A), ("b", B), ("r", R)) if reads & bit}
+                  for reads in (left, right)[:1 if rule.d_right == NULL else 2]],
+    }
+
+
+def op_partial(str name, int side, double a, double b, double r, double g):
+    """What an op's rule sends to the left (0) or right (1) argument. Raises what the rule raises."""
+    cdef Rule rule = rule_named(name)
+    cdef double sent = (rule.d_right if side else rule.d_left)(a, b, r, g)
+    return own(NULL) if rule_failed(sent) else sent
+
+
+cdef Rule rule_named(str name) except *:
+    cdef int op
+    for op in range(1, <int>OP_COUNT):
+        if RULES[op].name.decode() == name:
+            return RULES[op]
+    raise KeyError(name)

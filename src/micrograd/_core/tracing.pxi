@@ -1,15 +1,15 @@
-# Tracing, as far as eager code has to know of it: what Python code reads of a Value while a function is traced becomes part of the
-# trace, so data that may differ at the next call must not be read.
+# Tracing, as far as eager code has to know of it: what Python code reads of a Value while a function is traced becomes
+# part of the trace, so data that may differ at the next call must not be read.
 #
-# A trace is a mode of its thread. Values that depend on the arguments of the traced function carry the flag TRACED, leaves made
-# in the trace the flag MADE and the trace's number. Data that follow from MADE leaves alone are the same at every call, and may
-# be read; all else raises TraceError.
+# A trace is a mode of its thread. Values that depend on the arguments of the traced function carry the flag TRACED,
+# leaves made in the trace the flag MADE and the trace's number. Data that follow from MADE leaves alone are the same at
+# every call, and may be read; all else raises TraceError.
 #
-# Gives trace_begin, trace_end and trace_here; check_told and check_changed, which are asked before data are read or changed; and
-# TraceError. Uses slabs.pxi and materialize.pxi.
+# Gives trace_begin, trace_end and trace_here; check_told and check_changed, which are asked before data are read or
+# changed; and TraceError. Uses slabs.pxi and materialize.pxi.
 
-# Those under way in all threads. It is NULL nearly always, so that eager code pays one comparison. A child that was forked while
-# another thread traced keeps that thread's entry, which then matches no thread of its own.
+# Those under way in all threads. It is NULL nearly always, so that eager code pays one comparison. A child that was
+# forked while another thread traced keeps that thread's entry, which then matches no thread of its own.
 cdef unsigned int traces_begun = 0
 
 
@@ -161,9 +161,9 @@ cdef int trace_refuse(str what) except -1:
 
 
 cdef object op_raised(PyObject *left, PyObject *right):
-    """Raise what a rule raised. A trace notes it, if the error is of this one call: the function may catch it, and what it
-    does then would be kept for good. `left` and `right` are what the op was given, or NULL; both NULL for a layer, whose
-    inputs or weights are taken to be of this one call."""
+    """Raise what a rule raised. A trace notes it, if the error is of this one call: the function may catch it, and what
+    it does then would be kept for good. `left` and `right` are what the op was given, or NULL; both NULL for a layer,
+    whose inputs or weights are taken to be of this one call."""
     if traces == NULL or trace_here() == NULL:
         return own(NULL)
     try:

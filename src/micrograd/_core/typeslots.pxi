@@ -1,6 +1,8 @@
-# Slots of the type that Cython has no hook for: allocation, the constructor's short way, quick setting of `data` and `grad`.
+# Slots of the type that Cython has no hook for: allocation, the constructor's short way, quick setting of `data` and
+# `grad`.
 #
-# Uses slabs.pxi, numbers.pxi, members.pxi, lifetime.pxi, collector.pxi. Runs last: it changes the type when the module is imported.
+# Uses slabs.pxi, numbers.pxi, members.pxi, lifetime.pxi, collector.pxi. Runs last: it changes the type when the module
+# is imported.
 
 cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
     """Memory for a Value of no subclass: those have their own allocation, CPython's. object.__new__() comes here."""

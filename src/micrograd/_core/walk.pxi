@@ -1,8 +1,8 @@
-# What the passes over a graph are made of, beside their rules: the marks of the ordered walk, and a depth-first order for graphs
-# that creation order says too little about. The passes themselves are in _core.pyx.
+# What the passes over a graph are made of, beside their rules: the marks of the ordered walk, and a depth-first order
+# for graphs that creation order says too little about. The passes themselves are in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, and the state that passes share. Uses slabs.pxi,
-# materialize.pxi, affine.pxi.
+# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, and the state that passes share. Uses
+# slabs.pxi, materialize.pxi, affine.pxi.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -11,7 +11,7 @@ cdef enum:
 cdef struct Engine:
     Py_ssize_t late_nodes    # nodes alive that turned irregular when they may have had descendants already
     Py_ssize_t materialized  # affine nodes that became small nodes, so far
-    bint walking             # a walk or a sort is under way; so whoever asks is a signal handler or another thread in it
+    bint walking             # a walk or a sort is under way: whoever asks is a signal handler or thread within it
     bint sorting             # a sort is, with its marks in the nodes' flags
 
 cdef Engine engine
@@ -72,7 +72,8 @@ cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
 
 
 cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
-    """Take away all marks from n down. The nodes go onto `marked` unless that is NULL; False where memory is out for them."""
+    """Take away all marks from n down. The nodes go onto `marked` unless that is NULL; False where memory is out for
+    them."""
     cdef bint sound = True
     while n != NULL:
         while walk.here:
@@ -88,8 +89,8 @@ cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
 
 
 # ---- Order ---------------------------------------------------------------------------------------
-# A depth-first order, as the reference's, that holds a reference to every node, since the Python code that runs meanwhile may
-# do anything.
+# A depth-first order, as the reference's, that holds a reference to every node, since the Python code that runs
+# meanwhile may do anything.
 
 cdef struct Entry:
     Node *node
@@ -237,13 +238,14 @@ cdef int graph_zero_grad(Node *root) except -1:
 # ---- A walk that is disturbed --------------------------------------------------------------------
 
 cdef bint walk_disturbed(Walk *walk) noexcept:
-    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine nodes? Then
-    creation order is no order of the graph any more."""
+    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine
+    nodes? Then creation order is no order of the graph any more."""
     return PyErr_CheckSignals() or engine.materialized != walk.materialized
 
 
 cdef int backward_rest(Walk *walk, Node *n) except -1:
-    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general order."""
+    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general
+    order."""
     cdef Order marked = Order(NULL, 0, 0)
     cdef bint raised = PyErr_Occurred() != NULL
     try:

@@ -1,0 +1,52 @@
+"""The columns of the op table that other code relies on, held to the functions beside them: what each partial reads, its
+shape, and whether the arguments commute."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from helpers import BINARY, SPECIAL, bits, op, outcome
+from micrograd._core import OPS, Value, op_columns, op_partial
+
+VARIADIC = ["sum", "logsumexp", "max"]
+POINTS = list(itertools.product((0.25, 0.75, -0.75), (2.0, 3.0), (0.125, 0.625, -0.625), (1.0, -3.0)))  # a, b, r, g
+
+
+def replaced(point, what, x):
+    return [x if name == what else y for name, y in zip("abrg", point)]
+
+
+@pytest.mark.parametrize("name", [*OPS, *VARIADIC, "_cross_entropy"])
+def test_a_partial_reads_what_its_row_says(name):
+    """What it does not read may be anything; what it reads makes a difference."""
+    for side, reads in enumerate(op_columns(name)["reads"]):
+        for what in "abr":
+            same = all(
+                bits(op_partial(name, side, *replaced(point, what, x))) == bits(op_partial(name, side, *point))
+                for point in POINTS
+                for x in (0.5, -0.5, math.nan)
+            )
+            assert same == (what not in reads), (side, what)
+
+
+@pytest.mark.parametrize("name", [*OPS, *VARIADIC])
+def test_partials_have_the_shape_that_the_row_says(name):
+    columns = op_columns(name)
+    for side in range(len(columns["reads"])):
+        slopes = {op_partial(name, side, *point) / point[3] for point in POINTS}
+        product = all(op_partial(name, side, *point) == point[1 - side] * point[3] for point in POINTS)
+        assert columns["shape"] == ("linear" if len(slopes) == 1 else "product" if product else "nonlinear")
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_arguments_commute_where_the_row_says(name):
+    def result(a, b):
+        value, error = outcome(op(name), Value(a), Value(b))
+        return error or bits(math.nan if value.data != value.data else value.data)
+
+    assert op_columns(name)["commutes"] == all(
+        result(a, b) == result(b, a) for a, b in itertools.product(SPECIAL, repeat=2)
+    )
