@@ -1,8 +1,8 @@
-# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments. Uses `sample`
+# What functional.py computes: ops that are not methods of Value, most of them variadic, each of one node. Uses `sample`
 # of layers.pxi.
 
-cdef object many(int op, list values):
-    """A node for the result of an op of many Values."""
+cdef object variadic(int op, list values):
+    """The node of a variadic op."""
     cdef Py_ssize_t i, count = len(values)
     cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
     cdef double r
@@ -11,17 +11,18 @@ cdef object many(int op, list values):
         raise MemoryError
     try:
         if op == HIGHEST and not count:
-            raise ValueError("the highest of no values")
+            raise ValueError("the maximum of no values")
         for i in range(count):
             data[i] = (<Value?>values[i]).node.data
             flags |= (<Value>values[i]).node.flags
         r = op_reduce(op)(data, count)
     finally:
         PyMem_Free(data)
-    return own(object_of(reduction_new(op, values, flags & INHERITED, r)))
+    return own(object_of(variadic_new(op, values, flags & INHERITED, r)))
 
 
-cdef Node *reduction_new(int op, list values, int flags, double r) except NULL:
+cdef Node *variadic_new(int op, list values, int flags, double r) except NULL:
+    """A node with the values for parents."""
     cdef Py_ssize_t i, count = len(values)
     cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * sizeof(Node *))
     cdef Node *n
@@ -44,7 +45,7 @@ cdef Node *reduction_new(int op, list values, int flags, double r) except NULL:
 
 
 def as_values(items, str what):
-    """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
+    """A list of Values, of which numbers become leaves. Raises TypeError for anything else; `what` names an item."""
     cdef list values = []
     for item in sample(items):
         values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
@@ -53,37 +54,37 @@ def as_values(items, str what):
 
 def sum_values(list values):
     """The sum of Values, added one by one from 0.0, as one node."""
-    return many(SUM, values)
+    return variadic(SUM, values)
 
 
 def logsumexp_values(list values):
     """log(sum(exp(x) for x in values)) as one node."""
-    return many(LOGSUMEXP, values)
+    return variadic(LOGSUMEXP, values)
 
 
 def shifted_values(list values):
-    """Each less the highest of all, which has no gradient. That is a node, not a number: in a trace the data are those
-    of another call."""
+    """[x - max(values) for each x]. The maximum gets no gradient. It is a node and not a number, since in a trace its
+    data are not known."""
     cdef list shifted = []
-    highest = many(HIGHEST, values)
+    highest = variadic(HIGHEST, values)
     for x in values:
         shifted.append(x - highest)
     return shifted
 
 
 def softmax_values(list values):
-    """exp(x) / sum(exp(x')), for values the highest of which is 0."""
-    cdef list exps = [], shares = []
+    """[exp(x) / sum(exp(x')) for each x], for values whose maximum is 0."""
+    cdef list exps = [], softmax = []
     for x in values:
         exps.append(x.exp())
-    scale = many(SUM, exps) ** -1.0
+    scale = variadic(SUM, exps) ** -1.0
     for x in exps:
-        shares.append(x * scale)
-    return shares
+        softmax.append(x * scale)
+    return softmax
 
 
 def cross_entropy_value(list shifted, target):
-    """-log softmax(shifted)[target], for values the highest of which is 0."""
+    """-log softmax(shifted)[target], for values whose maximum is 0."""
     cdef Node *total
     cdef Node *logit
     cdef Node *n
@@ -93,8 +94,8 @@ def cross_entropy_value(list shifted, target):
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
-    logits[index] = many(HIGHEST, [chosen])  # its data without its gradient, which the rule has
-    normalizer = many(LOGSUMEXP, logits)
+    logits[index] = variadic(HIGHEST, [chosen])  # its data without its gradient, which the rule below sends
+    normalizer = variadic(LOGSUMEXP, logits)
     total, logit = &normalizer.node, &(<Value>chosen).node
     n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,
                    op_rule(CROSS_ENTROPY).forward(total.data, logit.data))

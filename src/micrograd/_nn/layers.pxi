@@ -51,7 +51,7 @@ cdef bint affine_fill(Fused *fused, list weights, list biases, Py_ssize_t count)
     cdef PyObject *bias = Py_None
     for i in range(count):
         if i >= PyList_GET_SIZE(<PyObject *>weights):
-            return False  # Python code that ran meanwhile changed the lists
+            return False  # Python code that ran since changed the lists
         if biases is not None:
             if i >= PyList_GET_SIZE(<PyObject *>biases) or PyList_GET_ITEM(<PyObject *>biases, i) == Py_None:
                 return False
@@ -76,31 +76,31 @@ cdef object affine_op_by_op(w, list x, total):
 
 cdef list plain_outputs(list groups, list x):
     """x through one group of neurons after the other; None where they are not all plain."""
-    cdef Py_ssize_t i, width, next_width, count = PyList_GET_SIZE(<PyObject *>groups)
-    cdef Fused *fused = NULL
-    cdef list outputs, neurons
+    cdef Py_ssize_t i, width, next_width, last = PyList_GET_SIZE(<PyObject *>groups) - 1
+    cdef Fused *fused
+    cdef list outputs
     cdef PyTypeObject *kind
     cdef int flags, op = common_op(groups)
     cdef bint filled
-    if op:
-        kind = known_neuron.type
-        _held = <object>kind  # an input's __float__ may let go of it
-        width = len(<list>groups[0])
-        outputs = PyList_New(len(<list>groups[count - 1]))
-        fused = fused_new(x, width, &flags)
-        for i in range(count):
-            if fused == NULL:
-                break
-            neurons = <list>groups[i]
-            filled = neurons_fill(fused, <PyObject *>neurons, width, kind, op)
-            if i == count - 1:
-                if fused_outputs(fused, width, filled and width == len(outputs), flags,
-                                 PySequence_Fast_ITEMS(<PyObject *>outputs)):
-                    return outputs
-                break
-            next_width = len(<list>groups[i + 1])
-            fused = fused_onto(fused, width, filled and next_width > 0, &flags, next_width)
-            width = next_width
+    if not op:
+        return None
+    kind = known_neuron.type
+    _held = <object>kind  # an input's __float__ may let go of it
+    width = len(<list>groups[0])
+    outputs = PyList_New(len(<list>groups[last]))
+    fused = fused_new(x, width, &flags)
+    for i in range(last):
+        if fused == NULL:
+            break
+        filled = neurons_fill(fused, PyList_GET_ITEM(<PyObject *>groups, i), width, kind, op)
+        next_width = len(<list>groups[i + 1])
+        fused = fused_onto(fused, width, filled and next_width > 0, &flags, next_width)
+        width = next_width
+    if fused != NULL:
+        filled = neurons_fill(fused, PyList_GET_ITEM(<PyObject *>groups, last), width, kind, op)
+        if fused_outputs(fused, width, filled and width == len(outputs), flags,
+                         PySequence_Fast_ITEMS(<PyObject *>outputs)):
+            return outputs
     return None if PyErr_Occurred() == NULL else op_raised()
 
 
