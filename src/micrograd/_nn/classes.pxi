@@ -76,14 +76,13 @@ cdef object documented(object method, PyTypeObject *kind, object source):
 cdef int class_learn(KnownClass *known, object kind) except -1:
     """Look at a class. What is known is changed at the end, all at once: a metaclass may run anything meanwhile."""
     cdef KnownClass found
-    cdef object plain = <object>known.plain
     found.type = <PyTypeObject *>kind
     found.plain = known.plain
     found.version = type_version(found.type)
     found.calls = found.lists = False
     found.op = 0
-    if issubclass(kind, plain):
-        changed = {name for name, member in MEMBERS[plain].items() if getattr(kind, name) is not member}
+    if known.plain != NULL and issubclass(kind, <object>known.plain):
+        changed = {name for name, member in MEMBERS[<object>known.plain].items() if getattr(kind, name) is not member}
         found.calls = not changed - {"parameters"}
         found.lists = not changed - {"__call__"}
         found.op = UNARY_OPS.get(kind.activation, 0) if known == &known_neuron else 0
