@@ -85,7 +85,7 @@ cdef list plain_outputs(list groups, list x):
     if not op:
         return None
     kind = known_neuron.type
-    _held = <object>kind  # an input's __float__ may let go of it
+    _held = <object>kind  # so that an input's __float__ cannot free it
     width = len(<list>groups[0])
     outputs = PyList_New(len(<list>groups[last]))
     fused = fused_new(x, width, &flags)
@@ -127,7 +127,7 @@ cdef bint neurons_fill(Fused *fused, PyObject *neurons, Py_ssize_t count, PyType
     cdef PyObject *o
     cdef PyObject *nonlin
     for i in range(count):
-        if PyList_GET_SIZE(neurons) != count:  # what sets a neuron's parameters anew may run any Python code
+        if PyList_GET_SIZE(neurons) != count:  # neuron_affine() may run any Python code
             return False
         o = PyList_GET_ITEM(neurons, i)
         if Py_TYPE(o) != kind:
@@ -159,13 +159,13 @@ cdef inline PyObject *neuron_affine(PyObject *o, Py_ssize_t count, int *flags) n
 
 cdef PyObject *neuron_affine_new(PyObject *o, Py_ssize_t count, int *flags) noexcept:
     """neuron_affine() where the weights or the bias are others than at the last call."""
-    cdef NeuronBase neuron = <NeuronBase>o  # held: a new tuple, and the end of the old one, may run any Python code
+    cdef NeuronBase neuron = <NeuronBase>o  # held: what makes a tuple and frees the old one may run any Python code
     cdef PyObject *affine
     if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
         return NULL
     affine = row_new(<list>neuron.w, <PyObject *>neuron.b, flags)
     if affine != NULL:
-        neuron.affine_flags = flags[0]  # first: what the end of the old tuple runs may put another one there
+        neuron.affine_flags = flags[0]  # first, since Python code that runs when the old tuple is freed may set both
         neuron.affine = <tuple>affine
     return affine
 
