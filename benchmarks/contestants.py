@@ -27,10 +27,10 @@ CACHE = ROOT / "build" / "benchmarks"
 @functools.cache
 def ours() -> SimpleNamespace:
     """This engine: Value, karpathy's nn (ReLU) and the tanh networks."""
-    from micrograd import mlp, nn
+    from micrograd import nn, nn_tanh
     from micrograd.engine import Value
 
-    return SimpleNamespace(Value=Value, nn=nn, tanh=mlp)
+    return SimpleNamespace(Value=Value, nn=nn, tanh=nn_tanh)
 
 
 def ours_module(name: str) -> ModuleType | None:

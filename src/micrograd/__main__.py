@@ -1,7 +1,7 @@
-"""`python -m micrograd`: train the README's multilayer perceptron on its four samples and print what it learnt.
+"""`python -m micrograd`: train the README's multilayer perceptron on its four samples and print its predictions.
 
-`python -m micrograd --doctor` works where another package has replaced `micrograd/__init__.py`, so nothing of that is
-imported at the top."""
+`python -m micrograd --doctor` must work where another package has replaced `micrograd/__init__.py`, so nothing is
+imported from there at the top."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _positive(text: str) -> float:
 
 
 def _progress(steps: Iterable[int]) -> Iterable[int]:
-    """The steps, behind a progress bar where someone watches and tqdm is installed."""
+    """The steps, with a progress bar if stderr is a terminal and tqdm is installed."""
     if sys.stderr.isatty():
         try:
             from tqdm import tqdm
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--doctor",
         action="store_true",
-        help="print what a report of a fault needs, and whether another package is in the way",
+        help="print what a bug report needs, and whether another package overwrote this one",
     )
     options = parser.parse_args(arguments)
     if options.doctor:
@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         from micrograd import MLP, Value
     except ImportError as error:
-        raise SystemExit(f"{error}\nIs another package in the way? `python -m micrograd --doctor` tells.") from error
+        raise SystemExit(
+            f"{error}\n`python -m micrograd --doctor` tells if another package overwrote this one."
+        ) from error
 
     random.seed(options.seed)
     model = MLP(3, [4, 4, 1])

@@ -1,6 +1,6 @@
-"""`python -m micrograd --doctor`: what a report of a fault needs, and whether another package is in the way.
+"""`python -m micrograd --doctor`: what a bug report needs, and whether another package overwrote this one.
 
-Works where that package has replaced this one's `__init__`, `engine` and `nn`, and so imports none of them."""
+It works where `__init__`, `engine` and `nn` are those of the other package, and so imports none of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPAIR = f"`pip uninstall micrograd {NAME}`, then install the one to keep"
 
 
 def warn() -> None:
-    """Say that the reference's package lies in the folder of this one."""
+    """Warn that karpathy's package is installed in the same folder."""
     warnings.warn(
         f"micrograd and {NAME} are installed in one environment and have files of the same names: each overwrites or "
         f"removes the other's: {REPAIR}",
@@ -33,7 +33,7 @@ def warn() -> None:
 
 
 def others() -> list[str]:
-    """The other installed packages that bring a package `micrograd`, with their versions and places."""
+    """The other installed distributions that contain a package `micrograd`, with their versions and folders."""
     found = []
     for package in metadata.distributions():
         files = package.read_text("RECORD") or package.read_text("installed-files.txt") or ""
@@ -44,7 +44,7 @@ def others() -> list[str]:
 
 
 def changed() -> list[str]:
-    """The files of this package that are missing or not what its installation wrote."""
+    """The files of this package that are missing or differ from what was installed."""
     try:
         package = metadata.distribution(NAME)
     except metadata.PackageNotFoundError:
@@ -82,7 +82,7 @@ def _vectors() -> str:
 
 
 def facts() -> Iterator[tuple[str, str]]:
-    """What a report of a fault needs: pairs of a name and a value. Never raises."""
+    """What a bug report needs: pairs of name and value. Never raises."""
     yield NAME, f"{_version(NAME)}, in {HOME}"
     lock = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "with the GIL"
     yield (
@@ -100,7 +100,7 @@ def facts() -> Iterator[tuple[str, str]]:
 
 
 def report() -> int:
-    """Print it all, and what to do where a name clashes. 1 if there is something to do, else 0."""
+    """Print all of it, and how to repair an installation that was overwritten. Returns 1 if it needs repair, else 0."""
     for name, value in facts():
         print(f"{name:17} {value}")
     rivals, files = others(), changed()

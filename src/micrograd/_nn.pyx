@@ -26,7 +26,7 @@ cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 
 @cython.auto_pickle(False)
 cdef class Picklable:
-    """Copies and pickles treat fields in C as `__slots__`."""
+    """Copies and pickles have the fields in C, as they have those of `__slots__`."""
 
     def __getstate__(self):
         kind = type(self)
@@ -35,7 +35,7 @@ cdef class Picklable:
         return (self.__dict__, slots) if slots else self.__dict__
 
     def __reduce_ex__(self, protocol):
-        return object.__reduce_ex__(self, max(protocol, 2))  # 0 and 1 refuse slots
+        return object.__reduce_ex__(self, max(protocol, 2))  # protocols 0 and 1 refuse slots
 
 
 @cython.auto_pickle(False)
@@ -80,7 +80,7 @@ cdef dict FIELDS = {NeuronBase: ("w", "b", "nonlin"), LayerBase: ("neurons",), N
 
 
 cdef object base_of(object kind):
-    """The base with fields and methods in C from which a class is derived."""
+    """The one of these bases from which a class is derived."""
     for base in FIELDS:
         if issubclass(kind, base):
             return base

@@ -1,6 +1,6 @@
 # cython: boundscheck=True, wraparound=True
-# The loops of micrograd.optim and micrograd.utils: one call goes over the slots of all the parameters it is given.
-# Which options there are, and what may be asked of them, is in optim.py.
+# The loops of optim.py and utils.py: one call reads and writes the nodes of all the parameters it is given. Options,
+# their ranges and the layout of state_dict() are in optim.py; Adam's loop itself is in _optim/adam.h.
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -14,12 +14,12 @@ from micrograd._core.node cimport LEAF, Node, node_of
 
 
 def number(x, str what):
-    """x as a float; TypeError naming `what` where it is none."""
+    """x as a float. Raises TypeError that names `what` where x is no number."""
     return to_double(x, what)
 
 
 def is_leaf(Value value not None):
-    """Is it no result of an op?"""
+    """Is the Value a leaf, not the result of an op?"""
     return value.node.form == LEAF
 
 
@@ -39,39 +39,40 @@ cdef inline Node *grad_node(PyObject *o, str what) except NULL:
 
 @cython.final
 cdef class State:
-    """Numbers an optimizer keeps for each parameter of a group: `rows` gives a tuple of `width` of them for each.
+    """What an optimizer keeps of each parameter of a group: `width` numbers, which `values()` gives as a tuple.
 
-    It holds the parameters, so that the slots it walks are alive whatever becomes of the group's list.
+    It has references to the parameters, so that their nodes are alive when it goes over them, whatever becomes of the
+    group's list.
     """
 
     cdef readonly tuple params
     cdef Py_ssize_t count
     cdef Py_ssize_t width
-    cdef double *cells  # column by column, `count` numbers each
+    cdef double *columns  # `width` arrays of `count` numbers each, one after the other
 
-    def __cinit__(self, params, rows, Py_ssize_t width):
+    def __cinit__(self, params, values, Py_ssize_t width):
         cdef Py_ssize_t i, column
-        cdef tuple row
+        cdef tuple numbers
         self.params = tuple(params)
         self.count = len(self.params)
         self.width = width
-        self.cells = <double *>PyMem_Calloc(max(self.count * width, 1), sizeof(double))
-        if self.cells == NULL:
+        self.columns = <double *>PyMem_Calloc(max(self.count * width, 1), sizeof(double))
+        if self.columns == NULL:
             raise MemoryError
         for param in self.params:
             param_node(<PyObject *>param)
         i = 0
-        for row in rows:
-            if i == self.count or len(row) != width:
-                raise ValueError(f"more than {self.count} rows, or not {width} numbers in each")
+        for numbers in values:
+            if i == self.count or len(numbers) != width:
+                raise ValueError(f"state of more than {self.count} parameters, or not of {width} numbers each")
             for column in range(width):
-                self.cells[column * self.count + i] = to_double(row[column], "a parameter's state")
+                self.columns[column * self.count + i] = to_double(numbers[column], "a parameter's state")
             i += 1
         if i != self.count:
-            raise ValueError(f"{i} rows for {self.count} parameters")
+            raise ValueError(f"state of {i} parameters for {self.count}")
 
     def __dealloc__(self):
-        PyMem_Free(self.cells)
+        PyMem_Free(self.columns)
 
     cdef int expect(self, Py_ssize_t width) except -1:
         if self.width != width:
@@ -79,21 +80,22 @@ cdef class State:
         return 0
 
     cdef bint is_of(self, params) noexcept:
+        """Is this the state of the parameters in a list, in their order?"""
         return (isinstance(params, list) and len(<list>params) == self.count
                 and (self.count == 0  # an empty list may have no items to point to
                      or memcmp(PySequence_Fast_ITEMS(<PyObject *>params),
                                PySequence_Fast_ITEMS(<PyObject *>self.params), self.count * sizeof(PyObject *)) == 0))
 
-    def rows(self):
+    def values(self):
         """The numbers, a tuple for each parameter."""
         cdef Py_ssize_t i, column
-        cdef list row, rows = []
+        cdef list numbers, values = []
         for i in range(self.count):
-            row = []
+            numbers = []
             for column in range(self.width):
-                row.append(self.cells[column * self.count + i])
-            rows.append(tuple(row))
-        return rows
+                numbers.append(self.columns[column * self.count + i])
+            values.append(tuple(numbers))
+        return values
 
     cdef int clear_grads(self) except -1:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
@@ -105,14 +107,14 @@ cdef class State:
         return 0
 
     def __reduce__(self):
-        return State, (self.params, self.rows(), self.width)
+        return State, (self.params, self.values(), self.width)
 
 
 # ---- Methods of Optimizer ------------------------------------------------------------------------
 
 cpdef list synced(self):
-    """The states of an optimizer, one a group: as they are, or made anew where a group's parameters are no longer
-    those it had. It is asked at each call, so that whoever changes the groups need not tell."""
+    """The states of an optimizer, one for each group. They are made anew if the parameters of a group have changed,
+    which is checked on every call, so groups may be edited."""
     cdef list states = self._states
     cdef Py_ssize_t i = 0
     for group in self.param_groups:
@@ -122,7 +124,8 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
-# Optimizer has these two for methods, so they bind as functions of Python's.
+# The two methods of Optimizer that are in C: with `binding`, such a function becomes a method of the class that has it,
+# as a Python function does.
 
 @cython.binding(True)
 def step(self, closure=None):
@@ -160,7 +163,8 @@ def step(self, closure=None):
 
 @cython.binding(True)
 def zero_grad(self, set_to_none=True):
-    """Set the grad of every parameter to 0.0. `set_to_none` is there for PyTorch's sake: a grad is always a float.
+    """Set the grad of every parameter to 0.0. `set_to_none` has no effect, since a grad is always a float; it is there
+    for programs written for PyTorch.
 
     >>> from micrograd import Value
     >>> from micrograd.optim import SGD
@@ -178,16 +182,16 @@ def zero_grad(self, set_to_none=True):
 # ---- Updates -------------------------------------------------------------------------------------
 
 def sgd(State state not None, group):
-    """One step of SGD. A row is (is there a momentum buffer?, the momentum buffer)."""
+    """One step of SGD. A parameter's state is (1.0 if it has a momentum buffer else 0.0, the momentum buffer)."""
     cdef double lr = to_double(group["lr"], "lr")
     cdef double momentum = to_double(group["momentum"], "momentum")
-    cdef double share = 1.0 - to_double(group["dampening"], "dampening")
+    cdef double undamped = 1.0 - to_double(group["dampening"], "dampening")
     cdef double weight_decay = to_double(group["weight_decay"], "weight_decay")
     cdef bint nesterov = group["nesterov"]
     cdef double sign = -1.0 if group["maximize"] else 1.0
     cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
-    cdef double *known = state.cells
-    cdef double *buffer = known + state.count
+    cdef double *has_buffer = state.columns
+    cdef double *buffer = has_buffer + state.count
     cdef Node *n
     cdef double g
     cdef Py_ssize_t i
@@ -198,8 +202,8 @@ def sgd(State state not None, group):
         if weight_decay != 0.0:
             g += weight_decay * n.data
         if momentum != 0.0:
-            buffer[i] = momentum * buffer[i] + share * g if known[i] else g
-            known[i] = 1.0
+            buffer[i] = momentum * buffer[i] + undamped * g if has_buffer[i] else g
+            has_buffer[i] = 1.0
             g = g + momentum * buffer[i] if nesterov else buffer[i]
         n.data -= lr * g
 
@@ -217,17 +221,17 @@ cdef AdamLoop adam_loop = adam_best()
 
 
 def adam(State state not None, group):
-    """One step of Adam or AdamW. A row is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
+    """One step of Adam or AdamW. A parameter's state is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
 
-    lr m^ / (sqrt(v^) + eps) is written lr' m / (sqrt(v) + eps'), as at the end of the paper's section 2: that is a
-    division a parameter less, and divisions are what takes the time.
+    lr m^ / (sqrt(v^) + eps) is computed as lr' m / (sqrt(v) + eps'), as at the end of section 2 of the paper. That
+    takes one division a parameter less, and divisions take most of the time.
     """
     cdef Adam o
     cdef double lr = to_double(group["lr"], "lr")
     cdef double eps = to_double(group["eps"], "eps")
     cdef bint decoupled = group["decoupled_weight_decay"]
     cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
-    cdef double *steps = state.cells
+    cdef double *steps = state.columns
     cdef double *average = steps + state.count
     cdef double *square = average + state.count
     cdef double *highest = square + state.count
@@ -248,7 +252,7 @@ def adam(State state not None, group):
     for i in range(state.count):
         steps[i] += 1.0
     while start < state.count:
-        # Parameters that joined later are some steps behind: one at a time then, else all at once.
+        # All parameters at once if they have taken the same number of steps; one by one if some joined later.
         end = start + 1
         if start == 0 and memcmp(steps, steps + 1, (state.count - 1) * sizeof(double)) == 0:
             end = state.count
@@ -264,14 +268,14 @@ def adam(State state not None, group):
 # ---- Grads ---------------------------------------------------------------------------------------
 
 cdef int all_values(list params) except -1:
-    """So that a grad is changed only where all can be."""
+    """Raise TypeError unless all are Values. Called first, so that either all grads change or none."""
     for param in params:
         grad_node(<PyObject *>param, "assigning .grad of")
     return 0
 
 
 def grad_norm(list params not None, double order):
-    """The norm of the grads as one vector, as torch.linalg.vector_norm: (sum of |grad|**order)**(1/order)."""
+    """(sum of |grad|**order)**(1/order): the norm of the grads as one vector, as torch.linalg.vector_norm has it."""
     cdef double norm = INFINITY if order == -INFINITY and params else 0.0
     cdef double g
     for param in params:

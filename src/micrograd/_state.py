@@ -1,4 +1,4 @@
-"""What loading a state reports. Not in nn.py, which is imported without `typing`, since that takes longest."""
+"""What `load_state_dict()` returns. Not in nn.py, since `typing` takes longer to import than nn.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` passed over."""
+    """Keys that `load_state_dict(strict=False)` did not find or did not use."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]

@@ -1,4 +1,4 @@
-"""Value, under the name karpathy/micrograd has it: `from micrograd.engine import Value`."""
+"""`from micrograd.engine import Value`, as in karpathy/micrograd."""
 
 from micrograd._core import Value
 

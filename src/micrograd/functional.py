@@ -1,7 +1,7 @@
-"""Functions over lists of Values: what networks are made of, each a node or a few.
+"""Functions over lists of Values: layers, activations and losses, each of one node or a few.
 
-Inputs are lists, tuples or arrays of Values and numbers; what comes back is a Value or a list of Values. Nothing
-overflows that has a finite result: the highest logit is taken out before anything is exponentiated.
+Inputs are lists, tuples or arrays of Values and numbers; results are a Value or a list of Values. Finite results do not
+overflow on the way: the greatest logit is subtracted before exp.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def _not_empty(values: list[Any], what: str) -> None:
 
 
 def _has_items(x: Any) -> bool:
-    """Of arrays and tensors without dimensions only the type has an iterator."""
+    """Is it iterable? Arrays and tensors without dimensions are not, though their types have `__iter__`."""
     return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
 
 
 def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
-    """bias + ws[0] xs[0] + ws[1] xs[1] + … , added in this order; from 0.0 where there is no bias.
+    """bias + ws[0] xs[0] + ws[1] xs[1] + … , added in this order, from 0.0 if there is no bias.
 
     >>> dot([Value(2.0), Value(3.0)], [4.0, 5.0], bias=Value(1.0)).data
     24.0
@@ -72,18 +72,18 @@ def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) 
 def linear(
     x: Iterable[Scalar], weight: Iterable[Iterable[Scalar]], bias: Iterable[Scalar] | None = None
 ) -> list[Value]:
-    """[bias[i] + Σ weight[i][j] x[j] for each row i]: `weight` is (out, in), `x` is (in,), `bias` is (out,).
+    """[bias[i] + Σ weight[i][j] x[j] for each i]: `weight` is (out, in), `x` is (in,), `bias` is (out,).
 
     >>> [y.data for y in linear([1.0, 2.0], [[Value(3.0), Value(4.0)], [Value(5.0), Value(6.0)]])]
     [11.0, 17.0]
 
     Raises ValueError naming both lengths where a row is not as long as x, or bias is not as long as weight.
     """
-    rows = [sample(row) for row in weight]
+    weights = [sample(row) for row in weight]
     biases = None if bias is None else sample(bias)
     if biases is not None:
-        _same_length(biases, rows, "biases", "rows of weights")
-    return [_as_value(y) for y in affine(rows, sample(x), biases)]
+        _same_length(biases, weights, "biases", "rows of weights")
+    return [_as_value(y) for y in affine(weights, sample(x), biases)]
 
 
 def sum(xs: Iterable[Scalar]) -> Value:
@@ -101,7 +101,7 @@ def mean(xs: Iterable[Scalar]) -> Value:
     >>> mean([Value(1.0), Value(2.0)]).data
     1.5
 
-    Raises ValueError where there is nothing to average.
+    Raises ValueError where there are no values.
     """
     values = as_values(xs, "a summand")
     _not_empty(values, "the mean")
@@ -127,7 +127,7 @@ def tanh(xs: Iterable[Scalar]) -> list[Value]:
 
 
 def logsumexp(xs: Iterable[Scalar]) -> Value:
-    """log(Σ exp(x)), as one node, without overflow: m + log(Σ exp(x - m)) with m the highest x.
+    """log(Σ exp(x)), as one node, without overflow: m + log(Σ exp(x - m)) with m the greatest x.
 
     >>> logsumexp([Value(1000.0), Value(1000.0)]).data
     1000.6931471805599
@@ -140,7 +140,7 @@ def logsumexp(xs: Iterable[Scalar]) -> Value:
 
 
 def softmax(logits: Iterable[Scalar]) -> list[Value]:
-    """[exp(x) / Σ exp(x') for x in logits], computed from x - m with m the highest logit; the sum is one node.
+    """[exp(x) / Σ exp(x') for x in logits], computed from x - m with m the greatest logit; the sum is one node.
 
     >>> [round(p.data, 4) for p in softmax([Value(1000.0), Value(1001.0)])]
     [0.2689, 0.7311]
@@ -153,7 +153,7 @@ def softmax(logits: Iterable[Scalar]) -> list[Value]:
 
 
 def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
-    """[x - logsumexp(logits) for x in logits], computed from x - m with m the highest logit.
+    """[x - logsumexp(logits) for x in logits], computed from x - m with m the greatest logit.
 
     >>> [round(p.data, 4) for p in log_softmax([Value(0.0), Value(1.0)])]
     [-1.3133, -0.3133]

@@ -1,4 +1,4 @@
-"""The name that `micrograd.nn_tanh` had first: programs and pickles that use it go on."""
+"""The former name of `micrograd.nn_tanh`, for programs and pickles that use it."""
 
 from micrograd.nn_tanh import MLP, Layer, Neuron
 

@@ -34,18 +34,42 @@ if TYPE_CHECKING:
 
 
 class Module:
-    """Base of whatever has parameters: Values in its attributes, or in Modules, lists, tuples and dicts among them.
+    """Base of all that has parameters: the leaves among the Values in its attributes, and in the Modules, lists, tuples
+    and dicts among these.
 
-    A Value that was computed from others is none. One that has several places is listed once, at the first, and so is
-    what is in a Module or a list that has several; Modules may refer to each other in circles.
+    A Value that was computed from others is no parameter. A parameter that is there several times is listed once, where
+    it comes first, and so are those of a Module or a list that is there several times. Modules may refer to each other
+    in cycles.
+
+    >>> class Line(Module):
+    ...     def __init__(self):
+    ...         self.slope, self.offset = Value(2.0), Value(1.0)
+    ...     def __call__(self, x):
+    ...         return self.slope * x + self.offset
+    >>> line = Line()
+    >>> line(3.0).data, line.parameters() == [line.slope, line.offset]
+    (7.0, True)
     """
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0.0."""
+        """Set the grad of every parameter to 0.0.
+
+        >>> n = Neuron(1, nonlin=False)
+        >>> n(3.0).backward()
+        >>> n.b.grad
+        1.0
+        >>> n.zero_grad()
+        >>> n.b.grad
+        0.0
+        """
         clear_grads(self.parameters())
 
     def parameters(self) -> list[Value]:
-        """The parameters, in the order of `named_parameters()`."""
+        """The parameters, in the order of `named_parameters()`.
+
+        >>> len(Neuron(2).parameters())
+        3
+        """
         if type(self).named_parameters is not Module.named_parameters:
             return [p for _, p in self.named_parameters()]
         return [p for _, _, p in _Walk(self)]
@@ -60,8 +84,8 @@ class Module:
             yield ".".join([*path, name]), p
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
-        """What is in the slots, in the dict and, where a subclass is a list, tuple or dict too, in that. A list: other
-        threads, and whoever goes through the parameters, may set attributes meanwhile."""
+        """Pairs of name and member: of the slots, of the dict and, where a subclass is a list, tuple or dict too, of
+        that. In a list, since attributes may be set while its items are walked."""
         members = list(vars(self).items())
         names = slot_names(type(self))
         if names:
@@ -70,7 +94,8 @@ class Module:
         return members
 
     def _state(self) -> dict[str, Value]:
-        """The parameters by name, under all their names. Raises ValueError where two have one, as keys 1 and '1' do."""
+        """The parameters by name; one that is there several times under each of its names. Raises ValueError where two
+        have the same name, as under the keys 1 and '1'."""
         named: Iterable[tuple[str, Value]]
         if type(self).named_parameters is Module.named_parameters:
             named = ((".".join([*path, name]), p) for path, name, p in _Walk(self, every_name=True))
@@ -83,9 +108,9 @@ class Module:
         return found
 
     def state_dict(self) -> dict[str, float]:
-        """The parameters' data by name, to be kept and given to `load_state_dict()` of a module of the same shape.
+        """The parameters' data by name, for `load_state_dict()` of a module of the same shape.
 
-        A parameter that has several places is there under the name of each.
+        A parameter that is there several times is listed under each of its names.
 
         >>> random.seed(0)
         >>> Neuron(1).state_dict()
@@ -94,11 +119,11 @@ class Module:
         return {name: p.data for name, p in self._state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, float], strict: bool = True) -> IncompatibleKeys:
-        """Set the parameters' data from what `state_dict()` gave. Nothing is changed unless all can be.
+        """Set the parameters' data to what `state_dict()` returned. Nothing is changed unless all of it can be loaded.
 
-        Returns the names that were missing and those that were unexpected; with `strict` there may be none of either.
-        Where the names of one parameter disagree, the last counts. Raises RuntimeError naming every key that is
-        missing, unexpected or not a number. All of this is as in PyTorch.
+        Returns the missing and the unexpected names. If a parameter has several names with different numbers, the last
+        counts. Raises RuntimeError that names every key without a number and, if `strict`, every missing or unexpected
+        key. All of this is as in PyTorch.
 
         >>> Neuron(1).load_state_dict({"w.0": 0.5})
         Traceback (most recent call last):
@@ -126,115 +151,6 @@ class Module:
         for name, x in data.items():
             parameters[name].data = x
         return IncompatibleKeys(missing, unexpected)
-
-
-def _numbers(items: Iterable[tuple[str, Any]]) -> tuple[dict[str, float], list[str]]:
-    """The numbers by name as floats, and the names, with an error each, of what is no number."""
-    data, errors = {}, []
-    for name, x in items:
-        try:
-            data[name] = Value(x).data
-        except (TypeError, OverflowError) as error:
-            errors.append(f"{name!r} ({error})")
-    return data, errors
-
-
-def _contents(container: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What a list, a tuple or a dict has in it, by name; None for anything else."""
-    if isinstance(container, (list, tuple)):
-        return enumerate(container)
-    return list(container.items()) if isinstance(container, dict) else None
-
-
-def _items(container: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What a container has in it, by name; None for what is no container."""
-    if not isinstance(container, Module):
-        return _contents(container)
-    if type(container).named_parameters is Module.named_parameters:
-        return container._members()
-    return container.named_parameters()
-
-
-class _Level:
-    """A container that is being looked into."""
-
-    def __init__(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
-        self.container = container
-        self.items = iter(items)
-        self.found = False  # a parameter
-        self.low = sys.maxsize  # depth of the outermost container being looked into that this one has in it again
-
-
-class _Walk:
-    """The parameters below a module, each with the names on the way to it and its own. Parameters and containers come
-    once; with `every_name` as often as they have places, but for containers that are a part of themselves.
-
-    Depth first, without recursion, since modules may be nested more deeply than Python calls. Containers that are a
-    part of themselves are found as Tarjan finds strongly connected components, by the depth that each leads back to.
-    """
-
-    def __init__(self, root: Module, every_name: bool = False) -> None:
-        self.every_name = every_name
-        self.levels: list[_Level] = []
-        self.path: list[str] = []  # names of the containers that are being looked into, but for the root
-        self.depth_of: dict[int, int] = {}  # of these containers, by id
-        self.done: dict[int, Any] = {}  # what is not to come again: held, or others may get their ids
-        self.outermost: dict[int, int] = {}  # of a container that is a part of itself: the id of the outermost in it
-        self._enter(root, root._members())
-
-    def __iter__(self) -> Iterator[tuple[list[str], str, Value]]:
-        while self.levels:
-            level = self.levels[-1]
-            for name, item in level.items:
-                key = id(item)
-                level.low = min(level.low, self.depth_of.get(self.outermost.get(key, key), sys.maxsize))
-                if key in self.done or key in self.depth_of:
-                    continue
-                if isinstance(item, Value):
-                    if is_parameter(item):
-                        level.found = True
-                        if not self.every_name:
-                            self.done[key] = item
-                        yield self.path, str(name), item
-                    continue
-                items = _items(item)
-                if items is not None:
-                    self.path.append(str(name))
-                    self._enter(item, items)
-                    break
-            else:
-                self._leave()
-
-    def _enter(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
-        self.depth_of[id(container)] = len(self.levels)
-        self.levels.append(_Level(container, items))
-
-    def _leave(self) -> None:
-        level = self.levels.pop()
-        del self.path[-1:]
-        key, low = id(level.container), level.low
-        depth = self.depth_of.pop(key)
-        if low <= depth:
-            self.outermost[key] = id(self.levels[low].container) if low < depth else key
-        if not self.every_name or not level.found or key in self.outermost:
-            self.done[key] = level.container
-        if self.levels:
-            outer = self.levels[-1]
-            outer.found |= level.found
-            if low < depth:
-                outer.low = min(outer.low, low)
-
-
-def _once_each(values: Iterable[Value]) -> list[Value]:
-    """By identity, at their first places."""
-    return list({id(value): value for value in values}.values())
-
-
-def _width(width: SupportsIndex, what: str) -> int:
-    number = operator.index(width)
-    if number < 1:
-        raise ValueError(f"{what} must be at least 1, not {number}")
-    return number
 
 
 @implemented_in_c
@@ -398,3 +314,112 @@ class MLP(NetworkBase, Module):
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+def _numbers(items: Iterable[tuple[str, Any]]) -> tuple[dict[str, float], list[str]]:
+    """The numbers by name as floats, and the names, with an error each, of what is no number."""
+    data, errors = {}, []
+    for name, x in items:
+        try:
+            data[name] = Value(x).data
+        except (TypeError, OverflowError) as error:
+            errors.append(f"{name!r} ({error})")
+    return data, errors
+
+
+def _contents(container: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Pairs of name and item of a list, a tuple or a dict; None for anything else."""
+    if isinstance(container, (list, tuple)):
+        return enumerate(container)
+    return list(container.items()) if isinstance(container, dict) else None
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Pairs of name and item of a container, which may be a Module; None for anything else."""
+    if not isinstance(container, Module):
+        return _contents(container)
+    if type(container).named_parameters is Module.named_parameters:
+        return container._members()
+    return container.named_parameters()
+
+
+class _Level:
+    """A container whose items are being walked."""
+
+    def __init__(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
+        self.container = container
+        self.items = iter(items)
+        self.found = False  # a parameter
+        self.low = sys.maxsize  # depth of the outermost container being walked that is in this one again
+
+
+class _Walk:
+    """The parameters below a module, each with the names on the way to it and its own. Parameters and containers come
+    once; with `every_name` they come as often as they are there, except that a container in a cycle comes once.
+
+    Depth first, without recursion, since modules may be nested more deeply than Python can call. Cycles are found as
+    Tarjan finds strongly connected components, by the least depth that a container leads back to (`low`).
+    """
+
+    def __init__(self, root: Module, every_name: bool = False) -> None:
+        self.every_name = every_name
+        self.levels: list[_Level] = []
+        self.path: list[str] = []  # names of the containers being walked, without the root's
+        self.depth_of: dict[int, int] = {}  # of these containers, by id
+        self.done: dict[int, Any] = {}  # by id, what is not to come again: held, so that no other object gets the id
+        self.outermost: dict[int, int] = {}  # of a container in a cycle: the id of the outermost container in it
+        self._enter(root, root._members())
+
+    def __iter__(self) -> Iterator[tuple[list[str], str, Value]]:
+        while self.levels:
+            level = self.levels[-1]
+            for name, item in level.items:
+                key = id(item)
+                level.low = min(level.low, self.depth_of.get(self.outermost.get(key, key), sys.maxsize))
+                if key in self.done or key in self.depth_of:
+                    continue
+                if isinstance(item, Value):
+                    if is_parameter(item):
+                        level.found = True
+                        if not self.every_name:
+                            self.done[key] = item
+                        yield self.path, str(name), item
+                    continue
+                items = _items(item)
+                if items is not None:
+                    self.path.append(str(name))
+                    self._enter(item, items)
+                    break
+            else:
+                self._leave()
+
+    def _enter(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
+        self.depth_of[id(container)] = len(self.levels)
+        self.levels.append(_Level(container, items))
+
+    def _leave(self) -> None:
+        level = self.levels.pop()
+        del self.path[-1:]
+        key, low = id(level.container), level.low
+        depth = self.depth_of.pop(key)
+        if low <= depth:
+            self.outermost[key] = id(self.levels[low].container) if low < depth else key
+        if not self.every_name or not level.found or key in self.outermost:
+            self.done[key] = level.container
+        if self.levels:
+            outer = self.levels[-1]
+            outer.found |= level.found
+            if low < depth:
+                outer.low = min(outer.low, low)
+
+
+def _once_each(values: Iterable[Value]) -> list[Value]:
+    """The values without those that came before, by identity."""
+    return list({id(value): value for value in values}.values())
+
+
+def _width(width: SupportsIndex, what: str) -> int:
+    number = operator.index(width)
+    if number < 1:
+        raise ValueError(f"{what} must be at least 1, not {number}")
+    return number

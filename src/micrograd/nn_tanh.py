@@ -1,6 +1,6 @@
 """The networks of `from micrograd import MLP`: tanh in every layer, the last included, and biases drawn like weights.
 
-They are `micrograd.nn`'s with three parameters changed; what they do is written there.
+They are the classes of `micrograd.nn` with another activation and first bias, and without a linear last layer.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Optimizer:
     param_groups: list[dict[str, Any]]
     defaults: dict[str, Any]
 
-    _width: ClassVar[int] = 0  # numbers of state a parameter
+    _width: ClassVar[int] = 0  # how many numbers of state a parameter has
     _ranges: ClassVar[dict[str, str]] = {}  # options that must not be negative, and what errors call them
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
@@ -91,14 +91,14 @@ class Optimizer:
         param_group.update(group)
         self.param_groups.append(param_group)
 
-    # Compiled whole: a quarter of a small network's step of training would be frames of Python around loops of C.
+    # In C: frames of Python around the loops would take a quarter of a training step of a small network.
     step = _optim.step
     zero_grad = _optim.zero_grad
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state in PyTorch's layout, of Python numbers: to be kept, and given to `load_state_dict()`.
+        """Options and state as Python numbers in PyTorch's layout, for `load_state_dict()`.
 
-        Parameters are numbered through all groups; 'state' has what an optimizer keeps of each number, once it does.
+        Parameters are numbered through all groups; 'state' has an entry for each parameter that has state yet.
 
         >>> x = Value(1.0)
         >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
@@ -115,20 +115,20 @@ class Optimizer:
         groups = []
         first = 0
         for held, group in zip(_optim.synced(self), self.param_groups):
-            rows = held.rows()
-            for i, row in enumerate(rows, first):
-                entry = self._entry(row, group)
+            values = held.values()
+            for i, numbers in enumerate(values, first):
+                entry = self._entry(numbers, group)
                 if entry:
                     state[i] = entry
             options = {name: option for name, option in group.items() if name != "params"}
-            groups.append({**options, "params": list(range(first, first + len(rows)))})
-            first += len(rows)
+            groups.append({**options, "params": list(range(first, first + len(values)))})
+            first += len(values)
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the state and the options from what `state_dict()` gave. Nothing is changed unless all can be.
+        """Load options and state that `state_dict()` returned. Nothing is changed unless all can be loaded.
 
-        What PyTorch's optimizer of the same name gave will do, with its tensors converted to numbers. Flags that are
+        Also takes what PyTorch's optimizer of the same name returned, its tensors converted to numbers. Flags that are
         missing, as from older versions of PyTorch, are off.
 
         >>> x, y = Value(1.0), Value(1.0)
@@ -152,26 +152,29 @@ class Optimizer:
         saved_sizes = [len(group["params"]) for group in saved_groups]
         if saved_sizes != sizes:
             raise ValueError(f"state_dict has groups of {saved_sizes} parameters, the optimizer of {sizes}")
-        groups = []
-        states = []
-        for group, saved in zip(self.param_groups, saved_groups):
-            options = {name: deepcopy(option) for name, option in saved.items() if name != "params"}
-            for name, default in self.defaults.items():
-                if isinstance(default, bool):
-                    options.setdefault(name, False)
-            missing = [name for name in self.defaults if name not in options]
-            if missing:
-                raise ValueError(f"a parameter group of state_dict lacks {_listed(missing)}")
-            self._check(options)
-            rows = [self._row(key, entries.pop(key, {}), options) for key in saved["params"]]
-            states.append(_optim.State(group["params"], rows, self._width))
-            groups.append({**options, "params": group["params"]})
+        loaded = [self._loaded(group, saved, entries) for group, saved in zip(self.param_groups, saved_groups)]
         if entries:
             raise ValueError(f"state_dict has state of {_listed(entries)}, which no group of it has")
-        for group, options in zip(self.param_groups, groups):
+        for group, (options, _) in zip(self.param_groups, loaded):
+            params = group["params"]
             group.clear()
-            group.update(options)
-        self._states = states
+            group.update({**options, "params": params})
+        self._states = [state for _, state in loaded]
+
+    def _loaded(
+        self, group: dict[str, Any], saved: Mapping[str, Any], entries: dict[Any, Any]
+    ) -> tuple[dict[str, Any], _optim.State]:
+        """Options and state of a group from what was saved of it. Takes its parameters' state out of `entries`."""
+        options = {name: deepcopy(option) for name, option in saved.items() if name != "params"}
+        for name, default in self.defaults.items():
+            if isinstance(default, bool):
+                options.setdefault(name, False)
+        missing = [name for name in self.defaults if name not in options]
+        if missing:
+            raise ValueError(f"a parameter group of state_dict lacks {_listed(missing)}")
+        self._check(options)
+        values = [self._values(key, entries.pop(key, {}), options) for key in saved["params"]]
+        return options, _optim.State(group["params"], values, self._width)
 
     def __repr__(self) -> str:
         groups = [
@@ -191,26 +194,27 @@ class Optimizer:
     def _update(self, state: _optim.State, group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no step()")
 
-    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
-        """What state_dict() says of a parameter; nothing where there is nothing to say yet."""
+    def _entry(self, values: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        """The entry of state_dict() for a parameter with these numbers of state; empty where it has no state yet."""
         return {}
 
-    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
-        """The numbers that such an entry stands for."""
+    def _values(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+        """The numbers of such an entry."""
         _check_names(key, entry, (), ())
         return ()
 
     def _renewed(self) -> list[_optim.State]:
-        """States for the groups as they are now; a parameter that had state keeps it."""
+        """States for the groups as they are now; parameters that had state keep it."""
         groups, states = self.param_groups, self._states
         _check_params(groups)
-        rows = {id(p): row for state in states for p, row in zip(state.params, state.rows())}
-        none = (0.0,) * self._width
+        kept = {id(p): values for state in states for p, values in zip(state.params, state.values())}
+        zeros = (0.0,) * self._width
         made = []
         for group in groups:
             if not isinstance(group["params"], list):
                 group["params"] = list(group["params"])
-            made.append(_optim.State(group["params"], [rows.get(id(p), none) for p in group["params"]], self._width))
+            values = [kept.get(id(p), zeros) for p in group["params"]]
+            made.append(_optim.State(group["params"], values, self._width))
         self._states = made
         return made
 
@@ -278,11 +282,11 @@ class SGD(Optimizer):
                 f"not a momentum of {momentum} and a dampening of {dampening}"
             )
 
-    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
-        known, buffer = row
-        return {"momentum_buffer": buffer} if known else {}
+    def _entry(self, values: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        has_buffer, buffer = values
+        return {"momentum_buffer": buffer} if has_buffer else {}
 
-    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+    def _values(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
         _check_names(key, entry, (), ("momentum_buffer",))
         buffer = entry.get("momentum_buffer")
         return (0.0, 0.0) if buffer is None else (1.0, _optim.number(buffer, f"momentum_buffer of {key!r}"))
@@ -296,7 +300,7 @@ class Adam(Optimizer):
 
     as torch.optim.Adam computes it. With `amsgrad` the largest v so far takes the place of v in v^; `weight_decay` adds
     weight_decay * data to the grad, or, with `decoupled_weight_decay`, takes lr * weight_decay * data off the data;
-    `maximize` turns the grad round.
+    `maximize` negates the grad.
 
     >>> x = Value(3.0)
     >>> optimizer = Adam([x], lr=0.1)
@@ -356,28 +360,28 @@ class Adam(Optimizer):
             if not 0.0 <= _optim.number(beta, f"betas[{i}]") < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 
-    def _entry(self, row: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
-        if not any(row):
+    def _entry(self, values: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
+        if not any(values):
             return {}
-        entry = dict(zip(("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), row))
+        entry = dict(zip(("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), values))
         if not group["amsgrad"] and entry["max_exp_avg_sq"] == 0.0:
             del entry["max_exp_avg_sq"]
         return entry
 
-    def _row(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
+    def _values(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
         if not entry:
             return (0.0, 0.0, 0.0, 0.0)
         needed = ("step", "exp_avg", "exp_avg_sq")
         highest = ("max_exp_avg_sq",)
         _check_names(key, entry, (*needed, *highest) if group["amsgrad"] else needed, (*needed, *highest))
-        row = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *highest))
-        if not row[0] >= 0.0:
+        values = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *highest))
+        if not values[0] >= 0.0:
             raise ValueError(f"step of {key!r} must be at least 0, not {entry['step']}")
-        return row
+        return values
 
 
 class AdamW(Adam):
-    """Adam with weight decay that is no part of the averages: data -= lr * weight_decay * data before Adam's step.
+    """Adam with decoupled weight decay: data -= lr * weight_decay * data before Adam's step, no part of the averages.
 
     >>> x = Value(2.0)
     >>> optimizer = AdamW([x], lr=0.1, weight_decay=0.5)
@@ -404,7 +408,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """As `Optimizer.load_state_dict()`; weight decay stays decoupled, also with what Adam gave.
+        """As `Optimizer.load_state_dict()`, but weight decay stays decoupled if the state is Adam's.
 
         >>> optimizer = AdamW([Value(1.0)])
         >>> optimizer.load_state_dict(Adam([Value(1.0)]).state_dict())

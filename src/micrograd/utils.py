@@ -1,4 +1,4 @@
-"""Clipping of gradients between `backward()` and an optimizer's `step()`, after the model of torch.nn.utils."""
+"""Clipping of gradients, between `backward()` and an optimizer's `step()`, as in torch.nn.utils."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def clip_grad_norm_(
     (0.6, 0.8)
 
     Raises TypeError for what is not a Value, ValueError for a negative `max_norm` or a NaN, and RuntimeError where the
-    norm is not finite and `error_if_nonfinite` is set. Without it, an infinite norm makes finite grads 0.0 and infinite
-    ones NaN, and a NaN makes all NaN.
+    norm is not finite and `error_if_nonfinite` is set. If it is not set, a norm of infinity makes finite grads 0.0 and
+    infinite ones NaN, and a norm of NaN makes all grads NaN.
     """
     params = _parameters(parameters)
     most = _limit(max_norm, "max_norm")

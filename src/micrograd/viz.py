@@ -1,6 +1,7 @@
-"""Pictures: the graph behind a Value as karpathy's notebook draws it, a decision boundary, a loss curve.
+"""Pictures: the graph of a Value as karpathy's notebook draws it, a decision boundary, a loss curve.
 
-Needs the extra `viz`: graphviz, whose program `dot` comes with the system, and Matplotlib. They are imported when used.
+Needs the extra `viz`: graphviz, whose program `dot` is installed by the system, and Matplotlib. They are imported when
+used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["draw_dot", "plot_decision_boundary", "plot_loss", "trace"]
 
 
 def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
-    """The nodes a Value was computed from, itself included, and the edges from each to what was computed of it.
+    """The nodes of a Value's graph, itself included, and its edges, each from a parent to a node computed from it.
 
     >>> a, b = Value(2.0), Value(3.0)
     >>> c = a * b + a
@@ -35,10 +36,10 @@ def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
 
 
 def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", *, max_nodes: int = 500) -> Digraph:
-    """The graph behind a Value as a `graphviz.Digraph`, which a notebook shows and `render()` writes to a file.
+    """The graph of a Value as a `graphviz.Digraph`, which a notebook displays and `render()` writes to a file.
 
-    A Value is a box with its label, data and grad to four places; the op that made it is an ellipse in front. `format`
-    is that of the file, `rankdir` the direction: 'LR' from left to right, 'TB' from top to bottom.
+    A Value is a box with its label, data and grad to four places; its op is an ellipse with an edge to it. `format` is
+    the file's format, `rankdir` the direction: 'LR' from left to right, 'TB' from top to bottom.
 
     >>> x = Value(3.0, label="x")
     >>> y = x.tanh()
@@ -53,7 +54,7 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", *, max_nodes
         1 [label="{ x | data 3.0000 | grad 0.0099 }" shape=record]
     }
 
-    Raises ValueError where the graph has more than `max_nodes` Values, or `rankdir` is another; ImportError where the
+    Raises ValueError where the graph has more than `max_nodes` Values or `rankdir` is neither; ImportError where the
     package graphviz is missing.
     """
     if rankdir not in ("LR", "TB"):
@@ -81,12 +82,12 @@ def plot_decision_boundary(
 ) -> Axes:
     """Shade the plane by the sign of the model's score, and over it draw the samples by the sign of their labels.
 
-    X is (n, 2), y is (n,). Draws into `ax`, or a new figure, and returns the axes. The model is called with [x0, x1] at
-    100 x 100 points.
+    X is (n, 2), y is (n,). Draws into `ax`, or into a new figure, and returns the axes. The model is called with
+    [x0, x1] at 100 x 100 points.
 
     >>> axes = plot_decision_boundary(lambda x: x[0] + x[1], [[0.0, 1.0], [-1.0, 0.0]], [1, -1])
 
-    Raises ValueError where X is not (n, 2) or y has another length, TypeError where the model gives no single score,
+    Raises ValueError where X is not (n, 2) or y has another length, TypeError where the model returns no single number,
     ImportError where Matplotlib is missing.
     """
     ax = _axes(ax)
@@ -127,7 +128,7 @@ def plot_loss(history: Iterable[Value | float], ax: Axes | None = None) -> Axes:
 
 
 def _parents(root: Value, most: float = float("inf")) -> dict[Value, list[Value]]:
-    """The graph behind a Value: each node's parents, once each, from the root on."""
+    """The graph of a Value: the parents of each node, each once, from the root on."""
     parents: dict[Value, list[Value]] = {}
     todo = [root]
     while todo:

@@ -1,8 +1,9 @@
-# Which classes have the methods of nn.py unchanged, so that C may compute what they do. Gives `implemented_in_c`,
-# `definition`, `class_of` and `plain_groups`; uses the bases in _nn.pyx.
+# How methods of nn.py are implemented in C, and which classes have them unchanged: these are called plain, and may be
+# computed without calling the methods. Gives `implemented_in_c`, DEFINITIONS, `class_of` and `plain_groups`; uses the
+# bases in _nn.pyx.
 
 cdef extern from "Python.h":
-    struct wrapperbase:  # of a type's slot: what CPython makes a method of
+    struct wrapperbase:  # CPython's description of a slot of types
         const char *doc
     PyTypeObject PyWrapperDescr_Type
     ctypedef struct WrapperDescr "PyWrapperDescrObject":
@@ -17,7 +18,7 @@ cdef extern from "Python.h":
 cdef struct KnownClass:    # a class whose methods have been looked at
     PyTypeObject *type
     PyTypeObject *plain    # the class of nn.py that it is compared with
-    unsigned int version   # of the class then: CPython gives it another when a class on its way of inheritance changes
+    unsigned int version   # of the class then: CPython gives it another when a class in its MRO changes
     bint calls             # its `__call__` is the one of nn.py
     bint lists             # so is its `parameters`
     int op                 # a neuron's activation, 0 for one that is no op
@@ -25,16 +26,16 @@ cdef struct KnownClass:    # a class whose methods have been looked at
 cdef KnownClass known_neuron
 cdef KnownClass known_layer
 cdef dict DEFINITIONS = {}  # {(base, name of a method): its definition in Python}
-cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, of what the loops in C rely on
-cdef list DOCS = []         # docstrings that CPython has pointers to
+cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, those that the loops in C rely on
+cdef list DOCS = []         # docstrings to which descriptors point
 cdef dict UNARY_OPS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
 
 
 def implemented_in_c(kind):
-    """Class decorator: run the methods of the class that its base has in C there.
+    """Class decorator: replace `__call__` and `parameters` by the base's methods in C, where it has them.
 
-    The method in C takes the place of the definition, with its signature and docstring. The definition is what it
-    computes, and is called where a neuron or a layer has a `__call__` or `parameters` of its own.
+    The method in C gets the signature and the docstring of the definition in Python, and computes what that says. It
+    calls the definition where a layer or a neuron has `__call__` or `parameters` of its own.
     """
     base = base_of(kind)
     for name in ("__call__", "parameters"):
@@ -51,39 +52,39 @@ def implemented_in_c(kind):
 
 
 cdef object documented(object method, PyTypeObject *kind, object source):
-    """A method in C as a member of a class, with the signature and docstring of a Python function. CPython calls the
-    slot of a type without a search, as it would that of the method's own class, if it finds such a member."""
+    """A method in C as a member of a class, with the signature and docstring of a Python function. CPython takes the
+    slot of a class from such a member, so a call of an instance is a call of the C function."""
     cdef wrapperbase *slot
-    cdef PyMethodDef *plain
+    cdef PyMethodDef *copy
     names = ", ".join(source.__code__.co_varnames[:source.__code__.co_argcount])
     cdef bytes doc = f"{source.__name__}(${names})\n--\n\n{source.__doc__ or ''}".encode()
     DOCS.append(doc)
     if Py_TYPE(<PyObject *>method) == &PyWrapperDescr_Type:
-        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # for good, as the class of nn.py
+        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # never freed, as the classes of nn.py
         if slot == NULL:
             raise MemoryError
         slot[0] = (<WrapperDescr *>method).d_base[0]
         slot.doc = doc
         return PyDescr_NewWrapper(kind, slot, (<WrapperDescr *>method).d_wrapped)
-    plain = <PyMethodDef *>PyMem_Malloc(sizeof(PyMethodDef))
-    if plain == NULL:
+    copy = <PyMethodDef *>PyMem_Malloc(sizeof(PyMethodDef))
+    if copy == NULL:
         raise MemoryError
-    plain[0] = (<PyMethodDescrObject *>method).d_method[0]
-    plain.ml_doc = doc
-    return PyDescr_NewMethod(kind, plain)
+    copy[0] = (<PyMethodDescrObject *>method).d_method[0]
+    copy.ml_doc = doc
+    return PyDescr_NewMethod(kind, copy)
 
 
 cdef int class_learn(KnownClass *known, object kind) except -1:
-    """Look at a class. What is known is changed at the end, all at once: a metaclass may run anything meanwhile."""
+    """Find out what is plain in a class. `known` is changed at the end, all at once, since looking up members may run
+    any Python code."""
     cdef KnownClass found
-    cdef object plain = <object>known.plain
     found.type = <PyTypeObject *>kind
     found.plain = known.plain
     found.version = type_version(found.type)
     found.calls = found.lists = False
     found.op = 0
-    if issubclass(kind, plain):
-        changed = {name for name, member in MEMBERS[plain].items() if getattr(kind, name) is not member}
+    if known.plain != NULL and issubclass(kind, <object>known.plain):
+        changed = {name for name, member in MEMBERS[<object>known.plain].items() if getattr(kind, name) is not member}
         found.calls = not changed - {"parameters"}
         found.lists = not changed - {"__call__"}
         found.op = UNARY_OPS.get(kind.activation, 0) if known == &known_neuron else 0
@@ -104,7 +105,7 @@ cdef list plain_groups(object layers):
     cdef list groups = PyList_New(count)
     cdef PyObject *neurons
     for i in range(count):
-        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that looking at a class may run changed the list
+        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that class_of() may run changed the list
             return []
         layer = held[i]
         if not class_of(&known_layer, <PyObject *>layer).calls:

@@ -1,8 +1,8 @@
-# Ops that are no methods of Value, a node each, for functional.py: most have any number of arguments. Uses `sample`
+# What functional.py computes: ops that are not methods of Value, most of them variadic, each of one node. Uses `sample`
 # of layers.pxi.
 
 cdef object variadic(int op, list values):
-    """The result of a variadic op on Values."""
+    """The node of a variadic op."""
     cdef Py_ssize_t i, count = len(values)
     cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
     cdef double r
@@ -10,7 +10,7 @@ cdef object variadic(int op, list values):
         raise MemoryError
     try:
         if op == MAX and not count:
-            raise ValueError("the highest of no values")
+            raise ValueError("the maximum of no values")
         for i in range(count):
             data[i] = (<Value?>values[i]).node.data
         r = RULES[op].reduce(data, count)
@@ -20,7 +20,7 @@ cdef object variadic(int op, list values):
 
 
 def as_values(items, str what):
-    """A list of Values; numbers become leaves. Raises TypeError for anything else, with what it was to be."""
+    """A list of Values, of which numbers become leaves. Raises TypeError for anything else; `what` names an item."""
     cdef list values = []
     for item in sample(items):
         values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
@@ -38,8 +38,8 @@ def logsumexp_values(list values):
 
 
 def shifted_values(list values):
-    """Each less the highest of all, which has no gradient. That is a node, not a number: in a trace the data are those
-    of another call."""
+    """[x - max(values) for each x]. The maximum gets no gradient. It is a node and not a number, since in a trace its
+    data are not known."""
     cdef list shifted = []
     highest = variadic(MAX, values)
     for x in values:
@@ -48,18 +48,18 @@ def shifted_values(list values):
 
 
 def softmax_values(list values):
-    """exp(x) / sum(exp(x')), for values the highest of which is 0."""
-    cdef list exps = [], shares = []
+    """[exp(x) / sum(exp(x')) for each x], for values whose maximum is 0."""
+    cdef list exps = [], softmax = []
     for x in values:
         exps.append(x.exp())
     scale = variadic(SUM, exps) ** -1.0
     for x in exps:
-        shares.append(x * scale)
-    return shares
+        softmax.append(x * scale)
+    return softmax
 
 
 def cross_entropy_value(list shifted, target):
-    """-log softmax(shifted)[target], for values the highest of which is 0."""
+    """-log softmax(shifted)[target], for values whose maximum is 0."""
     cdef Node *total
     cdef Node *logit
     cdef Node *n
@@ -69,7 +69,7 @@ def cross_entropy_value(list shifted, target):
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
-    logits[index] = variadic(MAX, [chosen])  # its data without its gradient, which the rule has
+    logits[index] = variadic(MAX, [chosen])  # its data without its gradient, which the rule below sends
     normalizer = variadic(LOGSUMEXP, logits)
     total, logit = &normalizer.node, &(<Value>chosen).node
     n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,

@@ -31,7 +31,7 @@ def affine(list weights, list x, list biases=None):
     outputs = PyList_New(count)
     layer = layer_new(x, count, &flags) if sums_are_own(ADD) else NULL
     if layer != NULL and layer_nodes(layer, affine_fill(layer, weights, biases, count), flags,
-                                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
+                                     PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:
         own(NULL)
@@ -51,7 +51,7 @@ cdef bint affine_fill(Layer *layer, list weights, list biases, Py_ssize_t count)
     cdef PyObject *bias = Py_None
     for i in range(count):
         if i >= PyList_GET_SIZE(<PyObject *>weights):
-            return False  # Python code that ran meanwhile changed the lists
+            return False  # Python code that ran since changed the lists
         if biases is not None:
             if i >= PyList_GET_SIZE(<PyObject *>biases) or PyList_GET_ITEM(<PyObject *>biases, i) == Py_None:
                 return False
@@ -76,31 +76,31 @@ cdef object affine_op_by_op(w, list x, total):
 
 cdef list plain_outputs(list groups, list x):
     """x through one group of neurons after the other; None where they are not all plain."""
-    cdef Py_ssize_t i, width, next_width, count = PyList_GET_SIZE(<PyObject *>groups)
-    cdef Layer *layer = NULL
-    cdef list outputs, neurons
+    cdef Py_ssize_t i, width, next_width, last = PyList_GET_SIZE(<PyObject *>groups) - 1
+    cdef Layer *layer
+    cdef list outputs
     cdef PyTypeObject *kind
     cdef int flags, op = common_op(groups)
     cdef bint filled
-    if op:
-        kind = known_neuron.type
-        _held = <object>kind  # an input's __float__ may let go of it
-        width = len(<list>groups[0])
-        outputs = PyList_New(len(<list>groups[count - 1]))
-        layer = layer_new(x, width, &flags)
-        for i in range(count):
-            if layer == NULL:
-                break
-            neurons = <list>groups[i]
-            filled = neurons_fill(layer, <PyObject *>neurons, width, kind, op)
-            if i == count - 1:
-                if layer_nodes(layer, filled and width == len(outputs), flags,
-                                 PySequence_Fast_ITEMS(<PyObject *>outputs)):
-                    return outputs
-                break
-            next_width = len(<list>groups[i + 1])
-            layer = layer_onto(layer, filled and next_width > 0, &flags, next_width)
-            width = next_width
+    if not op:
+        return None
+    kind = known_neuron.type
+    _held = <object>kind  # so that an input's __float__ cannot free it
+    width = len(<list>groups[0])
+    outputs = PyList_New(len(<list>groups[last]))
+    layer = layer_new(x, width, &flags)
+    for i in range(last):
+        if layer == NULL:
+            break
+        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, i), width, kind, op)
+        next_width = len(<list>groups[i + 1])
+        layer = layer_onto(layer, filled and next_width > 0, &flags, next_width)
+        width = next_width
+    if layer != NULL:
+        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, last), width, kind, op)
+        if layer_nodes(layer, filled and width == len(outputs), flags,
+                       PySequence_Fast_ITEMS(<PyObject *>outputs)):
+            return outputs
     return None if PyErr_Occurred() == NULL else op_raised(NULL, NULL)
 
 
@@ -127,7 +127,7 @@ cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyType
     cdef PyObject *o
     cdef PyObject *nonlin
     for i in range(count):
-        if PyList_GET_SIZE(neurons) != count:  # what sets a neuron's parameters anew may run any Python code
+        if PyList_GET_SIZE(neurons) != count:  # neuron_affine() may run any Python code
             return False
         o = PyList_GET_ITEM(neurons, i)
         if Py_TYPE(o) != kind:
@@ -159,13 +159,13 @@ cdef inline PyObject *neuron_affine(PyObject *o, Py_ssize_t count, int *flags) n
 
 cdef PyObject *neuron_affine_new(PyObject *o, Py_ssize_t count, int *flags) noexcept:
     """neuron_affine() where the weights or the bias are others than at the last call."""
-    cdef NeuronBase neuron = <NeuronBase>o  # held: a new tuple, and the end of the old one, may run any Python code
+    cdef NeuronBase neuron = <NeuronBase>o  # held: what makes a tuple and frees the old one may run any Python code
     cdef PyObject *affine
     if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
         return NULL
     affine = weights_new(<list>neuron.w, <PyObject *>neuron.b, flags)
     if affine != NULL:
-        neuron.affine_flags = flags[0]  # first: what the end of the old tuple runs may put another one there
+        neuron.affine_flags = flags[0]  # first, since Python code that runs when the old tuple is freed may set both
         neuron.affine = <tuple>affine
     return affine
 

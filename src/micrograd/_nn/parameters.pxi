@@ -2,7 +2,7 @@
 # `clear_grads`; uses classes.pxi.
 
 def is_parameter(o):
-    """Is it a Value that was computed from nothing, and stands for no argument of a function that is compiled?"""
+    """Is it a leaf, and no argument of a function that is being traced?"""
     return isinstance(o, Value) and (<Value>o).node.flags & (END | TRACED) == END
 
 
@@ -53,8 +53,8 @@ cdef list plain_parameters(list neurons):
 
 
 cdef Py_ssize_t parameters_count(list neurons) noexcept:
-    """How many weights and biases there are. -1 where the neurons are not of the class that was looked at last, that
-    one has `parameters` of its own, or weights are in no list."""
+    """How many weights and biases there are. -1 where the neurons are not of the class in `known_neuron`, or that
+    has `parameters` of its own, or weights are in no list."""
     cdef PyTypeObject *kind = known_neuron.type if known_neuron.lists else NULL
     cdef PyObject *neuron
     cdef PyObject *w
@@ -71,8 +71,8 @@ cdef Py_ssize_t parameters_count(list neurons) noexcept:
 
 
 cdef Py_ssize_t parameters_take(list neurons, PyObject **found) noexcept:
-    """Put the parameters into a list of as many empty places. Returns how many there are, -1 where one may be no
-    parameter. Those in the list carry LISTED until the end; no Python code can run meanwhile."""
+    """Put the parameters, each once, into the items of a new list, which are NULL. Returns how many there are, -1 where
+    one may be no parameter. Those in the list have the flag LISTED until the end; no Python code runs in between."""
     cdef PyObject **end = found
     cdef PyObject **place = found
     cdef PyObject *neuron
@@ -95,7 +95,7 @@ cdef Py_ssize_t parameters_take(list neurons, PyObject **found) noexcept:
 
 cdef inline bint values_take(PyObject **values, Py_ssize_t count, PyObject ***end) noexcept:
     """Add those that are not in the list yet. False where one is not a plain Value, or is no parameter."""
-    cdef PyTypeObject *kind = VALUE  # in a register: what is written might be it, for all that C knows
+    cdef PyTypeObject *kind = VALUE  # a local, because the compiler must assume that stores change `heap`
     cdef PyObject **place = end[0]
     cdef PyObject *o
     cdef Py_ssize_t i

@@ -1,6 +1,6 @@
-/* Adam's loop, for _optim.pyx: parameters four at a time, fetched from their slots, computed and written back in one go.
-   Square roots and quotients take most of the time, and memory is waited for meanwhile. No lane is computed in another
-   way or order than the rest, whatever the width of the machine's vectors. */
+/* Adam's loop, for _optim.pyx: data and grads of four parameters at a time are read from their nodes into vectors, and
+   the new data are written back. Square roots and divisions take most of the time, and overlap with the loads. Every
+   lane is computed in the same order, so the bits do not depend on the width of the machine's vectors. */
 
 #ifndef MICROGRAD_ADAM_H
 #define MICROGRAD_ADAM_H
@@ -10,18 +10,18 @@
 #include <string.h>
 
 typedef struct {
-    double lr, eps;  /* with the corrections of the averages' bias in them */
+    double lr, eps;  /* corrected for the bias of the averages */
     double beta1, beta2;
     double sign;     /* of the grads: -1 to maximize */
-    double decay;    /* how much of the data is added to the grad */
-    double kept;     /* how much of the data is left where decay is decoupled, else 1 */
+    double decay;    /* weight decay that is added to the grad: decay * data */
+    double kept;     /* 1 - lr * weight decay where that is decoupled, else 1: data becomes kept * data - ... */
     int amsgrad;
 } Adam;
 
 typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *average, double *square, double *highest,
                          ptrdiff_t count);
 
-/* struct Node begins behind the object's head, and with these. */
+/* struct Node follows the object's head, and begins with data and grad. */
 #define DATA(o) (((double *)((o) + 1))[0])
 #define GRAD(o) (((double *)((o) + 1))[1])
 #if defined(__GNUC__)
@@ -31,7 +31,7 @@ typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *a
 #endif
 
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
-  typedef double Four __attribute__((vector_size(32))); /* compilers make two of it where vectors are shorter */
+  typedef double Four __attribute__((vector_size(32))); /* where vectors are shorter, compilers use several */
   #define WIDTH 4
   #define LANE(x, i) ((x)[i])
   #define INLINE static inline __attribute__((always_inline))
@@ -77,7 +77,7 @@ INLINE void adam_lanes(const Adam *o, PyObject *const *params, double *average, 
 
 INLINE void adam_slots(const Adam *options, PyObject *const *params, double *average, double *square, double *highest,
                        ptrdiff_t count) {
-    const Adam o = *options; /* a copy, which nothing that is written can be part of: it stays in registers */
+    const Adam o = *options; /* a local copy, which the stores cannot alias: it stays in registers */
     ptrdiff_t i;
     for (i = 0; i + WIDTH <= count; i += WIDTH)
         adam_lanes(&o, params + i, average + i, square + i, highest + i, WIDTH);
