@@ -1,6 +1,6 @@
 """One training step, three ways: in this process, on joblib's loky workers, and on a Dask cluster of two processes.
 
-Each worker gets the compiled function with its parameters, and a part of the rows; it sends back the part's loss and
+Each worker gets the compiled function with its parameters, and a part of the samples; it sends back the part's loss and
 gradient, which are added up here. The losses are the same, step by step. Needs joblib, dask and distributed.
 """
 
@@ -18,7 +18,7 @@ from micrograd.compiler import Compiled
 from micrograd.nn import MLP
 from micrograd.optim import SGD
 
-STEPS, ROWS, WORKERS = 20, 4000, 2
+STEPS, SAMPLES, WORKERS = 20, 4000, 2
 
 Array = NDArray[np.float64]
 Part = tuple[Array, Array]
@@ -27,7 +27,7 @@ Run = Callable[[Compiled, list[Part]], list[Found]]
 
 
 def work(function: Compiled, X: Array, y: Array) -> Found:
-    """What a worker does: the sum over its rows, and the gradient."""
+    """What a worker does: the sum over its samples, and the gradient."""
     return function.value_and_grad(X, y)
 
 
@@ -53,7 +53,7 @@ def train(run: Run) -> list[float]:
     """The losses of training on two rings, where `run` maps a function and parts of a batch to what workers send."""
     random.seed(1)
     draw = np.random.default_rng(1)
-    X = draw.normal(size=(ROWS, 2))
+    X = draw.normal(size=(SAMPLES, 2))
     y = np.where((X**2).sum(axis=1) > 1.4, 1.0, -1.0)
     model = MLP(2, [16, 16, 1])
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -68,8 +68,8 @@ def train(run: Run) -> list[float]:
     losses: list[float] = []
     for _ in range(STEPS):
         found = run(loss, parts)
-        losses.append(sum(total for total, _ in found) / ROWS)
-        gradient = np.sum([grads for _, grads in found], axis=0) / ROWS
+        losses.append(sum(total for total, _ in found) / SAMPLES)
+        gradient = np.sum([grads for _, grads in found], axis=0) / SAMPLES
         for parameter, grad in zip(loss.captured, gradient.tolist()):
             parameter.grad = grad
         optimizer.step()

@@ -122,8 +122,8 @@ cdef int node_spell_out(Node *n) except -1:
 
 cdef int ask_trace(Node *n, str what, bint change) except -1:
     if n.flags & TRACED or trace_here() != NULL:
-        from micrograd._compile import check
-        check(<object>object_of(n), what, change)
+        from micrograd._compile import check_access
+        check_access(<object>object_of(n), what, change)
     return 0
 
 

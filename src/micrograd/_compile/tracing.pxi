@@ -1,8 +1,9 @@
-# What Python code may read while a function is traced: no data that may be other at the next call. Gives TraceError,
-# check(), is_told(), in_trace(), refuse() and note_raised(). Uses the engine's list of the traces under way.
+# What Python code may read while a function is traced: only data that are the same at every call. Gives TraceError,
+# check_access(), is_told(), in_trace(), refuse(), note_raised() and leave_trace(). Uses the engine's list of the
+# traces under way.
 
 class TraceError(RuntimeError):
-    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
+    """A compiled function does what a trace cannot record: the message names the line, and what to do instead.
 
     >>> import micrograd
     >>> @micrograd.compile
@@ -24,40 +25,40 @@ ADVICE = (
 )
 
 
-cdef dict refused = {}  # by the number of a trace: the first TraceError in it, which the function may have caught
+cdef dict trace_errors = {}  # the first TraceError of each trace by its number: the function may have caught it
 
 
 def refuse(str what):
-    """Raise TraceError for the line of the user's that is being run."""
+    """Raise TraceError, with the line of the user's code that is running."""
     error = TraceError(f"{user_line()}: {what}")
-    note(error)
+    note_error(error)
     raise error
 
 
 def note_raised(error):
-    """An op in this thread's trace raised `error` for data that may be other at the next call."""
-    note(TraceError(
+    """An op in this thread's trace raised `error` because of data that may differ at the next call."""
+    note_error(TraceError(
         f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from outside of "
         f"a compiled function, and caught: the trace would keep for good what is true of one call. {ADVICE}"
     ))
 
 
-cdef object end_trace():
+cdef object leave_trace():
     """End this thread's trace. Returns the first TraceError in it, or None."""
     cdef unsigned int number = trace_here().number
     trace_end()
-    return refused.pop(number, None)
+    return trace_errors.pop(number, None)
 
 
-cdef int note(error) except -1:
+cdef int note_error(error) except -1:
     cdef Tracing *trace = trace_here()
     if trace != NULL and not in_finalizer():
-        refused.setdefault(trace.number, error)
+        trace_errors.setdefault(trace.number, error)
     return 0
 
 
 cdef bint in_finalizer() except -1:
-    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
+    """Does this run in a `__del__` that was called during the trace? Python ignores its errors."""
     frame = sys._getframe()
     while frame is not None and frame.f_code.co_name != "_trace":
         if frame.f_code.co_name == "__del__":
@@ -67,7 +68,7 @@ cdef bint in_finalizer() except -1:
 
 
 cdef str user_line():
-    """The line of the user's that is being run."""
+    """The file and line of the user's code that is running."""
     frame = sys._getframe()
     while frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")
@@ -77,8 +78,8 @@ cdef str user_line():
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
 
 
-def check(Value value not None, str what, bint change):
-    """Raise TraceError for what would be of one call only: `what` is asked, or changed, of a Value in a trace."""
+def check_access(Value value not None, str what, bint change):
+    """Raise TraceError where `what`, an operation, must not read a Value's data in this trace, or not change it."""
     if value.node.flags & TRACED:
         refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for good "
                f"what is true of one call. {ADVICE}")
@@ -97,7 +98,7 @@ def in_trace():
 
 
 def is_told(Value value not None):
-    """May its data be read here? In a trace only if they follow from numbers written in the function."""
+    """May its data be read here? In a trace only if they are computed from numbers in the function alone."""
     cdef Tracing *trace = trace_here()
     cdef Node *n = &value.node
     cdef Py_ssize_t i
@@ -117,12 +118,12 @@ def is_told(Value value not None):
         for i in range(node_parent_count(n)):
             todo.append(<object>object_of(node_parent(n, i)))
     n = &value.node
-    if n.form != FUSED:  # so that what is read at every step of a long computation is not walked through each time
+    if n.form != FUSED:  # mark it, so that reading at every step of a long computation does not walk it again each time
         n.flags |= MADE
         n.place = trace.number
     return True
 
 
 cdef bint is_made(Node *n, Tracing *trace) noexcept:
-    """Is it marked as computed from this trace's own numbers? Nodes made for the number of an op do not count."""
+    """Is it marked as computed from this trace's own numbers? A node materialized for an op's number is not."""
     return n.flags & (MADE | SHOWN) == MADE and n.place == trace.number
