@@ -163,7 +163,7 @@ def test_special_values_are_those_of_eager_code(op):
         kind, text = expected[failing[0]]
         with pytest.raises(kind) as raised:
             compiled.map(*np.array(points).T)
-        assert str(raised.value) == f"row {failing[0]}: {text}"
+        assert str(raised.value) == f"sample {failing[0]}: {text}"
     good = [point for i, point in enumerate(points) if i not in failing]
     assert [bits(x) for x in compiled.map(*np.array(good).T)] == [x for x in expected if not isinstance(x, tuple)]
 

@@ -206,7 +206,7 @@ def test_no_rows():
     assert (total.data, w.grad) == (0.0, 0.0)
     assert f.map([]).shape == (0,)
     assert f.value_and_grad([])[0] == 0.0
-    with pytest.raises(ValueError, match="the mean of no rows"):
+    with pytest.raises(ValueError, match="the mean of no samples"):
         f.mean([])
 
 
@@ -735,10 +735,10 @@ def test_the_first_row_to_raise_is_named(threads, rows):
     for row in {0, rows // 2, rows - 1}:
         x[:] = 0.0
         x[row:] = 710.0
-        with pytest.raises(OverflowError, match=f"^row {row}: {complaint(math.exp, 710.0)}"):
+        with pytest.raises(OverflowError, match=f"^sample {row}: {complaint(math.exp, 710.0)}"):
             f.sum(x)
         x[row] = -2.0  # a later op, of an earlier row than the overflows
-        with pytest.raises(ValueError, match=f"^row {row}: "):
+        with pytest.raises(ValueError, match=f"^sample {row}: "):
             f.map(x)
     assert f.sum(np.zeros(rows)).data == float(rows)
 
@@ -752,16 +752,16 @@ def test_what_has_no_derivative_raises_in_backward(threads):
     total = f.sum(x)
     assert total.data == 2000.0
     for above in (total, total * 2):
-        with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+        with pytest.raises(ZeroDivisionError, match=r"^sample 2000: "):
             above.backward()
-    with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+    with pytest.raises(ZeroDivisionError, match=r"^sample 2000: "):
         f.value_and_grad(x)
     one = f(0.0)
     assert one.data == 0.0
     with pytest.raises(ZeroDivisionError):
         one.backward()
     x[2500] = -1.0  # goes forward before anything goes back
-    with pytest.raises(ValueError, match=r"^row 2500: "):
+    with pytest.raises(ValueError, match=r"^sample 2500: "):
         f.sum(x)
 
 
@@ -1226,12 +1226,12 @@ def test_a_program_that_breaks_a_rule_says_which():
         ((rows, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
         ((rows, *rest[:2], -1, *rest[3:]), "at least 0"),
         ((rows, *rest[:2], 1, *rest[3:]), "instruction 1 is one of the captured leaves or arguments"),
-        (([*rows, ("tanh", (0, 1))], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, ("tanh", (0, 1))], *rest), f"instruction {len(rows)} has the operands of its op"),
         (([*rows, ("tanh", (len(rows),))], *rest), f"instruction {len(rows)} reads earlier ones"),
         (([*rows, ("fly", (0,))], *rest), f"instruction {len(rows)} is an op"),
         (([*rows, (99, (0,))], *rest), f"instruction {len(rows)} is of an op in the table"),
         (([*rows, ("max", ())], *rest), f"instruction {len(rows)} is an op"),
-        (([*rows, ("highest", ())], *rest), f"instruction {len(rows)} has the arguments of its op"),
+        (([*rows, ("highest", ())], *rest), f"instruction {len(rows)} has the operands of its op"),
         (([*rows, (243, (0, 0))], *rest), f"instruction {len(rows)} is a bias and pairs of factors"),
         (([*rows, (240, (1,))], *rest), f"instruction {len(rows)} is a float"),
         ((rows, *rest[:-1]), "seven fields"),
@@ -1248,7 +1248,7 @@ def test_a_program_that_breaks_a_rule_says_which():
         "x",
         ((None, "x"), (), ()),
     ]:
-        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the form"):
+        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the tree"):
             Compiled.__new__(Compiled).__setstate__({**state, "_programs": {key: traced}})
     for name, wrong in [("_threads", 0), ("_threads", "2"), ("_programs", []), ("_programs", {((), (), ()): f})]:
         with pytest.raises(ValueError, match="a compiled function"):
@@ -1380,7 +1380,7 @@ def test_the_listing_tells_what_was_done():
         "17 captured leaves",
         "1 layers",
         "once a call:",
-        "each row:",
+        "each sample:",
         "returns: r",
     ):
         assert part in text, part
