@@ -77,7 +77,7 @@ def build(room: str, sdist: Path) -> Path:
     run(TOOLS / "auditwheel", "repair", "--plat", NEWEST_TAG, "--wheel-dir", work / "repaired", wheel, PATH=path)
     [repaired] = (work / "repaired").glob("*.whl")
     with zipfile.ZipFile(repaired) as archive:
-        sources = [name for name in archive.namelist() if name.endswith((".pyx", ".pxd", ".c", ".h"))]
+        sources = [name for name in archive.namelist() if name.endswith((".pyx", ".pxi", ".pxd", ".c", ".h"))]
     if sources:
         sys.exit(f"{repaired.name} carries sources: {', '.join(sources)}")
     if repaired.stat().st_size > LARGEST:

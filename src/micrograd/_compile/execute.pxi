@@ -39,7 +39,7 @@ cdef class Replay:
     cdef double *seeds
     cdef double *out               # samples x outputs, or NULL
     cdef object out_owner          # whose memory that is: a thread may write to it after its caller was interrupted
-    cdef double *chunk_sums        # of each chunk its sum, and the grads of invariant values
+    cdef double *chunk_sums        # of all chunks, see sums()
     cdef bint backward
     cdef Py_ssize_t lanes          # of a slot
     cdef Py_ssize_t stride         # from one slot to the next
@@ -162,6 +162,10 @@ cdef class Replay:
             for j in range(self.lanes):
                 slot(work, broadcasts[i + 1])[j] = x
 
+    cdef double *sums(self, Py_ssize_t chunk) noexcept nogil:
+        """Of a chunk: the sum of the output, and behind it the grads of invariant values."""
+        return self.chunk_sums + chunk * (1 + self.program.invariants)
+
     # -- without the GIL
 
     cdef Outcome run_block(self, Work *work, Py_ssize_t first, Py_ssize_t live, double *total) noexcept nogil:
@@ -193,12 +197,11 @@ cdef class Replay:
         return DONE
 
     cdef Outcome run_chunk(self, Work *work, Py_ssize_t chunk, Py_ssize_t *failed) noexcept nogil:
-        """Compute a chunk, block by block; its sum and grads go to `chunk_sums`. `failed` becomes the first sample that
-        raises."""
+        """Compute a chunk, block by block. `failed` becomes the first sample that raises."""
         cdef Py_ssize_t first = chunk * self.chunk_samples
         cdef Py_ssize_t end = first + min(self.chunk_samples, self.batch.samples - first)
         cdef Py_ssize_t live, work_done = 0
-        cdef double *sums = self.chunk_sums + chunk * (1 + self.program.invariants)
+        cdef double *sums = self.sums(chunk)
         cdef Outcome outcome
         work.grads = sums + 1
         memset(sums, 0, (1 + self.program.invariants) * sizeof(double))
@@ -303,7 +306,7 @@ cdef class Replay:
         cdef double total = 0.0
         cdef Py_ssize_t chunk
         for chunk in range(self.chunks):
-            total += self.chunk_sums[chunk * (1 + self.program.invariants)]
+            total += self.sums(chunk)[0]
         return total
 
     cdef double *grads(self) noexcept:
@@ -314,6 +317,7 @@ cdef class Replay:
         """Compute the sum and the grads. Returns what a rule raised in the backward pass: eager code would raise it in
         backward(), after the forward pass of all samples."""
         cdef Replay forward
+        cdef Py_ssize_t chunk
         self.run(threads)
         if not self.raised:
             self.add_chunks()
@@ -321,8 +325,8 @@ cdef class Replay:
             return None
         forward = Replay(self.program, FORWARD, self.batch)
         forward.run(threads)
-        for i in range(0, self.chunks * (1 + self.program.invariants), 1 + self.program.invariants):
-            self.chunk_sums[i] = forward.chunk_sums[i]
+        for chunk in range(self.chunks):
+            self.sums(chunk)[0] = forward.sums(chunk)[0]
         _, sample, error = min(self.raised, key=_by_sample)
         return at_sample(error, sample)
 
@@ -331,14 +335,14 @@ cdef class Replay:
         leaves."""
         cdef Program program = self.program
         cdef double *grads = self.grads()
-        cdef double *sums = self.chunk_sums + 1
-        cdef Py_ssize_t i
+        cdef double *found
+        cdef Py_ssize_t chunk, i
         cdef Work work
         memset(grads, 0, program.invariants * sizeof(double))
-        for _ in range(self.chunks):
+        for chunk in range(self.chunks):
+            found = self.sums(chunk) + 1
             for i in range(program.invariants):
-                grads[i] += sums[i]
-            sums += 1 + program.invariants
+                grads[i] += found[i]
         self.invariant_work(&work)
         if self.chunks and not steps_backward(&program.prologue.backward, &self.shared, &work, 1, 1):
             try:
@@ -367,7 +371,7 @@ cdef class Replay:
         cdef bint sound
         for i in range(len(program.outputs)):
             self.seeds[i] = i == output
-        work.grads = self.chunk_sums + 1
+        work.grads = self.sums(0) + 1
         memset(work.grads, 0, program.invariants * sizeof(double))
         memset(work.weight_grads, 0, (program.weight_grads + program.biases) * sizeof(double))
         with nogil:

@@ -150,7 +150,7 @@ cdef class Traced:
         cdef list parents = list(self.program.trace.captured), nodes = []
         cdef Replay replay
         cdef Py_ssize_t i, captured = len(parents)
-        leaves = list(leaves)  # nobody else's: other threads run while a sample is computed
+        leaves = list(leaves)  # a copy, since other threads run meanwhile, and may change the list
         for leaf in leaves:
             if isinstance(leaf, Value):
                 parents.append(leaf)
@@ -197,8 +197,8 @@ def _unpickle_traced(*state):
 
 
 # ---- Calls that need no new trace ----------------------------------------------------------------
-# The short ways of a compiled function. They do not apply to keyword arguments, in a trace, and to functions that stand
-# in a class, `owners`, where the first argument may be an instance.
+# Short ways for calls by position, outside of traces, of functions that do not stand in a class (`owners`), where
+# the first argument may be an instance. What they do not apply to, compiler.py does.
 
 def known_sample(dict known, tuple owners, tuple args, dict kwargs):
     """What the function returns for one sample; None where the short way does not apply."""
