@@ -115,13 +115,13 @@ def test_the_examples_of_compile(name, needs, printed, tmp_path):
 def site(tmp_path):
     """A folder as pip would make it, with a copy of this package and its metadata."""
     home = tmp_path / "site"
-    sources = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.pxd", "*.pyx")
+    sources = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.pxd", "*.pxi", "*.pyx")
     shutil.copytree(Path(micrograd.__file__).parent, home / "micrograd", ignore=sources)
     metadata = home / "micrograd_cython-1.2.3.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: micrograd-cython\nVersion: 1.2.3\n")
     lines = []
-    for file in home.rglob("micrograd/*"):
+    for file in filter(Path.is_file, (home / "micrograd").rglob("*")):
         digest = base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).decode().rstrip("=")
         lines.append(f"{file.relative_to(home).as_posix()},sha256={digest},{file.stat().st_size}\n")
     (metadata / "RECORD").write_text("".join(lines))
