@@ -18,7 +18,7 @@ cpdef object tree_flatten(argument, list leaves, name):
     the trees of its items. An array counts as nested lists. `name` is the argument's name or its index, None for what a
     function returns.
 
-    Raises TypeError for what is no number, ValueError for more than MOST_NUMBERS and where lists are nested deeper than
+    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS and where lists are nested deeper than
     DEEPEST.
     """
     return flatten_at(argument, leaves, name, 0)
@@ -240,14 +240,14 @@ cdef class Batch:
     cdef int make_key(self, Py_ssize_t axes) except -1:
         """Of each array the number of axes, and the lengths of those of a sample."""
         cdef bytes key = PyBytes_FromStringAndSize(NULL, axes * sizeof(Py_ssize_t))
-        cdef Py_ssize_t *words = <Py_ssize_t *>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t *lengths = <Py_ssize_t *>PyBytes_AS_STRING(key)
         cdef Py_buffer *view
         cdef int i
         for i in range(self.held):
             view = &self.buffers[i]
-            words[0] = view.ndim
-            memcpy(words + 1, view.shape + 1, (view.ndim - 1) * sizeof(Py_ssize_t))
-            words += view.ndim
+            lengths[0] = view.ndim
+            memcpy(lengths + 1, view.shape + 1, (view.ndim - 1) * sizeof(Py_ssize_t))
+            lengths += view.ndim
         self.key = key
         return 0
 

@@ -271,7 +271,7 @@ cdef class Walk:
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER))
         elif self.kind == SEED:
-            require(not self.prologue, "what is computed once has no seeds")
+            require(not self.prologue, "the prologue has no seeds")
             self.check_shape(self.header_count == 2 and 0 <= self.header[0] < outputs, self.count == 1)
             self.check_write(0, self.header[1])
         else:
@@ -360,7 +360,7 @@ cdef int check_loads(Walk walk) except -1:
     for index, _ in broadcasts:
         require(-1 <= index < walk.program.invariants, "an invariant value exists")
     for _, i in loads + broadcasts:
-        require(0 <= i < walk.plan.slots, "what is there from the start has a slot")
-        require(i not in walk.written, "no two share it")
+        require(0 <= i < walk.plan.slots, "what is loaded has a slot")
+        require(i not in walk.written, "no two are loaded to one slot")
         walk.written.add(i)
     return 0

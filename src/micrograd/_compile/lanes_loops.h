@@ -101,35 +101,35 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
     double *base, ptrdiff_t stride, const int *out, int outputs, const int *in, int inputs, const double *w, \
     const double *numbers, const int *biases, ptrdiff_t width
 
-/* `rows` outputs from the one at `row`: a constant where it is called, for the compiler to unroll. */
-static inline void F(layer_rows)(LAYER_ARGUMENTS, const int rows, int row) {
+/* `count` outputs from `first` on; `count` is a constant where it is called, for the compiler to unroll. */
+static inline void F(layer_outputs)(LAYER_ARGUMENTS, const int count, int first) {
     for (ptrdiff_t at = 0; at < width; at += STEP) {
         vec sum[ROWS][PARTS];
         const double *w_row[ROWS];
-        for (int r = 0; r < rows; r++) {
-            w_row[r] = w + (ptrdiff_t)(row + r) * inputs;
+        for (int r = 0; r < count; r++) {
+            w_row[r] = w + (ptrdiff_t)(first + r) * inputs;
             for (int p = 0; p < PARTS; p++)
-                sum[r][p] = numbers ? BROADCAST(numbers[row + r])
-                                    : (vec)OF(base + biases[row + r] * stride + at + p * VEC);
+                sum[r][p] = numbers ? BROADCAST(numbers[first + r])
+                                    : (vec)OF(base + biases[first + r] * stride + at + p * VEC);
         }
         for (int j = 0; j < inputs; j++) {
             const double *x = base + in[j] * stride + at;
-            for (int r = 0; r < rows; r++)
+            for (int r = 0; r < count; r++)
                 for (int p = 0; p < PARTS; p++)
                     sum[r][p] += w_row[r][j] * OF(x + p * VEC);
         }
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < count; r++)
             for (int p = 0; p < PARTS; p++)
-                AT(base + out[row + r] * stride + at + p * VEC) = sum[r][p];
+                AT(base + out[first + r] * stride + at + p * VEC) = sum[r][p];
     }
 }
 
 static void F(layer)(LAYER_ARGUMENTS) {
-    int row = 0;
-    for (; row + ROWS <= outputs; row += ROWS)
-        F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, ROWS, row);
-    for (; row < outputs; row++)
-        F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, 1, row);
+    int i = 0;
+    for (; i + ROWS <= outputs; i += ROWS)
+        F(layer_outputs)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, ROWS, i);
+    for (; i < outputs; i++)
+        F(layer_outputs)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, 1, i);
 }
 
 #define PACK_ARGUMENTS \
