@@ -18,8 +18,8 @@ cpdef object tree_flatten(argument, list leaves, name):
     the trees of its items. An array counts as nested lists. `name` is the argument's name or its index, None for what a
     function returns.
 
-    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS and where lists are nested deeper than
-    DEEPEST.
+    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS and where lists are nested deeper
+    than DEEPEST.
     """
     return flatten_at(argument, leaves, name, 0)
 
