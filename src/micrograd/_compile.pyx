@@ -34,8 +34,8 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (ADD, LINEAR, MUL, NEG, NO_OP, OP_COUNT, PRODUCT, RELU, SUB, SUM, VARIADIC, Forward,
-                                  Partial, rule_failed)
+from micrograd._core.ops cimport (A, ADD, B, LINEAR, MUL, NEG, NO_OP, OP_COUNT, PRODUCT, R, RELU, SUB, SUM, VARIADIC,
+                                  Forward, Partial, rule_failed)
 
 from micrograd._core import TraceError
 

@@ -18,6 +18,7 @@ SANITIZED: bool
 BUILD: dict[str, str | bool]
 
 class TraceError(RuntimeError): ...
+class Attributes(dict[str, Any]): ...
 
 @disjoint_base
 class Value:

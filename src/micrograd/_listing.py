@@ -10,16 +10,18 @@ from micrograd._compile import Program, op_name
 
 
 def listing(title: str, program: Program) -> str:
-    """Runs of one instruction take one line, with the first and the last of them; r7 is a row's, u7 is the same for all
-    rows and computed once a call, and so are numbers and w7, a captured leaf."""
+    """A line for each layer and for each run of instructions of one op, with the first and the last of them.
+
+    r7 is the result of instruction 7 for a sample; u7 is the same for all samples, as are numbers and w7, a captured
+    leaf; x7 is an argument.
+    """
     trace = program.trace
     names = _names(program)
-    steps = [row for group in program.schedule for row in group]
-    sums = sum(_op(program, row) == "dot" for row in range(len(program.rows)))
     layers = sum(len(group) > 1 for group in program.schedule)
+    sums = sum(_op(program, i) == "dot" for i in range(len(program.instructions)))
+    unused = trace.arguments - sum(_op(program, i) == "argument" for i in range(len(program.instructions)))
     forward, backward = program.counts(gradients=False), program.counts(gradients=True)
-    once = [row for row in names if names[row][0] == "u"]
-    unused = trace.arguments - sum(_op(program, row) == "argument" for row in range(len(program.rows)))
+    prologue = [(i,) for i in names if names[i][0] == "u"]
     lines = [
         title,
         f"  read: {trace.read:,} ops, of {trace.arguments:,} arguments and {len(trace.captured):,} captured leaves",
@@ -29,45 +31,49 @@ def listing(title: str, program: Program) -> str:
         f"  forward: {forward[0]:,} instructions on {forward[1]:,} slots",
         f"  with gradients: {backward[0]:,} instructions on {backward[1]:,} slots",
     ]
-    if once:
-        lines += ["  once a call:", *_runs(program, names, [(row,) for row in once])]
-    if steps:
-        lines += ["  each row:", *_runs(program, names, program.schedule)]
-    return "\n".join([*lines, f"  returns: {_ends([names[row] for row in program.outputs])}"])
+    if prologue:
+        lines += ["  once a call:", *_runs(program, names, prologue)]
+    if program.schedule:
+        lines += ["  each sample:", *_runs(program, names, program.schedule)]
+    return "\n".join([*lines, f"  returns: {_ends([names[i] for i in program.outputs])}"])
 
 
-def _op(program: Program, row: int) -> str:
-    return op_name(program.rows[row][0])
+def _op(program: Program, i: int) -> str:
+    return op_name(program.instructions[i][0])
 
 
 def _names(program: Program) -> dict[int, str]:
     names = {}
-    for row, (op, args) in enumerate(program.rows):
+    for i, (op, operands) in enumerate(program.instructions):
         kind = op_name(op)
         if kind == "number":
-            names[row] = f"{args[0]!r}"
+            names[i] = f"{operands[0]!r}"
         elif kind in ("captured", "argument"):
-            names[row] = f"{'w' if kind == 'captured' else 'x'}{args[0]}"
+            names[i] = f"{'w' if kind == 'captured' else 'x'}{operands[0]}"
         else:
-            names[row] = f"{'u' if program.uniform[row] else 'r'}{row}"
+            names[i] = f"{'u' if program.invariant[i] else 'r'}{i}"
     return names
 
 
 def _runs(program: Program, names: dict[int, str], groups: Iterable[tuple[int, ...]]) -> Iterator[str]:
     def kind(group: tuple[int, ...]) -> tuple[Any, ...]:
         op = _op(program, group[0])
-        return (op, len(group), id(group)) if len(group) > 1 else (op, 1, len(program.rows[group[0]][1]))
+        return (op, len(group), id(group)) if len(group) > 1 else (op, 1, len(program.instructions[group[0]][1]))
 
-    for _, run in groupby(groups, kind):
-        rows = [row for group in run for row in group]
-        yield f"    {_ends([names[row] for row in rows])} = {_ends([_call(program, names, row) for row in rows])}"
+    for (_, outputs, _), run in groupby(groups, kind):
+        run_of = [i for group in run for i in group]
+        inputs = len(program.instructions[run_of[0]][1]) // 2
+        layer = f"layer of {inputs} inputs, {outputs} outputs: " if outputs > 1 else ""
+        results = _ends([names[i] for i in run_of])
+        yield f"    {results} = {layer}{_ends([_call(program, names, i) for i in run_of])}"
 
 
-def _call(program: Program, names: dict[int, str], row: int) -> str:
-    args = [names[arg] for arg in program.rows[row][1]]
-    if _op(program, row) == "dot":
-        return f"{args[0]} + {_ends([f'{a} {b}' for a, b in zip(args[1::2], args[2::2])], ' + … + ', ' + ')}"
-    return f"{_op(program, row).strip('_')}({_ends(args)})"
+def _call(program: Program, names: dict[int, str], i: int) -> str:
+    operands = [names[operand] for operand in program.instructions[i][1]]
+    if _op(program, i) == "dot":
+        products = [f"{a} {b}" for a, b in zip(operands[1::2], operands[2::2])]
+        return f"{operands[0]} + {_ends(products, ' + … + ', ' + ')}"
+    return f"{_op(program, i).strip('_')}({_ends(operands)})"
 
 
 def _ends(items: list[str], between: str = " … ", pair: str = ", ") -> str:

@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING, Any, overload
 
 from micrograd import _compile
 from micrograd._compile import (
+    DEEPEST,
     Batch,
     Program,
     Trace,
     Traced,
     TraceError,
     call_traced,
-    form_count,
-    form_of,
-    form_of_shape,
     in_trace,
     is_traced,
     known_reduce,
     known_sample,
     placeholder,
-    rebuild,
     refuse,
+    tree_count,
+    tree_flatten,
+    tree_of_shape,
+    tree_unflatten,
 )
 from micrograd._core import Value
 from micrograd._listing import listing
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "TraceError", "compile"]
 
-_DEEPEST = 100  # containers in containers that are looked through for Values
 _MOST_THREADS = 1 << 16
 _NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # that are strings
 
@@ -56,11 +56,11 @@ for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_progr
 
 
 class Compiled:
-    """A function of one sample and what `compile()` makes of it, which see.
+    """What `compile()` returns: a function of one sample, compiled for one sample and for batches.
 
-    It is traced when it meets arguments of a new structure: other shapes, or other static keyword arguments.
+    It is traced when it is called with arguments of a new structure: other shapes, or other static keyword arguments.
 
-    In a class it is a method, as a function is: each instance has programs of its own, which go with it.
+    In a class it is a method, as a function is: each instance has programs of its own, which are freed with it.
 
     >>> import micrograd
     >>> class Line:
@@ -107,25 +107,23 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        if self._owners and (bound := self._bound_by(args)) is not None:
-            return bound(*args[1:], **kwargs)
-        known = known_sample(self._programs, args, kwargs)
+        known = known_sample(self._programs, self._owners, args, kwargs)
         if known is not None:
             return known
         leaves: list[Any] = []
-        named, static = _split(kwargs)
-        forms = tuple([form_of(arg, leaves, i) for i, arg in enumerate(args)])
-        named_forms = tuple([(name, form_of(arg, leaves, name)) for name, arg in named])
+        f, args, named, static = self._received(args, kwargs)
+        trees = tuple([tree_flatten(arg, leaves, i) for i, arg in enumerate(args)])
+        named_trees = tuple([(name, tree_flatten(arg, leaves, name)) for name, arg in named])
         if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
-            return _inlined(self._original(), forms, named_forms, static, leaves)
-        traced = self._traced(forms, named_forms, static)
-        return rebuild(traced.form, iter(traced.sample(leaves)))
+            return _inlined(f._original(), trees, named_trees, static, leaves)
+        traced = f._traced(trees, named_trees, static)
+        return tree_unflatten(traced.tree, iter(traced.sample(leaves)))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns for each row of a batch, without gradients.
+        """What the function returns for each sample of a batch, without gradients.
 
-        The leading axis of every array is the batch. A function that returns one Value gives an array (rows,), one that
-        returns a list of m an array (rows, m); a list that is nested unevenly gives the like of it, of arrays (rows,).
+        The leading axis of every array is the batch. A function that returns one Value gives an array (samples,), one
+        that returns a list of m an array (samples, m); an unevenly nested list gives a list like it, of such arrays.
 
         >>> import micrograd
         >>> micrograd.compile(lambda x: [x[0] + x[1], x[0] * x[1]]).map([[1.0, 2.0], [3.0, 4.0]])
@@ -133,22 +131,20 @@ class Compiled:
                [ 7., 12.]])
 
         Raises TypeError where an array is not of real numbers, ValueError with the shapes where there is no leading
-        axis or not one length, and whatever an op raises, with the number of the row.
+        axis or not one length, and whatever an op raises, with the number of the sample.
         """
         import numpy as np
 
-        if self._owners and (bound := self._bound_by(args)) is not None:
-            return bound.map(*args[1:], **kwargs)
-        traced, batch = self._batch(args, kwargs)
+        f, traced, batch = self._batch(args, kwargs)
         outputs = len(traced.program.outputs)
-        flat = np.empty(batch.rows * outputs)
-        traced.map(batch, self._threads, flat)
-        table = flat.reshape(batch.rows, outputs)
-        shape = _shape(traced.form)
-        return rebuild(traced.form, iter(table.T)) if shape is None else table.reshape(batch.rows, *shape)
+        flat = np.empty(batch.samples * outputs)
+        traced.map(batch, f._threads, flat)
+        table = flat.reshape(batch.samples, outputs)
+        shape = _shape(traced.tree)
+        return tree_unflatten(traced.tree, iter(table.T)) if shape is None else table.reshape(batch.samples, *shape)
 
     def sum(self, *args: Any, **kwargs: Any) -> Value:
-        """The sum over the rows of a batch of what the function returns: a Value whose parents are the captured leaves.
+        """The sum over the samples of a batch of what the function returns, with the captured leaves for parents.
 
         >>> import micrograd
         >>> w = Value(2.0)
@@ -160,27 +156,23 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        if self._owners and (bound := self._bound_by(args)) is not None:
-            return bound.sum(*args[1:], **kwargs)
-        known = known_reduce(self._batches, args, kwargs, False, self._threads)
-        return self._reduce(args, kwargs, mean=False) if known is None else known
+        known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
+        return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=False)
 
     def mean(self, *args: Any, **kwargs: Any) -> Value:
-        """The sum over the rows of a batch times 1 / rows, as `sum()`.
+        """The sum over the samples of a batch times 1 / samples, as `sum()`.
 
         >>> import micrograd
         >>> micrograd.compile(lambda x: x * x).mean([1.0, 3.0]).data
         5.0
 
-        Raises ValueError where there are no rows.
+        Raises ValueError where there are no samples.
         """
-        if self._owners and (bound := self._bound_by(args)) is not None:
-            return bound.mean(*args[1:], **kwargs)
-        known = known_reduce(self._batches, args, kwargs, True, self._threads)
-        return self._reduce(args, kwargs, mean=True) if known is None else known
+        known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
+        return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=True)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, NDArray[np.float64]]:
-        """The sum over the rows of a batch, and its gradient in the order of `captured`, as numbers.
+        """The sum over the samples of a batch, and its gradient in the order of `captured`, as numbers.
 
         It is what a worker sends back: the sums of the parts of a batch, added up, are that of the batch.
 
@@ -193,11 +185,9 @@ class Compiled:
         """
         import numpy as np
 
-        if self._owners and (bound := self._bound_by(args)) is not None:
-            return bound.value_and_grad(*args[1:], **kwargs)
-        traced, batch = self._scalar_batch(args, kwargs)
-        grads = np.zeros(len(self._captured))
-        total: float = traced.value_and_grad(batch, self._threads, grads)
+        f, traced, batch = self._scalar_batch(args, kwargs)
+        grads = np.zeros(len(f._captured))
+        total: float = traced.value_and_grad(batch, f._threads, grads)
         return total, grads
 
     # -- looking inside
@@ -242,7 +232,7 @@ class Compiled:
           fused: 0 sums of products, 0 layers of them
           forward: 3 instructions on 5 slots
           with gradients: 8 instructions on 7 slots
-          each row:
+          each sample:
             r3 = mul(w0, x0)
             r4 = sub(r3, x1)
             r6 = pow(r4, 2.0)
@@ -263,13 +253,6 @@ class Compiled:
         bind = getattr(type(self._function), "__get__", None)
         function = self._function if instance is None or bind is None else bind(self._function, instance, owner)
         return self if function is self._function else self._bound(function, instance)
-
-    def _bound_by(self, args: tuple[Any, ...]) -> Compiled | None:
-        """The method of the first argument, if that is an instance of a class which has it: `Model.loss(model, x)`."""
-        if not args or not isinstance(args[0], self._owners):
-            return None
-        bound = self.__get__(args[0], type(args[0]))
-        return None if bound is self else bound
 
     def _bound(self, function: Any, instance: Any) -> Compiled:
         """The method of an instance. What it keeps between accesses, `_instances` keeps, without the instance."""
@@ -339,9 +322,9 @@ class Compiled:
         for name in _NAMES & state.keys():
             if isinstance(state[name], str):
                 self.__dict__[name] = state[name]
-        for (forms, named, static), traced in programs.items():
-            key = forms, named, tuple([_Static(pair) for pair in static])
-            self._programs[key] = self._placed(traced.program, traced.form)
+        for (trees, named, static), traced in programs.items():
+            key = trees, named, tuple([_Static(pair) for pair in static])
+            self._programs[key] = self._registered(traced.program, traced.tree)
 
     # -- tracing
 
@@ -353,81 +336,95 @@ class Compiled:
             )
         return self._function
 
-    def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Value:
-        traced, batch = self._scalar_batch(args, kwargs)
-        if mean and not batch.rows:
-            raise ValueError("the mean of no rows")
-        return traced.reduce(batch, mean, self._threads)
+    def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, tuple[Any, ...], Any, Any]:
+        """What is called, with which arguments: by position, by name, static. It is a method of the first argument in
+        `Model.loss(model, x)`."""
+        f = self
+        if args and isinstance(args[0], self._owners):
+            f = self.__get__(args[0], type(args[0]))
+        return f, args if f is self else args[1:], *_split(kwargs)
 
-    def _scalar_batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
-        traced, batch = self._batch(args, kwargs)
-        if traced.form is not None:
-            raise TypeError(f"{self!r} returns a list, of which there is no sum: only map() and one sample")
-        return traced, batch
+    def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None, mean: bool) -> Value:
+        f, traced, batch = self._scalar_batch(args, kwargs, batch)
+        if mean and not batch.samples:
+            raise ValueError("the mean of no samples")
+        return traced.reduce(batch, mean, f._threads)
 
-    def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, Batch]:
+    def _scalar_batch(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None
+    ) -> tuple[Compiled, Traced, Batch]:
+        f, traced, batch = self._batch(args, kwargs, batch)
+        if traced.tree is not None:
+            raise TypeError(f"{f!r} returns a list, of which there is no sum: only map() and one sample")
+        return f, traced, batch
+
+    def _batch(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None
+    ) -> tuple[Compiled, Traced, Batch]:
+        """What is called, its program, and the batch, which may have been read from the arguments already."""
         if in_trace():
             refuse(
                 "a batch is computed while a compiled function is traced, where leaves may not be read. Call it on one "
                 "sample, which becomes part of the trace"
             )
-        named, static = _split(kwargs)
+        f, args, named, static = self._received(args, kwargs)
         if not args and not named:
             raise ValueError("a batch needs at least one array")
         names = tuple([name for name, _ in named])
-        batch = Batch((*args, *[arg for _, arg in named]), names)
+        if batch is None:
+            batch = Batch((*args, *[arg for _, arg in named]), names)
         key = (batch.key, names, static) if kwargs else batch.key
-        traced = self._batches.get(key)
+        traced = f._batches.get(key)
         if traced is None or not traced.is_current():
-            forms = tuple([form_of_shape(shape) for shape in batch.shapes])
+            trees = tuple([tree_of_shape(shape) for shape in batch.shapes])
             positional = len(args)
-            traced = self._traced(forms[:positional], tuple(zip(names, forms[positional:])), static)
-            self._batches[key] = traced
-        return traced, batch
+            traced = f._traced(trees[:positional], tuple(zip(names, trees[positional:])), static)
+            f._batches[key] = traced
+        return f, traced, batch
 
-    def _traced(self, forms: Any, named: Any, static: Any) -> Traced:
-        key = forms, named, static
+    def _traced(self, trees: Any, named: Any, static: Any) -> Traced:
+        key = trees, named, static
         try:
             found = self._programs.get(key)
         except TypeError as error:
             raise TypeError(f"static keyword arguments must be hashable: {error}") from None
         if found is None or not found.is_current():
-            found = self._programs[key] = self._trace(forms, named, static)
+            found = self._programs[key] = self._trace(trees, named, static)
         return found
 
-    def _trace(self, forms: Any, named: Any, static: Any) -> Traced:
+    def _trace(self, trees: Any, named: Any, static: Any) -> Traced:
         placeholders: list[Value] = []
         outputs: list[Any] = []
-        args = [_filled(form, placeholders) for form in forms]
-        kwargs = {name: _filled(form, placeholders) for name, form in named}
-        # Nobody but the graph may hold what the outputs were computed from, or it would not be told from what is used
-        # elsewhere: so the result itself stays in there.
-        form = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
-        return self._placed(Program(Trace(outputs, placeholders)), form)
+        args = [_filled(tree, placeholders) for tree in trees]
+        kwargs = {name: _filled(tree, placeholders) for name, tree in named}
+        # Only the graph may refer to what the outputs were computed from: private_leaves() counts references. So the
+        # result itself is dropped in there.
+        tree = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
+        return self._registered(Program(Trace(outputs, placeholders)), tree)
 
-    def _placed(self, program: Program, form: Any) -> Traced:
+    def _registered(self, program: Program, tree: Any) -> Traced:
         captured = program.trace.captured
         for leaf in captured:
             # No setdefault(id(leaf), …): CPython 3.13.0 crashes where memory runs out between a method and its call.
             if id(leaf) not in self._captured:
                 self._captured[id(leaf)] = leaf
-        place = dict(zip(self._captured, range(len(self._captured))))
-        return Traced(program, form, [place[id(leaf)] for leaf in captured])
+        index = dict(zip(self._captured, range(len(self._captured))))
+        return Traced(program, tree, [index[id(leaf)] for leaf in captured])
 
 
-def _inlined(function: Callable[..., Any], forms: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
-    """What the function returns in the trace of another: of Values, and nothing but Values, as it is elsewhere."""
+def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
+    """What the function returns in the trace of another: all numbers in it are Values, as at any call."""
     values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
-    args = [rebuild(form, values) for form in forms]
-    kwargs = {name: rebuild(form, values) for name, form in named}
+    args = [tree_unflatten(tree, values) for tree in trees]
+    kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
     result: list[Any] = []
-    form = form_of(function(*args, **kwargs, **dict(static)), result, None)
-    return rebuild(form, iter([x if isinstance(x, Value) else Value(x) for x in result]))
+    tree = tree_flatten(function(*args, **kwargs, **dict(static)), result, None)
+    return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
 
 class _Static(tuple[str, Any]):
-    """A static argument: its name and value. Another one where 1 is True or 1.0, or -0.0 is 0.0, which Python calls
-    equal: the function may tell them apart."""
+    """A static argument: its name and value. 1, True and 1.0 differ, and -0.0 and 0.0, though Python calls them equal:
+    the function may tell them apart."""
 
     __slots__ = ()
     __hash__ = tuple.__hash__
@@ -440,7 +437,7 @@ class _Static(tuple[str, Any]):
 
 
 def _exact(x: Any) -> Any:
-    """What tells values apart that are equal: their types, and of a float its sign."""
+    """What may differ between equal values: their types, and the sign of a float."""
     if isinstance(x, (list, tuple)):
         return type(x), tuple([_exact(item) for item in x])
     if isinstance(x, (set, frozenset)):
@@ -484,8 +481,8 @@ def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
 
 
 def _bound_depth(name: str, depth: int) -> None:
-    if depth == _DEEPEST:
-        raise ValueError(f"argument {name!r} has more than {_DEEPEST} containers in each other")
+    if depth == DEEPEST:
+        raise ValueError(f"argument {name!r} has more than {DEEPEST} containers in each other")
 
 
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
@@ -503,41 +500,41 @@ def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
 
 
 def _arguments_of(key: Any) -> int:
-    """How many numbers arguments of a structure are: forms by place, forms by name, static arguments by name."""
+    """The number of leaves of arguments: trees by position, trees by name, static arguments by name."""
     if not (type(key) is tuple and len(key) == 3 and all(type(part) is tuple for part in key)):
         raise ValueError("not the structure of arguments")
-    forms, named, static = key
+    trees, named, static = key
     for pair in named + static:
         if not (type(pair) in (tuple, _Static) and len(pair) == 2 and type(pair[0]) is str):
             raise ValueError("not the structure of arguments")
-    return sum([form_count(form) for form in forms]) + sum([form_count(form) for _, form in named])
+    return sum([tree_count(tree) for tree in trees]) + sum([tree_count(tree) for _, tree in named])
 
 
-def _filled(form: Any, placeholders: list[Value]) -> Any:
-    """What is of this form, of new placeholders, which are appended."""
-    fresh = [placeholder() for _ in range(form_count(form))]
+def _filled(tree: Any, placeholders: list[Value]) -> Any:
+    """Nested lists of this tree, of new placeholders, which are appended to `placeholders`."""
+    fresh = [placeholder() for _ in range(tree_count(tree))]
     placeholders.extend(fresh)
-    return rebuild(form, iter(fresh))
+    return tree_unflatten(tree, iter(fresh))
 
 
-def _title(name: str, forms: Any, named: Any, static: Any) -> str:
-    args = [_described(form) for form in forms] + [f"{key}: {_described(form)}" for key, form in named]
+def _title(name: str, trees: Any, named: Any, static: Any) -> str:
+    args = [_described(tree) for tree in trees] + [f"{key}: {_described(tree)}" for key, tree in named]
     return f"{name}({', '.join(args + [f'{key}={value!r}' for key, value in static])})"
 
 
-def _described(form: Any) -> str:
-    """A form in words: 3, or 2 x 3, numbers."""
-    shape = _shape(form)
+def _described(tree: Any) -> str:
+    """A tree in words: "3 numbers", "2 x 3 numbers"."""
+    shape = _shape(tree)
     if shape is None:
-        return f"{form_count(form)} numbers, nested"
+        return f"{tree_count(tree)} numbers, nested"
     return f"{' x '.join(map(str, shape))} numbers" if shape else "number"
 
 
-def _shape(form: Any) -> tuple[int, ...] | None:
-    """The shape of an array of this form; None where lists are of different lengths."""
-    if form is None:
+def _shape(tree: Any) -> tuple[int, ...] | None:
+    """The shape of an array of this tree; None where lists are of different lengths."""
+    if tree is None:
         return ()
-    items = form[1]
+    items = tree[1]
     if isinstance(items, int):
         return (items,)
     shapes = {_shape(item) for item in items}
@@ -556,7 +553,7 @@ def compile(
 
     Its arguments are numbers, or nested lists and tuples of them; it returns a Value or a nested list of Values. Values
     from outside, such as a model's parameters, are read at every call and get the gradients. Keyword arguments that are
-    no numbers are static: they are handed to the function as they are, and it is traced for each.
+    not numbers are static: they are passed to the function as they are, and it is traced for each.
 
     >>> import micrograd
     >>> w, b = Value(0.5), Value(0.0)
@@ -568,10 +565,10 @@ def compile(
     >>> total.data, w.grad, b.grad
     (10.5025, -13.99, -6.0)
 
-    `threads` is how many threads share the rows of a batch; sums and gradients do not depend on it.
+    `threads` is how many threads share the samples of a batch; sums and gradients do not depend on it.
 
-    A trace is what the function computes, not how it came to: what it reads, draws or decides in Python is decided for
-    good. Reading `.data` of what depends on the arguments raises TraceError.
+    A trace records what the function computes. What it reads, draws or decides in Python is decided once, while it is
+    traced; reading `.data` of what depends on the arguments raises TraceError.
     """
     if fn is None:
         return functools.partial(Compiled, threads=threads)

@@ -31,7 +31,7 @@ EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
         X.astype(np.uint8),
         X.astype(">f8"),
         X.astype(object),
-        np.array([[Fraction(int(x)) for x in row] for row in X]),
+        np.array([[Fraction(int(x)) for x in sample] for sample in X]),
         np.asfortranarray(X),
         np.repeat(X, 2, axis=0)[::2],
         np.repeat(X, 2, axis=1)[:, ::2],
@@ -124,7 +124,7 @@ def test_wrong_ranks_and_lengths_are_value_errors_with_the_shapes():
         micrograd.compile(nn.MLP(2, [1])).map(np.zeros((4, 3)))
 
 
-def test_no_rows():
+def test_no_samples():
     w = Value(2.0)
     f = micrograd.compile(lambda x: w * x)
     total = f.sum([])
@@ -132,7 +132,7 @@ def test_no_rows():
     assert (total.data, w.grad) == (0.0, 0.0)
     assert f.map([]).shape == (0,)
     assert f.value_and_grad([])[0] == 0.0
-    with pytest.raises(ValueError, match="the mean of no rows"):
+    with pytest.raises(ValueError, match="the mean of no samples"):
         f.mean([])
 
 

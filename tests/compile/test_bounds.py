@@ -8,10 +8,10 @@ def test_a_part_checks_bounds(isolated):
     out = isolated(
         """
 from micrograd import _compile
-print(_compile._by_row((1, 7)))
+print(_compile._by_sample((1, 7)))
 for short in ((), (1,)):
     try:
-        _compile._by_row(short)
+        _compile._by_sample(short)
     except IndexError as error:
         print(error)
 """

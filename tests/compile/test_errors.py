@@ -13,20 +13,20 @@ from micrograd import Value
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("rows", [1, 20, 1000, 100_000])
-def test_the_first_row_to_raise_is_named(threads, rows):
+@pytest.mark.parametrize("samples", [1, 20, 1000, 100_000])
+def test_the_first_sample_to_raise_is_named(threads, samples):
     w = Value(1.0)
     f = micrograd.compile(lambda x: (w * x).exp().log() + (x + 1).sqrt(), threads=threads)
-    x = np.zeros(rows)
-    for row in {0, rows // 2, rows - 1}:
+    x = np.zeros(samples)
+    for sample in {0, samples // 2, samples - 1}:
         x[:] = 0.0
-        x[row:] = 710.0
-        with pytest.raises(OverflowError, match=f"^row {row}: {complaint(math.exp, 710.0)}"):
+        x[sample:] = 710.0
+        with pytest.raises(OverflowError, match=f"^sample {sample}: {complaint(math.exp, 710.0)}"):
             f.sum(x)
-        x[row] = -2.0  # a later op, of an earlier row than the overflows
-        with pytest.raises(ValueError, match=f"^row {row}: "):
+        x[sample] = -2.0  # a later op, of an earlier sample than the overflows
+        with pytest.raises(ValueError, match=f"^sample {sample}: "):
             f.map(x)
-    assert f.sum(np.zeros(rows)).data == float(rows)
+    assert f.sum(np.zeros(samples)).data == float(samples)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -38,16 +38,16 @@ def test_what_has_no_derivative_raises_in_backward(threads):
     total = f.sum(x)
     assert total.data == 2000.0
     for above in (total, total * 2):
-        with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+        with pytest.raises(ZeroDivisionError, match=r"^sample 2000: "):
             above.backward()
-    with pytest.raises(ZeroDivisionError, match=r"^row 2000: "):
+    with pytest.raises(ZeroDivisionError, match=r"^sample 2000: "):
         f.value_and_grad(x)
     one = f(0.0)
     assert one.data == 0.0
     with pytest.raises(ZeroDivisionError):
         one.backward()
     x[2500] = -1.0  # goes forward before anything goes back
-    with pytest.raises(ValueError, match=r"^row 2500: "):
+    with pytest.raises(ValueError, match=r"^sample 2500: "):
         f.sum(x)
 
 

@@ -18,24 +18,27 @@ def test_a_program_that_breaks_a_rule_says_which():
     f = micrograd.compile(lambda x: Value(2.0) * x[0] + x[1])
     f([1.0, 2.0])
     (traced,) = f._programs.values()
-    load, (rows, *rest) = traced.program.trace.__reduce__()
+    load, (made, *rest) = traced.program.trace.__reduce__()
     for changed, message in [
-        ((rows, [len(rows)], *rest[1:]), "outputs are instructions"),
-        ((rows, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
-        ((rows, *rest[:2], -1, *rest[3:]), "at least 0"),
-        ((rows, *rest[:2], 1, *rest[3:]), "instruction 1 is one of the captured leaves or arguments"),
-        (([*rows, ("tanh", (0, 1))], *rest), f"instruction {len(rows)} has the arguments of its op"),
-        (([*rows, ("tanh", (len(rows),))], *rest), f"instruction {len(rows)} reads earlier ones"),
-        (([*rows, ("fly", (0,))], *rest), f"instruction {len(rows)} is an op"),
-        (([*rows, (99, (0,))], *rest), f"instruction {len(rows)} is of an op in the table"),
-        (([*rows, ("max", ())], *rest), f"instruction {len(rows)} has the arguments of its op"),
-        (([*rows, (243, (0, 0))], *rest), f"instruction {len(rows)} is a bias and pairs of factors"),
-        (([*rows, (240, (1,))], *rest), f"instruction {len(rows)} is a float"),
-        ((rows, *rest[:-1]), "seven fields"),
+        ((made, [len(made)], *rest[1:]), "outputs are instructions"),
+        ((made, rest[0], [1.0], *rest[2:]), "captured leaves are Values"),
+        ((made, *rest[:2], -1, *rest[3:]), "at least 0"),
+        ((made, *rest[:2], 1, *rest[3:]), "instruction 1 is one of the captured leaves or arguments"),
+        (([*made, ("tanh", (0, 1))], *rest), f"instruction {len(made)} has the operands of its op"),
+        (
+            ([*made, ("tanh", (len(made),))], *rest),
+            f"instruction {len(made)} reads earlier ones",
+        ),
+        (([*made, ("fly", (0,))], *rest), f"instruction {len(made)} is an op"),
+        (([*made, (99, (0,))], *rest), f"instruction {len(made)} is of an op in the table"),
+        (([*made, ("max", ())], *rest), f"instruction {len(made)} has the operands of its op"),
+        (([*made, (243, (0, 0))], *rest), f"instruction {len(made)} is a bias and pairs of factors"),
+        (([*made, (240, (1,))], *rest), f"instruction {len(made)} is a float"),
+        ((made, *rest[:-1]), "seven fields"),
     ]:
         with pytest.raises(ValueError, match=message):
             load(*changed)
-    assert load(rows, *rest).outputs == traced.program.trace.outputs
+    assert load(made, *rest).outputs == traced.program.trace.outputs
     state = f.__getstate__()
     for key in [
         ((None,), (), ()),
@@ -45,7 +48,7 @@ def test_a_program_that_breaks_a_rule_says_which():
         "x",
         ((None, "x"), (), ()),
     ]:
-        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the form"):
+        with pytest.raises(ValueError, match=r"structure of arguments|number of arguments|not the tree"):
             Compiled.__new__(Compiled).__setstate__({**state, "_programs": {key: traced}})
     for name, wrong in [("_threads", 0), ("_threads", "2"), ("_programs", []), ("_programs", {((), (), ()): f})]:
         with pytest.raises(ValueError, match="a compiled function"):
@@ -88,7 +91,7 @@ def test_the_listing_tells_what_was_done():
         "17 captured leaves",
         "1 layers",
         "once a call:",
-        "each row:",
+        "each sample:",
         "returns: r",
     ):
         assert part in text, part

@@ -50,33 +50,33 @@ def program(steps, leaves, intermediate):
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(STEP, max_size=25), st.integers(1, 20), st.randoms(use_true_random=False))
-def test_random_programs(steps, rows, draw):
+def test_random_programs(steps, samples, draw):
     leaves = [Value(draw.choice([0.5, -1.5, 2.0, 0.0])) for _ in range(3)]
     intermediate = leaves[0] * leaves[1] + 1.0
     function = program(steps, leaves, intermediate)
-    X = np.array([[draw.choice([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0]) for _ in range(2)] for _ in range(rows)])
-    y = np.array([draw.uniform(-2, 2) for _ in range(rows)])
-    rows_of = [[*map(values, x)] for x in X.tolist()], [*map(Value, y.tolist())]
+    X = np.array([[draw.choice([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0]) for _ in range(2)] for _ in range(samples)])
+    y = np.array([draw.uniform(-2, 2) for _ in range(samples)])
+    columns = [[*map(values, x)] for x in X.tolist()], [*map(Value, y.tolist())]
     try:
-        expected = [function(*row) for row in zip(*rows_of)]
+        expected = [function(*sample) for sample in zip(*columns)]
     except (ArithmeticError, ValueError):
         # Of several errors another one may come first: what does not depend on the arguments is computed once a call.
         with pytest.raises((ArithmeticError, ValueError)):
             micrograd.compile(function).map(X, y)
         return
     found = micrograd.compile(function).map(X, y)
-    assert [[*map(bits, row)] for row in found] == [[bits(v.data) for v in row] for row in expected]
+    assert [[*map(bits, sample)] for sample in found] == [[bits(v.data) for v in sample] for sample in expected]
     total = micrograd.compile(lambda x, y: functional.sum(function(x, y)[-3:])).sum(X, y)
-    sums = [functional.sum(row[-3:]) for row in expected]
+    sums = [functional.sum(sample[-3:]) for sample in expected]
     try:
         theirs = grads_of(leaves, functional.sum(sums))
     except (ArithmeticError, ValueError):
         return  # eager code needs the derivative for an argument that is a Value; a compiled function may not
     ours = grads_of(leaves, total)
-    terms = np.array([grads_with_bounds(leaves, row) for row in sums]).sum(axis=0)
+    terms = np.array([grads_with_bounds(leaves, sample) for sample in sums]).sum(axis=0)
     for a, b, bound in zip(ours, theirs, terms):
         if math.isfinite(b) and math.isfinite(bound):
-            assert abs(a - b) <= 64 * EPS * rows * bound + 1e-290
+            assert abs(a - b) <= 64 * EPS * samples * bound + 1e-290
 
 
 def grads_with_bounds(leaves, value):

@@ -16,31 +16,31 @@ from micrograd._core import OPS
 from micrograd.optim import SGD
 from oracle import EPS
 
-ROWS = [0, 1, 7, 8, 9, 31, 33, 127, 129, 300]
+SIZES = [0, 1, 7, 8, 9, 31, 33, 127, 129, 300]
 
 
-def eager_rows(function, *arrays):
-    """The function on each row, in Values as in the trace."""
-    results = [function(*map(values, row)) for row in zip(*(np.asarray(a, dtype=float).tolist() for a in arrays))]
+def eager_samples(function, *arrays):
+    """The function on each sample, in Values as in the trace."""
+    results = [function(*map(values, sample)) for sample in zip(*(np.asarray(a, dtype=float).tolist() for a in arrays))]
     return [r if isinstance(r, Value) else Value(r) for r in results]
 
 
 def assert_agrees(function, leaves, *arrays, **options):
     """map, sum, mean and one sample against eager code."""
     compiled = micrograd.compile(function, **options)
-    rows = eager_rows(function, *arrays)
-    data = np.array([row.data for row in rows])
+    samples = eager_samples(function, *arrays)
+    data = np.array([sample.data for sample in samples])
     assert [bits(x) for x in compiled.map(*arrays).tolist()] == [bits(x) for x in data.tolist()]
-    for reduce, scale in ((compiled.sum, 1.0), (compiled.mean, 1.0 / max(len(rows), 1))) if rows else ():
+    for reduce, scale in ((compiled.sum, 1.0), (compiled.mean, 1.0 / max(len(samples), 1))) if samples else ():
         total = reduce(*arrays)
-        assert abs(total.data - scale * data.sum()) <= 4 * EPS * len(rows) * scale * np.abs(data).sum()
-        theirs = scale * np.array(grads_of(leaves, functional.sum(rows)))
+        assert abs(total.data - scale * data.sum()) <= 4 * EPS * len(samples) * scale * np.abs(data).sum()
+        theirs = scale * np.array(grads_of(leaves, functional.sum(samples)))
         ours = np.array(grads_of(leaves, total))
         # Another order of summation changes the result by at most this multiple of the sum of |terms|.
-        terms = np.array([np.abs(grads_of(leaves, row)) for row in rows]).sum(axis=0)
-        assert (np.abs(ours - theirs) <= 8 * EPS * scale * len(rows) * terms).all(), (ours, theirs)
-    for row, expected in zip(zip(*(np.asarray(a).tolist() for a in arrays)), rows[:3]):
-        one = compiled(*row)
+        terms = np.array([np.abs(grads_of(leaves, sample)) for sample in samples]).sum(axis=0)
+        assert (np.abs(ours - theirs) <= 8 * EPS * scale * len(samples) * terms).all(), (ours, theirs)
+    for sample, expected in zip(zip(*(np.asarray(a).tolist() for a in arrays)), samples[:3]):
+        one = compiled(*sample)
         assert bits(one.data) == bits(expected.data)
         assert grads_of(leaves, one) == pytest.approx(grads_of(leaves, expected), rel=1e-12, abs=1e-300)
     return compiled
@@ -68,10 +68,10 @@ def test_there_is_a_variant_for_every_machine():
         use_variant("abacus")
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_every_op_in_every_width(row, variant, rows):
+@pytest.mark.parametrize("samples", SIZES)
+def test_every_op_in_every_width(row, variant, samples):
     name, arity = row
-    X = np.random.default_rng(rows).uniform(0.1, 2.0, (rows, 2))
+    X = np.random.default_rng(samples).uniform(0.1, 2.0, (samples, 2))
     w = Value(0.75)
     if arity == 1:
         assert_agrees(lambda x: op(name)(w * x[0]) + op(name)(x[1] * 1.0), [w], X)
@@ -82,10 +82,10 @@ def test_every_op_in_every_width(row, variant, rows):
 
 
 @pytest.mark.parametrize("name", sorted(OF_A_LIST))
-@pytest.mark.parametrize("rows", [1, 9, 40])
-def test_every_function(name, rows):
+@pytest.mark.parametrize("samples", [1, 9, 40])
+def test_every_function(name, samples):
     w = [Value(x) for x in (0.5, -1.25, 2.0)]
-    X = np.random.default_rng(rows).normal(size=(rows, 3))
+    X = np.random.default_rng(samples).normal(size=(samples, 3))
     assert_agrees(lambda x: OF_A_LIST[name]([a * b for a, b in zip(w, x)]), w, X)
 
 
@@ -97,7 +97,7 @@ def bits_or_error(function, *args):
 
 
 def test_special_values_are_those_of_eager_code(row):
-    """Data and exceptions; these with the number of the row."""
+    """Data and exceptions; these with the number of the sample."""
     name, arity = row
     points = list(itertools.product(SPECIAL, repeat=arity))
     compiled = micrograd.compile(op(name))
@@ -108,7 +108,7 @@ def test_special_values_are_those_of_eager_code(row):
         kind, text = expected[failing[0]]
         with pytest.raises(kind) as raised:
             compiled.map(*np.array(points).T)
-        assert str(raised.value) == f"row {failing[0]}: {text}"
+        assert str(raised.value) == f"sample {failing[0]}: {text}"
     good = [point for i, point in enumerate(points) if i not in failing]
     assert [bits(x) for x in compiled.map(*np.array(good).T)] == [x for x in expected if not isinstance(x, tuple)]
 
@@ -127,7 +127,7 @@ def test_networks(variant):
 
 
 def test_a_network_that_is_called_twice():
-    """Neurons keep their rows of weights between calls; the same leaves are found in both calls."""
+    """Neurons keep their tuples of weights between calls; the same leaves are found in both calls."""
     model = nn.MLP(2, [4, 1])
     X = np.random.default_rng(0).normal(size=(20, 4))
     compiled = assert_agrees(lambda x: model(x[:2]) * model(x[2:]), model.parameters(), X)
@@ -252,7 +252,7 @@ def test_training_is_that_of_eager_code():
         f = micrograd.compile(loss)
         optimizer = SGD(model.parameters(), lr=0.05)
         for _ in range(200):
-            total = f.mean(X, y) if compiled else functional.mean(eager_rows(loss, X, y))
+            total = f.mean(X, y) if compiled else functional.mean(eager_samples(loss, X, y))
             optimizer.zero_grad()
             total.backward()
             optimizer.step()

@@ -13,10 +13,10 @@ import micrograd
 from micrograd import TraceError, Value, nn, optim
 
 
-@pytest.mark.parametrize("rows", [1, 255, 256, 257, 5000, 100_000])
-def test_the_number_of_threads_changes_no_bit(rows):
+@pytest.mark.parametrize("samples", [1, 255, 256, 257, 5000, 100_000])
+def test_the_number_of_threads_changes_no_bit(samples):
     draw = np.random.default_rng(0)
-    X, y = draw.normal(size=(rows, 2)), draw.normal(size=rows)
+    X, y = draw.normal(size=(samples, 2)), draw.normal(size=samples)
     model = nn.MLP(2, [4, 1])
     results = []
     for threads in (1, 2, 5):

@@ -1,5 +1,5 @@
-"""The columns of the op table that other code relies on, held to the functions beside them: what each partial reads, its
-shape, and whether the arguments commute."""
+"""The columns of the op table that other code relies on, held to the functions beside them: what each partial reads,
+its shape, and whether the arguments commute."""
 
 from __future__ import annotations
 

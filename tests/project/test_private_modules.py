@@ -96,7 +96,7 @@ for name, function in targets.items():
             look(function.__new__(function))
         except TypeError:
             pass
-for made in (traced, traced.program, traced.program.trace, traced.program.once, Batch((np.ones((4, 3)),)), f,
+for made in (traced, traced.program, traced.program.trace, traced.program.prologue, Batch((np.ones((4, 3)),)), f,
              Replay(traced.program, 2, Batch(([1.0], [2.0], [3.0]))), Compiled.__new__(Compiled), *optimizer._states):
     look(made)
 assert calls > 30_000 and raised > calls / 2, (calls, raised)

@@ -1,27 +1,30 @@
-# Arguments of a compiled function as numbers. A sample is taken apart by its form; a batch is read where it lies if it
-# is of doubles in C order, and converted by NumPy otherwise, which is imported only then. Gives form_of() and what else
-# there is to ask of forms, and Batch. Uses Value.
+# Arguments of a compiled function as numbers. A sample is flattened to a tree, its structure, and its numbers; a
+# batch is read where it lies if it is of doubles in C order, and converted by NumPy otherwise, which is imported only
+# then. Gives tree_flatten() and its kin, and Batch. Uses Value and to_double() of the engine.
+
+cpdef enum:
+    DEEPEST = 100  # lists in lists
 
 cdef enum:
-    DEEPEST = 100            # lists in lists
     MOST_NUMBERS = 16777216  # of a sample
 
 
 # ---- A sample ------------------------------------------------------------------------------------
 
-cpdef object form_of(argument, list leaves, name):
-    """The form of an argument, hashable; its numbers and Values are appended to `leaves`.
+cpdef object tree_flatten(argument, list leaves, name):
+    """The tree of an argument, hashable; its numbers and Values are appended to `leaves`.
 
-    None for a number or Value, otherwise list or tuple, and either how many numbers or the forms of its items. An array
-    counts as nested lists. `name` is the argument's name or place, None for what a function returns.
+    None for a number or Value, otherwise a pair: list or tuple, and the number of its items if all are numbers, else
+    the trees of its items. An array counts as nested lists. `name` is the argument's name or its index, None for what a
+    function returns.
 
-    Raises TypeError for what is no number, ValueError for more than MOST_NUMBERS and where lists are nested deeper than
-    DEEPEST.
+    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS and where lists are nested deeper
+    than DEEPEST.
     """
-    return form_at(argument, leaves, name, 0)
+    return flatten_at(argument, leaves, name, 0)
 
 
-cdef object form_at(argument, list leaves, name, int depth):
+cdef object flatten_at(argument, list leaves, name, int depth):
     cdef bint flat = True
     cdef list items
     if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
@@ -46,7 +49,7 @@ cdef object form_at(argument, list leaves, name, int depth):
             leaves.append(item)
             items.append(None)
         else:
-            items.append(form_at(item, leaves, name, depth + 1))
+            items.append(flatten_at(item, leaves, name, depth + 1))
             flat &= items[len(items) - 1] is None
         if len(leaves) > MOST_NUMBERS or len(items) > MOST_NUMBERS:
             raise too_many(name)
@@ -63,7 +66,7 @@ cdef object too_many(name):
 
 # numpy.ma.MaskedArray, once numpy.ma is imported. As a buffer such an array gives masked elements as numbers.
 cdef object masked_array = None
-cdef object plain_type = None  # the last type that was found to be none of masked arrays: it stays none
+cdef object plain_type = None  # the last type that was found not to be a masked array's, which no type becomes later
 
 
 cdef bint is_masked(x) except -1:
@@ -80,7 +83,7 @@ cdef bint is_masked(x) except -1:
 
 
 cdef int refuse_masked(x, str name, int depth) except -1:
-    """Raise TypeError where there is a masked array in nested lists: NumPy drops the masks."""
+    """Raise TypeError where there is a masked array in nested lists: NumPy would drop the masks."""
     if is_masked(x):
         raise TypeError(f"{name} must not be a masked array, nor have one in it")
     if isinstance(x, (list, tuple)):
@@ -93,43 +96,43 @@ cdef int refuse_masked(x, str name, int depth) except -1:
     return 0
 
 
-def form_count(form, int depth=0):
-    """How many numbers there are in a form. Raises ValueError for what is none."""
-    if form is None:
+def tree_count(tree, int depth=0):
+    """The number of leaves of a tree. Raises ValueError where `tree` is not one."""
+    if tree is None:
         return 1
-    if depth < DEEPEST and type(form) is tuple and len(form) == 2 and (form[0] is list or form[0] is tuple):
-        items = form[1]
+    if depth < DEEPEST and type(tree) is tuple and len(tree) == 2 and (tree[0] is list or tree[0] is tuple):
+        items = tree[1]
         if type(items) is int and 0 <= items <= MOST_NUMBERS:
             return items
         if type(items) is tuple and items:
             total = 0
             for item in items:
-                total += form_count(item, depth + 1)
+                total += tree_count(item, depth + 1)
             if total <= MOST_NUMBERS:
                 return total
-    raise ValueError("not the form of nested lists of numbers")
+    raise ValueError("not the tree of nested lists of numbers")
 
 
-def rebuild(form, leaves, int depth=0):
-    """What is of this form, with the next of the iterator `leaves` for each number."""
-    if form is None:
+def tree_unflatten(tree, leaves, int depth=0):
+    """Nested lists and tuples of this tree, with the next of the iterator `leaves` for each number."""
+    if tree is None:
         return next(leaves)
     if depth == DEEPEST:
-        raise ValueError("not the form of nested lists of numbers")
-    kind, items = form
-    rebuilt = []
+        raise ValueError("not the tree of nested lists of numbers")
+    kind, items = tree
+    made = []
     for item in [None] * items if isinstance(items, int) else items:
-        rebuilt.append(rebuild(item, leaves, depth + 1))
-    return rebuilt if kind is list else tuple(rebuilt)
+        made.append(tree_unflatten(item, leaves, depth + 1))
+    return made if kind is list else tuple(made)
 
 
-def form_of_shape(tuple shape):
-    """The form of an array of this shape."""
+def tree_of_shape(tuple shape):
+    """The tree of an array of this shape."""
     if not shape:
         return None
     if len(shape) > DEEPEST or not 0 <= shape[0] <= MOST_NUMBERS:
         raise ValueError(f"not the shape of a sample: {shape}")
-    return list, shape[0] if len(shape) == 1 or not shape[0] else (form_of_shape(shape[1:]),) * shape[0]
+    return list, shape[0] if len(shape) == 1 or not shape[0] else (tree_of_shape(shape[1:]),) * shape[0]
 
 
 # ---- A batch -------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ cdef object converted(object array, str name):
     return numpy.array(array, dtype=float, order="C")
 
 
-cdef tuple row_shape(Py_buffer *view):
+cdef tuple sample_shape(Py_buffer *view):
     cdef list shape = []
     cdef Py_ssize_t i
     for i in range(1, view.ndim):
@@ -162,32 +165,32 @@ cdef tuple row_shape(Py_buffer *view):
     return tuple(shape)
 
 
-cdef Py_ssize_t row_size(Py_buffer *view) except -1:
-    """Numbers of a row."""
+cdef Py_ssize_t sample_size(Py_buffer *view) except -1:
+    """Numbers in a sample."""
     cdef Py_ssize_t i, size = 1
     for i in range(1, view.ndim):
         if size and view.shape[i] > MOST_NUMBERS // size:
             raise ValueError(f"an array of a batch has more than {MOST_NUMBERS:,} numbers a sample: its shape is "
-                             f"{(view.shape[0], *row_shape(view))}")
+                             f"{(view.shape[0], *sample_shape(view))}")
         size *= view.shape[i]
     return size
 
 
 @cython.final
 cdef class Batch:
-    """Arrays whose leading axis is the rows of a batch; `names` are those of the last ones.
+    """Arrays whose leading axis is the samples of a batch; `names` are those of the last arrays.
 
     Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
     """
 
-    cdef readonly Py_ssize_t rows
-    cdef readonly bytes key         # tells batches of other shapes of rows apart
+    cdef readonly Py_ssize_t samples
+    cdef readonly bytes key         # the same for batches whose samples have the same shapes
     cdef Py_buffer *buffers
-    cdef int held                   # buffers to be given back
-    cdef const double **columns     # of each number of a row: where its first row is
-    cdef Py_ssize_t *steps          # and how many doubles on the next one is; in the same allocation
-    cdef double *numbers            # of a sample: what the columns point to
-    cdef Py_ssize_t count           # numbers of a row
+    cdef int held                   # buffers to be released
+    cdef const double **columns     # of each number of a sample: where that of the first sample is
+    cdef Py_ssize_t *strides        # and from there to the next sample, in doubles; in the same allocation
+    cdef double *numbers            # what the columns point to, for a batch made of one sample
+    cdef Py_ssize_t count           # numbers in a sample
 
     def __cinit__(self, tuple arrays, tuple names=()):
         cdef Py_ssize_t i, j, size, first = 0, axes = 0, count = len(arrays)
@@ -196,14 +199,14 @@ cdef class Batch:
         if self.buffers == NULL:
             raise MemoryError
         for i in range(count):
-            if not self.take(arrays[i]) and not self.take(converted(arrays[i], array_name(i, count, names))):
+            if not self.hold(arrays[i]) and not self.hold(converted(arrays[i], array_name(i, count, names))):
                 raise TypeError(f"{array_name(i, count, names)} must be an array of real numbers")
-        self.rows = self.buffers[0].shape[0] if count and self.buffers[0].ndim else 1
+        self.samples = self.buffers[0].shape[0] if count and self.buffers[0].ndim else 1
         for i in range(count):
             view = &self.buffers[i]
-            if not view.ndim or view.shape[0] != self.rows:
-                self.refuse(names)
-            self.count += row_size(view)
+            if not view.ndim or view.shape[0] != self.samples:
+                self.refuse_shapes(names)
+            self.count += sample_size(view)
             if self.count > MOST_NUMBERS:
                 raise ValueError(f"a batch of more than {MOST_NUMBERS:,} numbers a sample")
             axes += view.ndim
@@ -211,10 +214,10 @@ cdef class Batch:
         self.make_columns()
         for i in range(count):
             view = &self.buffers[i]
-            size = row_size(view)
+            size = sample_size(view)
             for j in range(size):
                 self.columns[first + j] = <const double *>view.buf + j
-                self.steps[first + j] = size
+                self.strides[first + j] = size
             first += size
 
     def __dealloc__(self):
@@ -227,24 +230,24 @@ cdef class Batch:
 
     @property
     def shapes(self):
-        """Of a row of each argument."""
+        """Of each argument, the shape of a sample."""
         cdef list shapes = []
         cdef int i
         for i in range(self.held):
-            shapes.append(row_shape(&self.buffers[i]))
+            shapes.append(sample_shape(&self.buffers[i]))
         return tuple(shapes)
 
     cdef int make_key(self, Py_ssize_t axes) except -1:
-        """Of each array the number of axes, and the lengths of those of a row."""
+        """Of each array the number of axes, and the lengths of those of a sample."""
         cdef bytes key = PyBytes_FromStringAndSize(NULL, axes * sizeof(Py_ssize_t))
-        cdef Py_ssize_t *words = <Py_ssize_t *>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t *lengths = <Py_ssize_t *>PyBytes_AS_STRING(key)
         cdef Py_buffer *view
         cdef int i
         for i in range(self.held):
             view = &self.buffers[i]
-            words[0] = view.ndim
-            memcpy(words + 1, view.shape + 1, (view.ndim - 1) * sizeof(Py_ssize_t))
-            words += view.ndim
+            lengths[0] = view.ndim
+            memcpy(lengths + 1, view.shape + 1, (view.ndim - 1) * sizeof(Py_ssize_t))
+            lengths += view.ndim
         self.key = key
         return 0
 
@@ -252,18 +255,18 @@ cdef class Batch:
         self.columns = <const double **>PyMem_Calloc(self.count + 1, sizeof(double *) + sizeof(Py_ssize_t))
         if self.columns == NULL:
             raise MemoryError
-        self.steps = <Py_ssize_t *>(self.columns + self.count)
+        self.strides = <Py_ssize_t *>(self.columns + self.count)
         return 0
 
-    cdef int refuse(self, tuple names) except -1:
+    cdef int refuse_shapes(self, tuple names) except -1:
         cdef Py_ssize_t i
         cdef list found = []
         for i in range(self.held):
-            shape = (self.buffers[i].shape[0], *row_shape(&self.buffers[i])) if self.buffers[i].ndim else ()
+            shape = (self.buffers[i].shape[0], *sample_shape(&self.buffers[i])) if self.buffers[i].ndim else ()
             found.append(f"{array_name(i, self.held, names)} of shape {shape}")
         raise ValueError(f"the arrays of a batch need a leading axis of one length: {', '.join(found)}")
 
-    cdef bint take(self, array) except -1:
+    cdef bint hold(self, array) except -1:
         """Hold the buffer of an array of doubles in C order; False for anything else."""
         cdef Py_buffer *view = &self.buffers[self.held]
         if not PyObject_CheckBuffer(<PyObject *>array) or is_masked(array):
@@ -279,7 +282,7 @@ cdef class Batch:
 
     @staticmethod
     cdef Batch of_sample(list leaves):
-        """A batch of one row, of these numbers and Values."""
+        """A batch of one sample, of these numbers and Values."""
         cdef Batch batch = Batch(())
         cdef Py_ssize_t i
         PyMem_Free(batch.columns)
@@ -297,6 +300,6 @@ cdef class Batch:
 
 
 cdef str array_name(Py_ssize_t i, Py_ssize_t count, tuple names):
-    """What to call the array at i."""
+    """The name of the array at i in messages."""
     cdef Py_ssize_t named = i - (count - len(names))
     return f"argument {i}" if named < 0 else f"argument {names[named]!r}"

@@ -1,10 +1,10 @@
-# The rules of a compiled program. A trace that was unpickled is checked before a program is made of it. Programs and
-# their plans follow from traces; they are checked in the debug build and by the tests. What breaks a rule raises
-# ValueError, so that nothing that replays a program has to check it. Gives check_counts(), check_rows() and
-# check_program(). Uses Trace, Program and Plan.
+# The rules of a compiled program. An unpickled trace is checked before a program is made of it. Programs and plans
+# follow from traces; they are checked in the debug build and by the tests. What breaks a rule raises ValueError, so
+# that what replays a program has nothing to check. Gives check_counts(), check_instructions() and check_program().
+# Uses Trace, Program and Plan.
 
 cdef enum:
-    MOST_ROWS = 1 << 30  # twice as many, and one, are counted in an int
+    MOST_INSTRUCTIONS = 1 << 30  # Steps counts twice as many, and one, in an int
 
 
 cdef int require(bint holds, str rule) except -1:
@@ -27,47 +27,48 @@ def check_counts(state):
     """The fields of a pickled trace, their types checked: instructions, outputs, captured leaves, four counts."""
     require(is_sequence(state) and len(state) == 7, "a trace has seven fields")
     for items in state[:3]:
-        require(is_sequence(items) and len(items) <= MOST_ROWS, "instructions, outputs and captured leaves are lists")
+        require(is_sequence(items) and len(items) <= MOST_INSTRUCTIONS,
+                "instructions, outputs and captured leaves are lists")
     for count in state[3:]:
-        require(is_index(count, MOST_ROWS), "counts of arguments and ops are integers of at least 0")
+        require(is_index(count, MOST_INSTRUCTIONS), "counts of arguments and ops are integers of at least 0")
     return state
 
 
-def check_rows(rows, outputs, captured, arguments):
-    """Check the parts of a trace: each row, an instruction, has an op of the table and as many arguments as that takes,
-    all of them earlier rows; leaves and arguments exist; outputs are rows."""
+def check_instructions(instructions, outputs, captured, arguments):
+    """Check the parts of a trace: each instruction has an op and as many operands as that takes, all of them earlier
+    instructions; leaves and arguments exist; outputs are instructions."""
     cdef set met = set()
     require(is_index(arguments, MOST_NUMBERS + 1), f"no more than {MOST_NUMBERS} arguments")
     for leaf in captured:
         require(isinstance(leaf, Value), "captured leaves are Values")
         require(not (<Value>leaf).node.flags & TRACED, "captured leaves are from outside of traces")
-    for i, row in enumerate(rows):
-        require(type(row) is tuple and len(row) == 2 and is_index(row[0], 1 << 16) and is_sequence(row[1]),
-                f"instruction {i} is an op and its arguments")
-        op, args = row
+    for i, instruction in enumerate(instructions):
+        require(type(instruction) is tuple and len(instruction) == 2 and is_index(instruction[0], 1 << 16)
+                and is_sequence(instruction[1]), f"instruction {i} is an op and its operands")
+        op, operands = instruction
         if op == NUMBER:
-            require(len(args) == 1 and type(args[0]) is float, f"instruction {i} is a float")
+            require(len(operands) == 1 and type(operands[0]) is float, f"instruction {i} is a float")
         elif op == CAPTURED or op == ARGUMENT:
-            require(len(args) == 1 and is_index(args[0], len(captured) if op == CAPTURED else arguments),
+            require(len(operands) == 1 and is_index(operands[0], len(captured) if op == CAPTURED else arguments),
                     f"instruction {i} is one of the captured leaves or arguments")
-            require((op, args[0]) not in met, f"instruction {i} does not repeat another")
-            met.add((op, args[0]))
+            require((op, operands[0]) not in met, f"instruction {i} does not repeat another")
+            met.add((op, operands[0]))
         else:
-            check_op(i, op, len(args))
-            for arg in args:
-                require(is_index(arg, i), f"instruction {i} reads earlier ones")
+            check_op(i, op, len(operands))
+            for operand in operands:
+                require(is_index(operand, i), f"instruction {i} reads earlier ones")
     for i in outputs:
-        require(is_index(i, len(rows)), "outputs are instructions")
+        require(is_index(i, len(instructions)), "outputs are instructions")
 
 
 cdef int check_op(i, int op, Py_ssize_t count) except -1:
-    """Is there such an op, of so many arguments?"""
+    """Check that there is such an op, and that it takes so many operands."""
     cdef int arity
     if op == DOT:
         return require(count >= 3 and count % 2 == 1, f"instruction {i} is a bias and pairs of factors")
     require(0 < op < OP_COUNT, f"instruction {i} is of an op in the table")
     arity = RULES[op].arity
-    return require(count >= 1 if arity == VARIADIC else count == arity, f"instruction {i} has the arguments of its op")
+    return require(count >= 1 if arity == VARIADIC else count == arity, f"instruction {i} has the operands of its op")
 
 
 # ---- Programs ------------------------------------------------------------------------------------
@@ -75,52 +76,54 @@ cdef int check_op(i, int op, Py_ssize_t count) except -1:
 def check_program(Program program):
     """Check a program, and its plans for every use."""
     cdef int mode
-    check_rows(program.trace.rows, program.trace.outputs, program.trace.captured, program.trace.arguments)
-    check_rows(program.rows, program.outputs, program.trace.captured, program.trace.arguments)
-    check_uniform(program)
+    cdef Trace trace = program.trace
+    check_instructions(trace.instructions, trace.outputs, trace.captured, trace.arguments)
+    check_instructions(program.instructions, program.outputs, trace.captured, trace.arguments)
+    check_invariants(program)
     check_schedule(program)
     check_layers(program)
-    check_plan(program, program.once, -1)
+    check_plan(program, program.prologue, -1)
     for mode in range(<int>MODES):
         check_plan(program, program.plan(mode), mode)
 
 
-cdef int check_uniform(Program program) except -1:
-    """What does not vary has a place of its own, captured leaves the first ones."""
+cdef int check_invariants(Program program) except -1:
+    """Invariant instructions have an index each, captured leaves the first ones."""
     cdef Py_ssize_t i
-    cdef set places = set()
-    require(len(program.uniform) == len(program.rows), "each instruction varies or not")
-    for i, (op, args) in enumerate(program.rows):
+    cdef set indices = set()
+    require(len(program.invariant) == len(program.instructions), "each instruction varies or not")
+    for i, (op, operands) in enumerate(program.instructions):
         if op == NUMBER or op == CAPTURED or op == ARGUMENT:
-            require(program.uniform[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
+            require(program.invariant[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
         else:
-            require(program.uniform[i] == all(program.uniform[arg] for arg in args), "what varies has a reason to")
-        require(program.uniform[i] == (i in program.place), "what does not vary has a place")
-        if program.uniform[i]:
-            place = program.place[i]
-            require(is_index(place, program.uniforms) and place not in places, "a place is one instruction's")
-            require((op == CAPTURED) == (place < len(program.trace.captured)), "captured leaves come first")
-            places.add(place)
-    require(program.constants.count == len(program.numbers), "a number has a place")
+            require(program.invariant[i] == all(program.invariant[operand] for operand in operands),
+                    "what depends on nothing that varies is invariant")
+        require(program.invariant[i] == (i in program.index_of), "an invariant instruction has an index")
+        if program.invariant[i]:
+            index = program.index_of[i]
+            require(is_index(index, program.invariants) and index not in indices, "an index is one instruction's")
+            require((op == CAPTURED) == (index < len(program.trace.captured)), "captured leaves come first")
+            indices.add(index)
+    require(program.constants.count == len(program.numbers), "a number has an index")
     for i in range(program.constants.count):
-        require(0 <= program.constants.words[i] < program.uniforms, "a number has a place that exists")
+        require(0 <= program.constants.items[i] < program.invariants, "a number has an index that exists")
     return 0
 
 
 cdef int check_schedule(Program program) except -1:
     """Instructions that vary are computed once each, and after what they read."""
     cdef set done = set()
-    for row, (op, args) in enumerate(program.rows):
-        if program.uniform[row] or op == ARGUMENT:
-            done.add(row)
+    for i, (op, operands) in enumerate(program.instructions):
+        if program.invariant[i] or op == ARGUMENT:
+            done.add(i)
     for group in program.schedule:
         require(len(group) > 0, "a group has instructions")
-        for row in group:
-            require(is_index(row, len(program.rows)) and row not in done, "an instruction is computed once")
-            for arg in program.rows[row][1]:
-                require(arg in done, "an instruction is computed after what it reads")
+        for i in group:
+            require(is_index(i, len(program.instructions)) and i not in done, "an instruction is computed once")
+            for operand in program.instructions[i][1]:
+                require(operand in done, "an instruction is computed after what it reads")
         done.update(group)
-    return require(len(done) == len(program.rows), "every instruction is computed")
+    return require(len(done) == len(program.instructions), "every instruction is computed")
 
 
 cdef int check_layers(Program program) except -1:
@@ -132,22 +135,23 @@ cdef int check_layers(Program program) except -1:
         layer = &program.layers[k]
         shorter, longer = min(layer.outputs, layer.inputs), max(layer.outputs, layer.inputs)
         require(shorter > 0 and layer.outputs == len(program.layer_groups[k]), "a layer has the outputs of its group")
-        for row in program.layer_groups[k]:
-            op, args = program.rows[row]
-            require(op == DOT and len(args) == 1 + 2 * layer.inputs, "a layer is of sums over its inputs")
-            first = program.rows[program.layer_groups[k][0]][1]
-            require(list(args[2::2]) == list(first[2::2]), "they share the inputs")
-            require(all(program.uniform[arg] for arg in args[1::2]), "weights do not vary")
-        require(layer.turned == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
+        for i in program.layer_groups[k]:
+            op, operands = program.instructions[i]
+            require(op == DOT and len(operands) == 1 + 2 * layer.inputs, "a layer is of sums over its inputs")
+            first = program.instructions[program.layer_groups[k][0]][1]
+            require(list(operands[2::2]) == list(first[2::2]), "they share the inputs")
+            require(all(program.invariant[operand] for operand in operands[1::2]), "weights do not vary")
+        require(layer.transposed == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
         require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "the pitch holds the longer side")
-        require(0 <= layer.place <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
+        require(0 <= layer.weight_offset <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
                 "weights are in the workspace")
-        require(0 <= layer.grads <= program.grads - <Py_ssize_t>shorter * layer.pitch, "grads are in the workspace")
-        require(0 <= layer.start <= program.starts - layer.outputs, "biases are in the workspace")
+        require(0 <= layer.grad_offset <= program.weight_grads - <Py_ssize_t>shorter * layer.pitch,
+                "grads are in the workspace")
+        require(0 <= layer.bias_offset <= program.biases - layer.outputs, "biases are in the workspace")
         for i in range(<Py_ssize_t>layer.outputs * layer.inputs):
-            require(0 <= layer.weights[i] < program.uniforms, "a weight has a place")
-        for i in range(layer.outputs if layer.starts != NULL else 0):
-            require(0 <= layer.starts[i] < program.uniforms, "a bias has a place")
+            require(0 <= layer.weights[i] < program.invariants, "a weight has an index")
+        for i in range(layer.outputs if layer.biases != NULL else 0):
+            require(0 <= layer.biases[i] < program.invariants, "a bias has an index")
     return 0
 
 
@@ -155,13 +159,13 @@ cdef int check_layers(Program program) except -1:
 
 @cython.final
 cdef class Walk:
-    """One plan, step by step: slots exist, and are written before they are read."""
+    """A walk through the steps of a plan: slots exist, and are written before they are read."""
 
     cdef Program program
     cdef Plan plan
-    cdef bint once
+    cdef bint prologue
     cdef set written
-    cdef set now            # slots that the step at hand writes
+    cdef set now            # slots that this step writes
     cdef int kind
     cdef int *header
     cdef int header_count
@@ -171,25 +175,24 @@ cdef class Walk:
     cdef int check_read(self, int i) except -1:
         require(0 <= i < self.count and 0 <= self.slots[i] < self.plan.slots, "a slot exists")
         require(self.slots[i] in self.written, "a slot is written before it is read")
-        return require(self.slots[i] not in self.now, "what a step reads it does not overwrite")
+        return require(self.slots[i] not in self.now, "a step does not overwrite what it reads")
 
-    cdef int check_write(self, int i, bint add) except -1:
-        if add:
+    cdef int check_write(self, int i, bint accumulate) except -1:
+        if accumulate:
             self.check_read(i)
         require(0 <= i < self.count and 0 <= self.slots[i] < self.plan.slots, "a slot exists")
         self.now.add(self.slots[i])
         return 0
 
-    cdef int check_code(self, Code *code) except -1:
-        """The steps of a code."""
-        cdef int *word = code.words
-        cdef int *end = word + code.count
-        while word < end:
-            require(end - word >= 3, "a step is a kind, two lengths, a header and slots")
-            self.kind, self.header_count, self.count = word[0], word[1], word[2]
+    cdef int check_steps(self, Ints *steps) except -1:
+        cdef int *at = steps.items
+        cdef int *end = at + steps.count
+        while at < end:
+            require(end - at >= 3, "a step is a kind, two lengths, a header and slots")
+            self.kind, self.header_count, self.count = at[0], at[1], at[2]
             require(self.header_count >= 0 and self.count >= 0
-                    and <Py_ssize_t>self.header_count + self.count <= end - word - 3, "a step is as long as it says")
-            self.header = word + 3
+                    and <Py_ssize_t>self.header_count + self.count <= end - at - 3, "a step is as long as it says")
+            self.header = at + 3
             self.slots = self.header + self.header_count
             self.now = set()
             if self.kind <= LAYER:
@@ -197,7 +200,7 @@ cdef class Walk:
             else:
                 self.check_backward()
             self.written |= self.now
-            word = self.slots + self.count
+            at = self.slots + self.count
         return 0
 
     cdef int check_shape(self, bint header, bint slots) except -1:
@@ -218,8 +221,8 @@ cdef class Walk:
         else:
             layer = self.check_layer(LAYER)
             first = layer.outputs
-            self.check_shape(self.header[3] == (layer.starts == NULL),
-                             self.count == first + layer.inputs + (first if layer.starts == NULL else 0))
+            self.check_shape(self.header[3] == (layer.biases == NULL),
+                             self.count == first + layer.inputs + (first if layer.biases == NULL else 0))
         # Loops over lanes may write what they have computed before they have read the rest.
         for i in range(first):
             require(0 <= i < self.count, "a step has a result")
@@ -230,9 +233,9 @@ cdef class Walk:
         return 0
 
     cdef Layer *check_layer(self, int kind) except NULL:
-        """The layer that the header of a step names, and its outputs and inputs."""
+        """The layer that the header of a step names, after its size was checked."""
         cdef Layer *layer
-        require(self.kind == kind and not self.once, f"there is no step of kind {self.kind} here")
+        require(self.kind == kind and not self.prologue, f"there is no step of kind {self.kind} here")
         require(self.header_count == 4 and 0 <= self.header[0] < self.program.layer_count, "a layer exists")
         layer = &self.program.layers[self.header[0]]
         require(self.header[1] == layer.outputs and self.header[2] == layer.inputs, "a step is of its layer's size")
@@ -255,7 +258,7 @@ cdef class Walk:
             for i in range(2, self.count, 2):
                 self.check_read(i)
             for i in range(2, self.count, 2):
-                self.check_gain(i + 1, self.header[i // 2])
+                self.check_target(i + 1, self.header[i // 2])
         elif self.kind == BACK_DOTS:
             self.check_shape(self.header_count % 2 == 0, self.count == 1 + 2 * self.header_count)
             self.check_read(0)
@@ -263,94 +266,101 @@ cdef class Walk:
                 self.check_read(i)
                 self.check_read(i + 1)
             for i in range(1, self.count, 4):
-                self.check_gain(i + 2, self.header[(i - 1) // 2])
-                self.check_gain(i + 3, self.header[(i - 1) // 2 + 1])
+                self.check_target(i + 2, self.header[(i - 1) // 2])
+                self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER))
         elif self.kind == SEED:
-            require(not self.once, "what is computed once has no seeds")
+            require(not self.prologue, "the prologue has no seeds")
             self.check_shape(self.header_count == 2 and 0 <= self.header[0] < outputs, self.count == 1)
             self.check_write(0, self.header[1])
         else:
-            require(self.kind == COLLECT and not self.once, f"there is no step of kind {self.kind} here")
-            self.check_shape(self.header_count == 1 and 0 <= self.header[0] < self.program.uniforms, self.count == 1)
+            require(self.kind == COLLECT and not self.prologue, f"there is no step of kind {self.kind} here")
+            self.check_shape(self.header_count == 1 and 0 <= self.header[0] < self.program.invariants, self.count == 1)
             self.check_read(0)
         return 0
 
-    cdef int check_gain(self, int i, bint add) except -1:
-        """A slot that gains something after all of the step has been read, perhaps from several arguments; -1 for what
-        needs no grad."""
-        if self.slots[i] == -1:
+    cdef int check_target(self, int i, bint accumulate) except -1:
+        """A slot that is written after all of the step has been read, perhaps more than once."""
+        if self.slots[i] == NOWHERE:
             return 0
         require(0 <= self.slots[i] < self.plan.slots, "a slot exists")
-        require(not add or self.slots[i] in self.written or self.slots[i] in self.now, "what is added to is written")
+        require(not accumulate or self.slots[i] in self.written or self.slots[i] in self.now,
+                "what is added to is written")
         self.now.add(self.slots[i])
         return 0
 
     cdef int check_back_layer(self, Layer *layer) except -1:
-        cdef int i, gains = layer.outputs + layer.inputs
+        cdef int i, targets = layer.outputs + layer.inputs
         cdef bint inputs = self.header[3] & INPUTS != 0
         self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS),
-                         self.count == gains + (2 * layer.inputs if inputs else 0))
-        for i in range(gains):
+                         self.count == targets + (2 * layer.inputs if inputs else 0))
+        for i in range(targets):
             self.check_read(i)
         if inputs:
-            require(self.header[0] in words_of(&self.plan.turned), "a layer is transposed for its inputs")
-            for i in range(gains + layer.inputs, self.count):  # each start is the gain itself, or zeros
+            require(self.header[0] in ints_of(&self.plan.transposed), "a layer is transposed for its inputs")
+            for i in range(targets + layer.inputs, self.count):  # what is added to: the target itself, or zeros
                 self.check_read(i)
-            for i in range(gains, gains + layer.inputs):
+            for i in range(targets, targets + layer.inputs):
                 self.check_write(i, False)
-            require(len(self.now) == layer.inputs, "what gains has a slot of its own")
+            require(len(self.now) == layer.inputs, "targets have slots of their own")
         return 0
 
 
-cdef int check_rule(int op, bint many) except -1:
+cdef int check_rule(int op, bint variadic) except -1:
     require(0 < op < OP_COUNT, "an op is one of the table")
-    return require((RULES[op].reduce != NULL) == many, "a step is of an op of its kind")
+    return require((RULES[op].reduce != NULL) == variadic, "a step is of an op of its kind")
 
 
-cdef list words_of(Code *code):
+cdef list ints_of(Ints *ints):
     cdef Py_ssize_t i
-    cdef list words = []
-    for i in range(code.count):
-        words.append(code.words[i])
-    return words
+    cdef list items = []
+    for i in range(ints.count):
+        items.append(ints.items[i])
+    return items
+
+
+cdef list pairs_of(Ints *ints):
+    cdef list items = ints_of(ints)
+    require(len(items) % 2 == 0, "loads, broadcasts and grads of arguments are pairs")
+    return list(zip(items[::2], items[1::2]))
 
 
 cdef int check_plan(Program program, Plan plan, int mode) except -1:
-    """Check a plan; mode -1 is what is computed once a call."""
+    """Check a plan; mode -1 is the prologue."""
     cdef Walk walk = Walk()
-    cdef list words
-    cdef Py_ssize_t i
-    walk.program, walk.plan, walk.once = program, plan, mode == -1
+    walk.program, walk.plan, walk.prologue = program, plan, mode == -1
     walk.written = set()
-    if walk.once:
-        require(plan.slots == 2 * program.uniforms, "what is computed once has two slots a place")
-        walk.written.update(range(len(program.trace.captured)), words_of(&program.constants))
-    words = words_of(&plan.loads) + words_of(&plan.splats)
-    require(plan.loads.count % 2 == 0 and plan.splats.count % 2 == 0, "loads and broadcasts are pairs")
-    for i in range(0, len(words), 2):
-        if i < plan.loads.count:
-            require(0 <= words[i] < program.trace.arguments, "an argument exists")
-        else:
-            require(-1 <= words[i] < program.uniforms, "a place exists")
-        require(0 <= words[i + 1] < plan.slots, "what is there from the start has a slot")
-        require(words[i + 1] not in walk.written, "no two share it")
-        walk.written.add(words[i + 1])
-    walk.check_code(&plan.forward)
-    if walk.once:
-        walk.written.update(range(program.uniforms, 2 * program.uniforms))  # grads, which the rows that vary begin
-    outputs = words_of(&plan.outputs)
-    require(walk.once or len(outputs) == len(program.outputs), "outputs have slots")
-    for i in outputs:
+    if walk.prologue:
+        require(plan.slots == 2 * program.invariants, "an invariant value and its grad have a slot each")
+        walk.written.update(range(len(program.trace.captured)), ints_of(&program.constants))
+    else:
+        require(plan.outputs.count == len(program.outputs), "outputs have slots")
+    check_loads(walk)
+    walk.check_steps(&plan.forward)
+    if walk.prologue:
+        walk.written.update(range(program.invariants, plan.slots))  # grads, which come from the samples
+    for i in ints_of(&plan.outputs):
         require(i in walk.written, "an output is computed")
-    require(mode > FORWARD or walk.once or not plan.backward.count, "what goes forward only has no other steps")
-    walk.check_code(&plan.backward)
-    for i in words_of(&plan.turned):
+    require(mode > FORWARD or walk.prologue or not plan.backward.count, "without gradients there are no steps backward")
+    walk.check_steps(&plan.backward)
+    for i in ints_of(&plan.transposed):
         require(0 <= i < program.layer_count, "a layer exists")
-    words = words_of(&plan.grads)
-    require(len(words) % 2 == 0, "grads of arguments are pairs")
-    for i in range(0, len(words), 2):
-        require(0 <= words[i] < program.trace.arguments, "an argument exists")
-        require(words[i + 1] in walk.written, "its grad is computed")
+    for argument, i in pairs_of(&plan.grads):
+        require(0 <= argument < program.trace.arguments, "an argument exists")
+        require(i in walk.written, "its grad is computed")
+    return 0
+
+
+cdef int check_loads(Walk walk) except -1:
+    """What is in slots before the first step."""
+    cdef list loads = pairs_of(&walk.plan.loads), broadcasts = pairs_of(&walk.plan.broadcasts)
+    for argument, _ in loads:
+        require(0 <= argument < walk.program.trace.arguments, "an argument exists")
+    for index, _ in broadcasts:
+        require(-1 <= index < walk.program.invariants, "an invariant value exists")
+    for _, i in loads + broadcasts:
+        require(0 <= i < walk.plan.slots, "what is loaded has a slot")
+        require(i not in walk.written, "no two are loaded to one slot")
+        walk.written.add(i)
     return 0

@@ -1,5 +1,6 @@
-# Steps run over the lanes of a block, forward and backward, without the GIL. Gives Work, steps_forward() and
-# steps_backward(), the preparation of layers, and variants(). Uses the kinds of steps in plan, and lanes.h.
+# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL. Gives Work,
+# Shared, steps_forward(), steps_backward(), layer_gather() and its kin, and variants(). Uses Layer of program,
+# StepKind of plan and the loops of lanes.h.
 
 cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:
@@ -9,15 +10,16 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*mul)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*neg)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*relu)(double *r, const double *a, Py_ssize_t width) noexcept nogil
-        void (*back_linear)(double *d, double slope, const double *g, int add, Py_ssize_t width) noexcept nogil
-        void (*back_product)(double *d, const double *x, const double *g, int add, Py_ssize_t width) noexcept nogil
-        void (*back_relu)(double *d, const double *r, const double *g, int add, Py_ssize_t width) noexcept nogil
+        void (*back_linear)(double *d, double slope, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
+        void (*back_product)(double *d, const double *x, const double *g, int accumulate,
+                             Py_ssize_t width) noexcept nogil
+        void (*back_relu)(double *d, const double *r, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
         void (*dots)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
-        void (*back_dots)(double *base, Py_ssize_t stride, const int *slots, int count, const int *adds,
+        void (*back_dots)(double *base, Py_ssize_t stride, const int *slots, int count, const int *accumulate,
                           Py_ssize_t width) noexcept nogil
         void (*sum)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*layer)(double *base, Py_ssize_t stride, const int *out, int outputs, const int *into, int inputs,
-                      const double *w, const double *numbers, const int *starts, Py_ssize_t width) noexcept nogil
+                      const double *w, const double *numbers, const int *biases, Py_ssize_t width) noexcept nogil
         void (*pack)(const double *base, Py_ssize_t stride, const int *slots, int count, double *packed,
                      Py_ssize_t pitch, Py_ssize_t live) noexcept nogil
         void (*outer)(const double *base, Py_ssize_t stride, const int *slots, int count, const double *packed,
@@ -30,22 +32,22 @@ cdef extern from "_compile/lanes.h" nogil:
 
 static_check(<int>TILE == <int>LANES_TILE)
 
-cdef struct Work:         # what a thread works on
-    double *base          # slots
-    Py_ssize_t stride
-    double *weights       # grads of layers' weights
-    double *starts        # grads of layers' starts
-    double *packed        # slots side by side, lane after lane
-    double *scratch       # arguments of an op of any number of them
-    double *grads         # grads of uniform values, of the chunk at hand
-    double *seeds         # the grad of each output
+cdef struct Work:          # what a thread works on
+    double *base           # slots
+    Py_ssize_t stride      # from one slot to the next
+    double *weight_grads   # of layers
+    double *bias_grads     # of layers
+    double *packed         # slots side by side, lane after lane
+    double *scratch        # operands of a variadic op
+    double *grads          # of invariant values, from the chunk at hand
+    double *seeds          # the grad of each output
     const Lanes *lanes
 
-cdef struct Shared:       # what all threads of a call read
-    double *uniform       # values, and then their grads
-    double *weights       # of layers, outputs x inputs
-    double *turned        # of layers, inputs x outputs
-    double *starts        # of layers
+cdef struct Shared:        # what all threads of a call read
+    double *invariant      # values, and behind them their grads
+    double *weights        # of layers, outputs x inputs
+    double *transposed     # of layers, inputs x outputs
+    double *biases         # of layers
     Layer *layers
 
 
@@ -53,12 +55,13 @@ cdef inline double *slot(Work *work, int i) noexcept nogil:
     return work.base + i * work.stride
 
 
-cdef inline void clear_dead(double *x, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """Lanes past the last row are computed with the others and never looked at. What loops over lanes leave out is
-    cleared, so that they hold numbers; and before a sum over all lanes, in which they have to be 0."""
+cdef inline void clear_padding(double *x, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """Loops over vectors compute lanes without a sample too, up to `width`, and these are not read. Other loops stop at
+    the last sample, and set these lanes to 0 for them to have a number; so does what precedes a sum over all lanes."""
     cdef Py_ssize_t i
     for i in range(live, width):
         x[i] = 0.0
+
 
 cdef const Lanes *best = lanes_variants()[0]
 
@@ -73,7 +76,7 @@ def variants():
 
 
 def use_variant(str name):
-    """Use other loops, for tests. Raises ValueError where there are none of that name."""
+    """Use the loops of this name, for tests. Raises ValueError where there are none."""
     global best
     names = variants()
     if name not in names:
@@ -92,6 +95,7 @@ cdef bint raised() noexcept nogil:
 
 
 cdef double lane_total(Work *work, int i, Py_ssize_t live) noexcept nogil:
+    """The sum of a slot over the samples."""
     cdef double *x = slot(work, i)
     cdef Py_ssize_t whole = live - live % TILE
     cdef double total = work.lanes.total(x, whole) if whole else 0.0
@@ -100,31 +104,15 @@ cdef double lane_total(Work *work, int i, Py_ssize_t live) noexcept nogil:
     return total
 
 
-# ---- Steps ---------------------------------------------------------------------------------------
+# ---- Ops that have loops over vectors ------------------------------------------------------------
+# The others call their rule for each sample. Here alone kernels know an op by name.
 
-cdef struct Step:
-    int kind
-    int *header
-    int *slots
-    int count             # of slots
+cdef inline Partial side_partial(int op, int side) noexcept nogil:
+    return RULES[op].d_right if side else RULES[op].d_left
 
 
-cdef inline int *step_next(int *word, Step *step) noexcept nogil:
-    """Read the step at `word`. Returns where the next one is."""
-    step.kind = word[0]
-    step.header = word + 3
-    step.slots = step.header + word[1]
-    step.count = word[2]
-    return step.slots + step.count
-
-
-cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    cdef double *r = slot(work, s[0])
-    cdef double *a = slot(work, s[1])
-    cdef double *b = slot(work, s[2])
-    cdef Forward forward = RULES[op].forward
-    cdef double x
-    cdef Py_ssize_t i
+cdef inline bint forward_loop(Work *work, int op, double *r, double *a, double *b, Py_ssize_t width) noexcept nogil:
+    """Compute r by such a loop. False for an op that has none."""
     if op == ADD:
         work.lanes.add(r, a, b, width)
     elif op == SUB:
@@ -136,43 +124,95 @@ cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) n
     elif op == RELU:
         work.lanes.relu(r, a, width)
     else:
-        for i in range(live):
-            x = forward(a[i], b[i])
-            if x != x and raised():
-                return False
-            r[i] = x
-        clear_dead(r, live, width)
+        return False
+    return True
+
+
+cdef inline bint backward_loop(Work *work, int op, int side, double *d, double *g, double *a, double *b, double *r,
+                               bint accumulate, Py_ssize_t width) noexcept nogil:
+    """Compute d, the grad of one operand, by such a loop. False for an op that has none."""
+    if RULES[op].shape == LINEAR:
+        work.lanes.back_linear(d, side_partial(op, side)(0.0, 0.0, 0.0, 1.0), g, accumulate, width)
+    elif RULES[op].shape == PRODUCT:
+        work.lanes.back_product(d, a if side else b, g, accumulate, width)
+    elif op == RELU:
+        work.lanes.back_relu(d, r, g, accumulate, width)
+    else:
+        return False
+    return True
+
+
+cdef inline bint reduce_loop(Work *work, int op, int *s, int count, Py_ssize_t width) noexcept nogil:
+    """Compute a variadic op by such a loop. False for one that has none."""
+    if op != SUM:
+        return False
+    work.lanes.sum(work.base, work.stride, s, count, width)
+    return True
+
+
+# ---- Steps ---------------------------------------------------------------------------------------
+
+cdef struct Step:
+    int kind
+    int *header
+    int *slots
+    int count              # of slots
+
+
+cdef inline int *step_next(int *at, Step *step) noexcept nogil:
+    """Read the step at `at`. Returns where the next one is."""
+    step.kind = at[0]
+    step.header = at + 3
+    step.slots = step.header + at[1]
+    step.count = at[2]
+    return step.slots + step.count
+
+
+cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    cdef double *r = slot(work, s[0])
+    cdef double *a = slot(work, s[1])
+    cdef double *b = slot(work, s[2])
+    cdef Forward forward = RULES[op].forward
+    cdef double x
+    cdef Py_ssize_t i
+    if forward_loop(work, op, r, a, b, width):
+        return True
+    for i in range(live):
+        x = forward(a[i], b[i])
+        if x != x and raised():
+            return False
+        r[i] = x
+    clear_padding(r, live, width)
     return True
 
 
 cdef void reduce(Work *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef Py_ssize_t i
     cdef int j
-    if op == SUM:
-        work.lanes.sum(work.base, work.stride, s, count, width)
+    if reduce_loop(work, op, s, count, width):
         return
     for i in range(live):
         for j in range(1, count):
             work.scratch[j - 1] = slot(work, s[j])[i]
         slot(work, s[0])[i] = RULES[op].reduce(work.scratch, count - 1)
-    clear_dead(slot(work, s[0]), live, width)
+    clear_padding(slot(work, s[0]), live, width)
 
 
 cdef void run_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2]
     cdef int *into = s + outputs
-    work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.place,
-                     NULL if header[3] else shared.starts + layer.start, into + inputs, width)
+    work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.weight_offset,
+                     NULL if header[3] else shared.biases + layer.bias_offset, into + inputs, width)
 
 
-cdef bint steps_forward(Code *code, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """False with an exception set where a rule raises."""
-    cdef int *word = code.words
-    cdef int *end = word + code.count
+cdef bint steps_forward(Ints *steps, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """Run the steps on `live` samples. False with an exception set where a rule raises."""
+    cdef int *at = steps.items
+    cdef int *end = at + steps.count
     cdef Step step
-    while word < end:
-        word = step_next(word, &step)
+    while at < end:
+        at = step_next(at, &step)
         if step.kind == APPLY:
             if not apply(work, step.header[0], step.slots, live, width):
                 return False
@@ -186,72 +226,66 @@ cdef bint steps_forward(Code *code, Shared *shared, Work *work, Py_ssize_t live,
 
 
 cdef bint back_apply(Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    cdef int op = header[0], add = header[2]
+    cdef int op = header[0], side = header[1], accumulate = header[2]
     cdef double *d = slot(work, s[0])
     cdef double *g = slot(work, s[1])
     cdef double *a = slot(work, s[2])
     cdef double *b = slot(work, s[3])
     cdef double *r = slot(work, s[4])
-    cdef Partial partial = RULES[op].d_right if header[1] else RULES[op].d_left
+    cdef Partial partial = side_partial(op, side)
     cdef Py_ssize_t i
-    cdef double sent
-    if RULES[op].shape == LINEAR:
-        work.lanes.back_linear(d, partial(0.0, 0.0, 0.0, 1.0), g, add, width)
-    elif RULES[op].shape == PRODUCT:
-        work.lanes.back_product(d, a if header[1] else b, g, add, width)
-    elif op == RELU:
-        work.lanes.back_relu(d, r, g, add, width)
-    else:
-        for i in range(live):
-            sent = partial(a[i], b[i], r[i], g[i])
-            if sent != sent and raised():
-                return False
-            d[i] = d[i] + sent if add else sent
-        clear_dead(d, live, width)
+    cdef double x
+    if backward_loop(work, op, side, d, g, a, b, r, accumulate, width):
+        return True
+    for i in range(live):
+        x = partial(a[i], b[i], r[i], g[i])
+        if x != x and raised():
+            return False
+        d[i] = d[i] + x if accumulate else x
+    clear_padding(d, live, width)
     return True
 
 
 cdef void back_reduce(Work *work, int *header, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    cdef Partial partial = RULES[header[0]].d_left
-    cdef bint linear = RULES[header[0]].shape == LINEAR
+    cdef int op = header[0]
+    cdef Partial partial = side_partial(op, 0)
     cdef double *g = slot(work, s[0])
     cdef double *r = slot(work, s[1])
     cdef double *a
     cdef double *d
-    cdef double sent
+    cdef double x
     cdef Py_ssize_t i
-    cdef int j, add
+    cdef int j, accumulate
     for j in range(2, count, 2):
-        add = header[j // 2]
+        accumulate = header[j // 2]
         a = slot(work, s[j])
         d = slot(work, s[j + 1])
-        if linear:
-            work.lanes.back_linear(d, partial(0.0, 0.0, 0.0, 1.0), g, add, width)
+        if backward_loop(work, op, 0, d, g, a, a, r, accumulate, width):
             continue
         for i in range(live):
-            sent = partial(a[i], 0.0, r[i], g[i])
-            d[i] = d[i] + sent if add else sent
-        clear_dead(d, live, width)
+            x = partial(a[i], 0.0, r[i], g[i])
+            d[i] = d[i] + x if accumulate else x
+        clear_padding(d, live, width)
 
 
 cdef void back_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2], i
     cdef int *into = s + outputs
-    cdef int *gains = into + inputs
-    cdef double *w = work.weights + layer.grads
+    cdef int *targets = into + inputs
+    cdef double *w = work.weight_grads + layer.grad_offset
     if header[3] & WEIGHTS:
-        if layer.turned:
+        if layer.transposed:
             work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
             work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
         else:
             work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
             work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
         for i in range(outputs):
-            work.starts[layer.start + i] += lane_total(work, s[i], live)
+            work.bias_grads[layer.bias_offset + i] += lane_total(work, s[i], live)
     if header[3] & INPUTS:
-        work.lanes.layer(work.base, work.stride, gains, inputs, s, outputs, shared.turned + layer.place, NULL,
-                         gains + inputs, width)
+        work.lanes.layer(work.base, work.stride, targets, inputs, s, outputs, shared.transposed + layer.weight_offset,
+                         NULL, targets + inputs, width)
 
 
 cdef void seed(Work *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
@@ -261,13 +295,13 @@ cdef void seed(Work *work, int *header, int *s, Py_ssize_t width) noexcept nogil
         g[i] = work.seeds[header[0]] + (g[i] if header[1] else 0.0)
 
 
-cdef bint steps_backward(Code *code, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """False with an exception set where a rule raises."""
-    cdef int *word = code.words
-    cdef int *end = word + code.count
+cdef bint steps_backward(Ints *steps, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """Run the steps on `live` samples. False with an exception set where a rule raises."""
+    cdef int *at = steps.items
+    cdef int *end = at + steps.count
     cdef Step step
-    while word < end:
-        word = step_next(word, &step)
+    while at < end:
+        at = step_next(at, &step)
         if step.kind == BACK_APPLY:
             if not back_apply(work, step.header, step.slots, live, width):
                 return False
@@ -286,46 +320,47 @@ cdef bint steps_backward(Code *code, Shared *shared, Work *work, Py_ssize_t live
 
 # ---- Layers --------------------------------------------------------------------------------------
 
-# In the following what loops read stands in local variables: for all that C knows, the arrays they fill might be it.
+# What these loops read stands in local variables, since C has to assume that writing to an array may change fields.
 
-cdef void layer_lay_out(Layer *layer, Shared *shared) noexcept:
-    cdef double *uniform = shared.uniform
-    cdef double *weights = shared.weights + layer.place
-    cdef double *starts = shared.starts + layer.start
-    cdef int *places = layer.weights
+cdef void layer_gather(Layer *layer, Shared *shared) noexcept:
+    """Copy weights and biases from the invariant values."""
+    cdef double *invariant = shared.invariant
+    cdef double *weights = shared.weights + layer.weight_offset
+    cdef double *biases = shared.biases + layer.bias_offset
+    cdef int *indices = layer.weights
     cdef Py_ssize_t i, count = <Py_ssize_t>layer.outputs * layer.inputs
     for i in range(count):
-        weights[i] = uniform[places[i]]
-    places = layer.starts
-    if places != NULL:
+        weights[i] = invariant[indices[i]]
+    indices = layer.biases
+    if indices != NULL:
         count = layer.outputs
         for i in range(count):
-            starts[i] = uniform[places[i]]
+            biases[i] = invariant[indices[i]]
 
 
-cdef void layer_turn(Layer *layer, Shared *shared) noexcept:
-    cdef double *weights = shared.weights + layer.place
-    cdef double *turned = shared.turned + layer.place
+cdef void layer_transpose(Layer *layer, Shared *shared) noexcept:
+    cdef double *weights = shared.weights + layer.weight_offset
+    cdef double *transposed = shared.transposed + layer.weight_offset
     cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs
     for i in range(outputs):
         for j in range(inputs):
-            turned[j * outputs + i] = weights[i * inputs + j]
+            transposed[j * outputs + i] = weights[i * inputs + j]
 
 
-cdef void layer_spread(Layer *layer, Work *work) noexcept nogil:
-    """Add the grads of weights and starts to those of the uniform values that these are."""
+cdef void layer_scatter(Layer *layer, Work *work) noexcept nogil:
+    """Add the grads of weights and biases to those of the invariant values."""
     cdef double *grads = work.grads
-    cdef double *found = work.weights + layer.grads
-    cdef int *places = layer.weights
+    cdef double *found = work.weight_grads + layer.grad_offset
+    cdef int *indices = layer.weights
     cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs
-    cdef Py_ssize_t by_output = 1 if layer.turned else layer.pitch
-    cdef Py_ssize_t by_input = layer.pitch if layer.turned else 1
+    cdef Py_ssize_t by_output = 1 if layer.transposed else layer.pitch
+    cdef Py_ssize_t by_input = layer.pitch if layer.transposed else 1
     for i in range(outputs):
         for j in range(inputs):
-            grads[places[j]] += found[i * by_output + j * by_input]
-        places += inputs
-    places = layer.starts
-    found = work.starts + layer.start
-    if places != NULL:
+            grads[indices[j]] += found[i * by_output + j * by_input]
+        indices += inputs
+    indices = layer.biases
+    found = work.bias_grads + layer.bias_offset
+    if indices != NULL:
         for i in range(outputs):
-            grads[places[i]] += found[i]
+            grads[indices[i]] += found[i]

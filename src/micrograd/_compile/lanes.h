@@ -1,7 +1,7 @@
-/* Loops over lanes, for kernels.pxi: each is one op on slots, rows of doubles that stand `stride` apart, a lane a sample.
-   The loops themselves are in lanes_loops.h, which is compiled once for each width of vector; lanes_variants() says which
-   this machine can run. Every lane is computed in the same order and with the same roundings in all of them, and so
-   are sums over lanes: TILE running sums, lane i going to the one of i modulo TILE. */
+/* Loops over lanes, for kernels.pxi: each is one op on slots, which are arrays of lanes, one for each sample, and stand
+   `stride` doubles apart. The loops are in lanes_loops.h, which is compiled once for each width of vector;
+   lanes_variants() says which this machine can run. Every lane is computed in the same order and with the same
+   roundings in all of them, and so are sums over lanes: TILE running sums, lane i going to the one of i modulo TILE. */
 
 #ifndef MICROGRAD_LANES_H
 #define MICROGRAD_LANES_H
@@ -16,19 +16,21 @@ typedef struct Lanes {
     void (*mul)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*neg)(double *r, const double *a, ptrdiff_t width);
     void (*relu)(double *r, const double *a, ptrdiff_t width);
-    /* d = slope g, d = x g, d = (r > 0) g; or += where `add`. */
-    void (*back_linear)(double *d, double slope, const double *g, int add, ptrdiff_t width);
-    void (*back_product)(double *d, const double *x, const double *g, int add, ptrdiff_t width);
-    void (*back_relu)(double *d, const double *r, const double *g, int add, ptrdiff_t width);
-    /* r = start + a[0] b[0] + a[1] b[1] + ...; slots: r, start, then a and b in turn. */
+    /* d = slope g, d = x g, d = (r > 0) g; or += where `accumulate`. */
+    void (*back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_product)(double *d, const double *x, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+    /* r = bias + a[0] b[0] + a[1] b[1] + ...; slots: r, bias, then a and b in turn. */
     void (*dots)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
-    /* Its grads; slots: g, then a, b, and where a's and b's grads go in turn, -1 for nowhere; `adds` for each of those. */
-    void (*back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *adds, ptrdiff_t width);
+    /* Its grads; slots: g, then a, b, the target of a's grad and that of b's in turn, -1 for none; and for each target
+       whether to accumulate. */
+    void (*back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *accumulate,
+                      ptrdiff_t width);
     /* r = 0 + a[0] + a[1] + ...; slots: r, then the a. */
     void (*sum)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
-    /* out[i] = start[i] + sum over j of w[i * inputs + j] in[j], in the order of j; each start a number, or a slot. */
+    /* out[i] = bias[i] + sum over j of w[i * inputs + j] in[j], in the order of j; each bias a number, or a slot. */
     void (*layer)(double *base, ptrdiff_t stride, const int *out, int outputs, const int *in, int inputs,
-                  const double *w, const double *numbers, const int *starts, ptrdiff_t width);
+                  const double *w, const double *numbers, const int *biases, ptrdiff_t width);
     /* packed[lane * pitch + j] = slot j, with zeros up to the pitch. */
     void (*pack)(const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch,
                  ptrdiff_t live);

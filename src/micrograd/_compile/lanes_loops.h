@@ -15,7 +15,7 @@ typedef double F(memory) __attribute__((vector_size(VEC * 8), aligned(8), may_al
 #define vec F(vec)
 #define AT(p) (*(F(memory) *)(p))
 #define OF(p) (*(const F(memory) *)(p))
-#define SPREAD(x) ((x) - (vec){0})  /* minus: 0.0 + -0.0 would be 0.0 */
+#define BROADCAST(x) ((x) - (vec){0})  /* minus: 0.0 + -0.0 would be 0.0 */
 #define EACH_VEC(i) for (ptrdiff_t i = 0; i < width; i += VEC)
 
 static void F(add)(double *r, const double *a, const double *b, ptrdiff_t width) {
@@ -39,23 +39,23 @@ static void F(relu)(double *r, const double *a, ptrdiff_t width) {
         r[i] = a[i] < 0.0 ? 0.0 : a[i];
 }
 
-static void F(back_linear)(double *d, double slope, const double *g, int add, ptrdiff_t width) {
-    if (add)
+static void F(back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width) {
+    if (accumulate)
         EACH_VEC(i) AT(d + i) += slope * OF(g + i);
     else
         EACH_VEC(i) AT(d + i) = slope * OF(g + i);
 }
 
-static inline void F(back_product)(double *d, const double *x, const double *g, int add, ptrdiff_t width) {
-    if (add)
+static inline void F(back_product)(double *d, const double *x, const double *g, int accumulate, ptrdiff_t width) {
+    if (accumulate)
         EACH_VEC(i) AT(d + i) += OF(x + i) * OF(g + i);
     else
         EACH_VEC(i) AT(d + i) = OF(x + i) * OF(g + i);
 }
 
-static void F(back_relu)(double *d, const double *r, const double *g, int add, ptrdiff_t width) {
+static void F(back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {
     ptrdiff_t i;
-    if (add)
+    if (accumulate)
         for (i = 0; i < width; i++)
             d[i] += (r[i] > 0.0 ? 1.0 : 0.0) * g[i];
     else
@@ -78,14 +78,15 @@ static void F(dots)(double *base, ptrdiff_t stride, const int *slots, int count,
     }
 }
 
-static void F(back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *adds, ptrdiff_t width) {
+static void F(back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *accumulate,
+                         ptrdiff_t width) {
     const double *g = base + slots[0] * stride;
-    for (int i = 1; i < count; i += 4, adds += 2) {
+    for (int i = 1; i < count; i += 4, accumulate += 2) {
         const double *a = base + slots[i] * stride, *b = base + slots[i + 1] * stride;
         if (slots[i + 2] >= 0)
-            F(back_product)(base + slots[i + 2] * stride, b, g, adds[0], width);
+            F(back_product)(base + slots[i + 2] * stride, b, g, accumulate[0], width);
         if (slots[i + 3] >= 0)
-            F(back_product)(base + slots[i + 3] * stride, a, g, adds[1], width);
+            F(back_product)(base + slots[i + 3] * stride, a, g, accumulate[1], width);
     }
 }
 
@@ -98,44 +99,45 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
 
 #define LAYER_ARGUMENTS \
     double *base, ptrdiff_t stride, const int *out, int outputs, const int *in, int inputs, const double *w, \
-    const double *numbers, const int *starts, ptrdiff_t width
+    const double *numbers, const int *biases, ptrdiff_t width
 
-/* `rows` outputs from the one at `row`: a constant where it is called, for the compiler to unroll. */
-static inline void F(layer_rows)(LAYER_ARGUMENTS, const int rows, int row) {
+/* `count` outputs from `first` on; `count` is a constant where it is called, for the compiler to unroll. */
+static inline void F(layer_outputs)(LAYER_ARGUMENTS, const int count, int first) {
     for (ptrdiff_t at = 0; at < width; at += STEP) {
         vec sum[ROWS][PARTS];
         const double *w_row[ROWS];
-        for (int r = 0; r < rows; r++) {
-            w_row[r] = w + (ptrdiff_t)(row + r) * inputs;
+        for (int r = 0; r < count; r++) {
+            w_row[r] = w + (ptrdiff_t)(first + r) * inputs;
             for (int p = 0; p < PARTS; p++)
-                sum[r][p] = numbers ? SPREAD(numbers[row + r]) : (vec)OF(base + starts[row + r] * stride + at + p * VEC);
+                sum[r][p] = numbers ? BROADCAST(numbers[first + r])
+                                    : (vec)OF(base + biases[first + r] * stride + at + p * VEC);
         }
         for (int j = 0; j < inputs; j++) {
             const double *x = base + in[j] * stride + at;
-            for (int r = 0; r < rows; r++)
+            for (int r = 0; r < count; r++)
                 for (int p = 0; p < PARTS; p++)
                     sum[r][p] += w_row[r][j] * OF(x + p * VEC);
         }
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < count; r++)
             for (int p = 0; p < PARTS; p++)
-                AT(base + out[row + r] * stride + at + p * VEC) = sum[r][p];
+                AT(base + out[first + r] * stride + at + p * VEC) = sum[r][p];
     }
 }
 
 static void F(layer)(LAYER_ARGUMENTS) {
-    int row = 0;
-    for (; row + ROWS <= outputs; row += ROWS)
-        F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, starts, width, ROWS, row);
-    for (; row < outputs; row++)
-        F(layer_rows)(base, stride, out, outputs, in, inputs, w, numbers, starts, width, 1, row);
+    int i = 0;
+    for (; i + ROWS <= outputs; i += ROWS)
+        F(layer_outputs)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, ROWS, i);
+    for (; i < outputs; i++)
+        F(layer_outputs)(base, stride, out, outputs, in, inputs, w, numbers, biases, width, 1, i);
 }
 
 #define PACK_ARGUMENTS \
     const double *base, ptrdiff_t stride, const int *slots, int count, double *packed, ptrdiff_t pitch, ptrdiff_t live
 
 #define OUTER_ARGUMENTS \
-    const double *base, ptrdiff_t stride, const int *slots, int count, const double *packed, ptrdiff_t pitch, double *w, \
-    ptrdiff_t live
+    const double *base, ptrdiff_t stride, const int *slots, int count, const double *packed, ptrdiff_t pitch, \
+    double *w, ptrdiff_t live
 
 /* The sum of TILE running sums. */
 static inline double F(fold)(const vec *sum) {
@@ -223,7 +225,7 @@ static const Lanes F(lanes) = {
 #undef OUTER_ARGUMENTS
 #undef LAYER_ARGUMENTS
 #undef EACH_VEC
-#undef SPREAD
+#undef BROADCAST
 #undef OF
 #undef AT
 #undef vec

@@ -1,8 +1,9 @@
-# From a trace to the rows of a program: what no output depends on goes, sums of products are found, and so is what does
-# not depend on the arguments. Gives Lowered and pick(). Uses Trace.
+# Lowering: from a trace to the instructions of a program. What no output depends on is dropped, chains of additions
+# of products become DOTs, and it is found out which instructions are invariant, the same for all samples. Gives
+# Lowered and pick(). Uses Trace.
 
 cdef enum:
-    MINUS_ZERO = -1  # in place of a row: the number to which anything can be added and stays as it is
+    MINUS_ZERO = -1  # in place of an operand: -0.0, to which a number can be added without a change
 
 
 cdef list pick(source, keys):
@@ -14,130 +15,142 @@ cdef list pick(source, keys):
     return picked
 
 
-cdef list count_uses(list rows, tuple outputs):
-    """How many rows and outputs read each row; 0 for what no output depends on."""
-    cdef list uses = [0] * len(rows)
+cdef list count_uses(list instructions, tuple outputs):
+    """How many instructions and outputs read each instruction; 0 for what no output depends on."""
+    cdef list uses = [0] * len(instructions)
     cdef Py_ssize_t i
     for i in outputs:
         uses[i] += 1
-    for i in range(len(rows) - 1, -1, -1):
-        op, args = rows[i]
+    for i in range(len(instructions) - 1, -1, -1):
+        op, operands = instructions[i]
         if uses[i] and (op < OP_COUNT or op == DOT):
-            for arg in args:
-                uses[arg] += 1
+            for operand in operands:
+                uses[operand] += 1
     return uses
 
 
-cdef list find_uniform(list rows):
-    cdef list uniform = []
-    for op, args in rows:
+cdef list find_invariant(list instructions):
+    """Which instructions do not depend on the arguments."""
+    cdef list invariant = []
+    for op, operands in instructions:
         if op < OP_COUNT or op == DOT:
-            uniform.append(all(uniform[arg] for arg in args))
+            invariant.append(all(invariant[operand] for operand in operands))
         else:
-            uniform.append(op != ARGUMENT)
-    return uniform
+            invariant.append(op != ARGUMENT)
+    return invariant
 
 
-cdef bint absorbs(int op, list rows, list uses, list uniform, Py_ssize_t i, Py_ssize_t arg) except -1:
-    """Can the addition at i take in this argument, if it is of the op?"""
-    return rows[arg][0] == op and uses[arg] == 1 and uniform[arg] == uniform[i]
+# ---- Sums of products ----------------------------------------------------------------------------
+
+cdef bint absorbs(int op, list instructions, list uses, list invariant, Py_ssize_t i, Py_ssize_t operand) except -1:
+    """Can the addition at i take in this operand: is it of the op, and read by nothing else?"""
+    return instructions[operand][0] == op and uses[operand] == 1 and invariant[operand] == invariant[i]
 
 
-cdef int last_sort(list uniform, args) except -1:
-    """How many factors of the last product are uniform."""
-    return uniform[args[-2]] + uniform[args[-1]]
+cdef int last_sort(list invariant, operands) except -1:
+    """The sort of the last product of a sum: how many of its factors are invariant."""
+    return invariant[operands[-2]] + invariant[operands[-1]]
 
 
-cdef find_sums(list rows, list uses, list uniform):
-    """Make DOTs of chains of additions of products nobody else reads, in place; what they absorb becomes None.
+cdef find_sums(list instructions, list uses, list invariant):
+    """Make DOTs of chains of additions of products that nothing else reads, in place; what they absorb becomes None.
 
     The order of the additions stays: of `p + q`, p is what comes before in the sum, or q, since a sum of two is the
     same in either order. A varying sum takes factors of one sort: weight times input, or input times input."""
     cdef Py_ssize_t i, p, q
-    for i in range(len(rows)):
-        if not uses[i] or rows[i][0] != ADD:
+    for i in range(len(instructions)):
+        if not uses[i] or instructions[i][0] != ADD:
             continue
-        for p, q in (rows[i][1], rows[i][1][::-1]):
-            if (absorbs(MUL, rows, uses, uniform, i, q) and absorbs(DOT, rows, uses, uniform, i, p)
-                    and last_sort(uniform, rows[p][1]) == last_sort(uniform, rows[q][1])):
-                args = rows[p][1]
-                if not isinstance(args, list):
-                    args = list(args)
-                args += rows[q][1]
-                rows[i] = DOT, args
-                rows[p] = rows[q] = None
+        for p, q in (instructions[i][1], instructions[i][1][::-1]):
+            if (absorbs(MUL, instructions, uses, invariant, i, q) and absorbs(DOT, instructions, uses, invariant, i, p)
+                    and last_sort(invariant, instructions[p][1]) == last_sort(invariant, instructions[q][1])):
+                operands = instructions[p][1]
+                if not isinstance(operands, list):
+                    operands = list(operands)
+                operands += instructions[q][1]
+                instructions[i] = DOT, operands
+                instructions[p] = instructions[q] = None
                 break
         else:
-            for p, q in (rows[i][1], rows[i][1][::-1]):
-                if not absorbs(MUL, rows, uses, uniform, i, q):
-                    continue
-                if (absorbs(MUL, rows, uses, uniform, i, p)
-                        and last_sort(uniform, rows[p][1]) == last_sort(uniform, rows[q][1])):
-                    rows[i] = DOT, [MINUS_ZERO, *rows[p][1], *rows[q][1]]
-                    rows[p] = None
-                else:
-                    rows[i] = DOT, [p, *rows[q][1]]
-                rows[q] = None
-                break
+            begin_sum(instructions, uses, invariant, i)
 
+
+cdef int begin_sum(list instructions, list uses, list invariant, Py_ssize_t i) except -1:
+    """Make a DOT of the addition at i, if that is of a product and anything else."""
+    cdef Py_ssize_t p, q
+    for p, q in (instructions[i][1], instructions[i][1][::-1]):
+        if not absorbs(MUL, instructions, uses, invariant, i, q):
+            continue
+        if (absorbs(MUL, instructions, uses, invariant, i, p)
+                and last_sort(invariant, instructions[p][1]) == last_sort(invariant, instructions[q][1])):
+            instructions[i] = DOT, [MINUS_ZERO, *instructions[p][1], *instructions[q][1]]
+            instructions[p] = None
+        else:
+            instructions[i] = DOT, [p, *instructions[q][1]]
+        instructions[q] = None
+        break
+    return 0
+
+
+# ---- Instructions of a program -------------------------------------------------------------------
 
 @cython.final
 cdef class Lowered:
-    """The rows of a trace that its outputs depend on."""
+    """The instructions of a trace that its outputs depend on."""
 
-    cdef list rows         # as in the trace, with the sums of products that were found
-    cdef list outputs      # rows that the function returned
-    cdef list uniform      # does a row not depend on the arguments?
-    cdef int widest        # arguments of an op of any number of them
+    cdef list instructions  # as in the trace, with the sums of products that were found
+    cdef list outputs       # the instructions that the function returned
+    cdef list invariant     # is an instruction the same for all samples?
+    cdef int widest         # operands of the longest instruction
 
     def __cinit__(self, Trace trace):
-        self.rows, self.uniform = [], []
+        self.instructions, self.invariant = [], []
         self.lower(trace)
 
-    cdef int put(self, int op, args, bint uniform) except -1:
-        self.rows.append((op, args))
-        self.uniform.append(uniform)
-        self.widest = max(self.widest, len(args))
-        return len(self.rows) - 1
+    cdef int put(self, int op, operands, bint invariant) except -1:
+        self.instructions.append((op, operands))
+        self.invariant.append(invariant)
+        self.widest = max(self.widest, len(operands))
+        return len(self.instructions) - 1
 
     cdef int lower(self, Trace trace) except -1:
-        """A varying sum of factors of several sorts becomes several; a product in it that does not vary is computed
-        once."""
-        cdef list rows = list(trace.rows)
-        cdef list uses = count_uses(rows, trace.outputs)
-        cdef list uniform = find_uniform(rows)
-        cdef dict new = {}
+        cdef list instructions = list(trace.instructions)
+        cdef list uses = count_uses(instructions, trace.outputs)
+        cdef list invariant = find_invariant(instructions)
+        cdef dict new = {}  # an instruction's index in the trace -> that in the program
         cdef Py_ssize_t i
-        find_sums(rows, uses, uniform)
-        for i in range(len(rows)):
-            if not uses[i] or rows[i] is None:
+        find_sums(instructions, uses, invariant)
+        for i in range(len(instructions)):
+            if not uses[i] or instructions[i] is None:
                 continue
-            op, args = rows[i]
+            op, operands = instructions[i]
             if op < OP_COUNT or op == DOT:
-                if MINUS_ZERO in args and MINUS_ZERO not in new:
+                if MINUS_ZERO in operands and MINUS_ZERO not in new:
                     new[MINUS_ZERO] = self.put(NUMBER, (-0.0,), True)
-                args = pick(new, args)
-            if op == DOT and not uniform[i]:
-                new[i] = self.lower_sum(args)
+                operands = pick(new, operands)
+            if op == DOT and not invariant[i]:
+                new[i] = self.lower_sum(operands)
             else:
-                new[i] = self.put(op, args, uniform[i])
+                new[i] = self.put(op, operands, invariant[i])
         self.outputs = pick(new, trace.outputs)
         return 0
 
-    cdef int lower_sum(self, list args) except -1:
+    cdef int lower_sum(self, list operands) except -1:
+        """A varying sum of products of several sorts becomes several sums; an invariant product in it becomes an
+        instruction of its own."""
         cdef list run = []
-        cdef int i, w, x, product, sort, last = -1, total = args[0]
-        for i in range(1, len(args), 2):
-            w, x = args[i], args[i + 1]
-            if self.uniform[x] and not self.uniform[w]:
+        cdef int i, w, x, product, sort, last = -1, total = operands[0]
+        for i in range(1, len(operands), 2):
+            w, x = operands[i], operands[i + 1]
+            if self.invariant[x] and not self.invariant[w]:
                 w, x = x, w
-            sort = self.uniform[w] + self.uniform[x]
+            sort = self.invariant[w] + self.invariant[x]
             if sort != last and run:
                 total = self.put(DOT, [total, *run], False)
                 run = []
             if sort == 2:
                 product = self.put(MUL, [w, x], True)
-                total = self.put(ADD, [total, product], self.uniform[total])
+                total = self.put(ADD, [total, product], self.invariant[total])
             else:
                 run += [w, x]
             last = sort

@@ -1,230 +1,273 @@
-# Plans: the steps of a program on slots, each a row of lanes, that are used again when what they hold has had its last
-# reader. Gives Plan, plan_once() and plan_rows(), and the kinds of steps. Uses Program.
+# Plans: what is done for a program, step by step, forward and backward, on slots. A slot is an array of lanes, one
+# for each sample of a block; it is used again after the last step that reads what it holds. Gives Plan,
+# plan_sample(), plan_prologue() and the kinds of steps. Uses Program.
 
 cdef enum StepKind:   # header; slots
-    APPLY             # op;                              result, a, b
-    REDUCE            # op;                              result, arguments
-    DOTS              # -;                               result, start, a[0], b[0], a[1], b[1], ...
-    LAYER             # layer, outputs, inputs, starts;  outputs, inputs, and the starts if they are not of the layer
-    BACK_APPLY        # op, side, add;                   what gains, grad, a, b, result
-    BACK_REDUCE       # op, adds;                        grad, result, then argument and what gains in turn
-    BACK_DOTS         # adds;                            grad, then a, b and what gains of each in turn, or -1
-    BACK_LAYER        # layer, outputs, inputs, what;    grads, inputs, what gains, and what it starts from
-    SEED              # output, add;                     what gains
-    COLLECT           # uniform;                         grad
+    APPLY             # op;                               result, a, b
+    REDUCE            # op;                               result, operands
+    DOTS              # -;                                result, bias, a[0], b[0], a[1], b[1], ...
+    LAYER             # layer, outputs, inputs, varying;  outputs, inputs, and the biases if these vary
+    BACK_APPLY        # op, side, accumulate;             target, grad, a, b, result
+    BACK_REDUCE       # op, accumulate...;                grad, result, then operand and target in turn
+    BACK_DOTS         # accumulate...;                    grad, then a, b, the target of a and that of b in turn
+    BACK_LAYER        # layer, outputs, inputs, wanted;   grads, inputs, and if wanted targets and their bases
+    SEED              # output, accumulate;               target
+    COLLECT           # invariant value;                  grad
 
 cdef enum:
-    WEIGHTS = 1       # BACK_LAYER: of the weights and biases
-    INPUTS = 2        # BACK_LAYER: of the inputs
+    NOWHERE = -1      # BACK_DOTS: in place of a target, where no grad is needed
+    WEIGHTS = 1       # BACK_LAYER: grads of the weights and biases are wanted
+    INPUTS = 2        # BACK_LAYER: grads of the inputs
+
 
 @cython.final
 cdef class Plan:
     """Steps on slots: forward, and backward if there is one."""
 
-    cdef Code forward
-    cdef Code backward
-    cdef Code loads           # pairs of argument and slot
-    cdef Code splats          # pairs of uniform value and slot
-    cdef Code outputs         # the slots of the outputs
-    cdef Code turned          # layers whose inputs need grads
-    cdef Code grads           # pairs of argument and the slot of its grad
-    cdef readonly int slots   # lanes of numbers it works on
+    cdef Ints forward     # steps one after the other: kind, length of header, number of slots, header, slots
+    cdef Ints backward
+    cdef Ints loads       # pairs of argument and slot
+    cdef Ints broadcasts  # pairs of invariant value, or -1 for zeros, and slot
+    cdef Ints outputs     # the slots of the outputs
+    cdef Ints transposed  # layers whose transposed weights are read, for the grads of their inputs
+    cdef Ints grads       # pairs of argument and the slot of its grad
+    cdef readonly int slots
     cdef readonly int steps
 
     def __dealloc__(self):
-        PyMem_Free(self.forward.words)
-        PyMem_Free(self.backward.words)
-        PyMem_Free(self.loads.words)
-        PyMem_Free(self.splats.words)
-        PyMem_Free(self.outputs.words)
-        PyMem_Free(self.grads.words)
-        PyMem_Free(self.turned.words)
+        PyMem_Free(self.forward.items)
+        PyMem_Free(self.backward.items)
+        PyMem_Free(self.loads.items)
+        PyMem_Free(self.broadcasts.items)
+        PyMem_Free(self.outputs.items)
+        PyMem_Free(self.transposed.items)
+        PyMem_Free(self.grads.items)
 
 
-cdef bint sends_nothing(int op):
+# ---- What a plan asks of ops ---------------------------------------------------------------------
+
+cdef bint passes_nothing(int op):
+    """Is the gradient of the op 0 whatever it is computed from?"""
     return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
 
 
+cdef int partial_reads(int op, int side):
+    """What the partial of one side reads, a set of Read."""
+    return RULES[op].right_reads if side else RULES[op].left_reads
+
+
+# ---- Steps ---------------------------------------------------------------------------------------
+
 @cython.final
 cdef class Steps:
-    """Collects the steps of a plan. Slots are named by ids: a row's number for its data, `count` more for its grad."""
+    """Collects the steps of a plan. Before slots are allocated, what they will hold is named by ids: an instruction's
+    index is that of its result, `count` more that of its grad."""
 
     cdef Program program
-    cdef list needs       # does a row need a grad?
+    cdef list needs       # does an instruction need a grad?
     cdef list forward     # (kind, header, ids)
     cdef list backward
-    cdef list turned      # layers whose inputs need grads
-    cdef int count        # rows
-    cdef int ids          # ids given away
-    cdef set begun        # rows whose grad has got something already
-    cdef bint once        # uniform rows: all grads have got something, namely from the rows that vary
+    cdef list transposed  # layers whose inputs need grads
+    cdef int count        # of instructions
+    cdef int ids          # the next new id
+    cdef set begun        # instructions whose grad has been written
+    cdef bint prologue    # invariant instructions: all grads have been written, by the samples
 
-    def __cinit__(self, Program program, list needs, bint once):
+    def __cinit__(self, Program program, list needs, bint prologue):
         self.program = program
         self.needs = needs
-        self.forward, self.backward, self.turned = [], [], []
-        self.count = len(program.rows)
+        self.forward, self.backward, self.transposed = [], [], []
+        self.count = len(program.instructions)
         self.ids = 2 * self.count + 1
         self.begun = set()
-        self.once = once
+        self.prologue = prologue
 
-    cdef int zero(self):
-        """The id of a slot of zeros."""
+    cdef int grad(self, int i):
+        return self.count + i
+
+    cdef int zeros(self):
+        """A slot of zeros."""
         return 2 * self.count
 
-    cdef tuple gain(self, int row):
-        """The id of a row's grad, and whether something is in it already."""
-        cdef bint add = self.once or row in self.begun
-        self.begun.add(row)
-        return self.count + row, add
+    cdef tuple target(self, int i):
+        """The id of an instruction's grad, and whether to accumulate there: something has been written already."""
+        cdef bint accumulate = self.prologue or i in self.begun
+        self.begun.add(i)
+        return self.grad(i), accumulate
 
-    cdef int compute(self, int row) except -1:
-        op, args = self.program.rows[row]
+    cdef int compute(self, int i) except -1:
+        op, operands = self.program.instructions[i]
         if op == DOT:
-            self.forward.append((DOTS, [], [row, *args]))
+            self.forward.append((DOTS, [], [i, *operands]))
         elif RULES[op].reduce != NULL:
-            self.forward.append((REDUCE, [op], [row, *args]))
+            self.forward.append((REDUCE, [op], [i, *operands]))
         else:
-            self.forward.append((APPLY, [op], [row, args[0], args[-1]]))
+            self.forward.append((APPLY, [op], [i, operands[0], operands[-1]]))
         return 0
 
-    cdef int send(self, int row) except -1:
-        """What backward has to do at a row."""
-        cdef int g = self.count + row, side
-        op, args = self.program.rows[row]
-        if not self.needs[row] or not self.once and row not in self.begun:
+    cdef int propagate(self, int i) except -1:
+        """From an instruction's grad to those of its operands."""
+        cdef int side
+        op, operands = self.program.instructions[i]
+        if not self.needs[i] or not self.prologue and i not in self.begun:
             return 0
         if op == DOT:
-            if self.needs[args[0]]:
-                self.back_apply(ADD, 0, args[0], g, [args[0], args[0], row])
-            ids, adds = [g], []
-            for i in range(1, len(args), 2):
-                ids += [args[i], args[i + 1]]
-                for arg in args[i:i + 2]:
-                    target, add = self.gain(arg) if self.needs[arg] else (-1, False)
-                    ids.append(target)
-                    adds.append(add)
-            self.backward.append((BACK_DOTS, adds, ids))
+            self.propagate_dot(i, operands)
         elif RULES[op].reduce != NULL:
-            ids, adds = [g, row], []
-            for arg in args:
-                if self.needs[arg] and not sends_nothing(op):
-                    target, add = self.gain(arg)
-                    ids += [arg, target]
-                    adds.append(add)
-            self.backward.append((BACK_REDUCE, [op, *adds], ids))
+            self.propagate_reduce(i, op, operands)
         else:
-            for side in range(len(args)):
-                if self.needs[args[side]]:
-                    self.back_apply(op, side, args[side], g, [args[0], args[-1], row])
+            for side in range(len(operands)):
+                if self.needs[operands[side]]:
+                    self.propagate_side(op, side, operands[side], self.grad(i), operands[0], operands[-1], i)
         return 0
 
-    cdef int back_apply(self, int op, int side, int target, int g, list reads) except -1:
-        cdef list args = list(reads)
-        gains, add = self.gain(target)
-        # What a rule does not look at need not be kept for it: any slot that is alive will do.
-        if RULES[op].shape == LINEAR:
-            args = [g, g, g]
-        elif op == RELU:
-            args = [g, g, args[2]]
-        elif RULES[op].shape == PRODUCT:
-            args = [args[0], g, g] if side else [g, args[1], g]
-        self.backward.append((BACK_APPLY, [op, side, add], [gains, g, *args]))
+    cdef int propagate_side(self, int op, int side, int operand, int grad, int a, int b, int result) except -1:
+        """From the grad of an op's result to that of one operand."""
+        cdef int reads = partial_reads(op, side)
+        target, accumulate = self.target(operand)
+        # What the partial does not read need not be kept for it: any slot that is in use will do.
+        self.backward.append((BACK_APPLY, [op, side, accumulate], [
+            target, grad, a if reads & A else grad, b if reads & B else grad,
+            result if reads & R else grad,
+        ]))
         return 0
+
+    cdef int pass_on(self, int operand, int grad) except -1:
+        """Add a grad, as it is, to that of an operand."""
+        return self.propagate_side(ADD, 0, operand, grad, operand, operand, operand)
+
+    cdef int propagate_dot(self, int i, operands) except -1:
+        cdef list ids = [self.grad(i)], accumulates = []
+        if self.needs[operands[0]]:
+            self.pass_on(operands[0], self.grad(i))
+        for k in range(1, len(operands), 2):
+            ids += operands[k:k + 2]
+            for operand in operands[k:k + 2]:
+                target, accumulate = self.target(operand) if self.needs[operand] else (NOWHERE, False)
+                ids.append(target)
+                accumulates.append(accumulate)
+        self.backward.append((BACK_DOTS, accumulates, ids))
+        return 0
+
+    cdef int propagate_reduce(self, int i, int op, operands) except -1:
+        cdef list ids = [self.grad(i), i], accumulates = []
+        for operand in operands:
+            if self.needs[operand] and not passes_nothing(op):
+                target, accumulate = self.target(operand)
+                ids += [operand, target]
+                accumulates.append(accumulate)
+        self.backward.append((BACK_REDUCE, [op, *accumulates], ids))
+        return 0
+
+    # -- layers
 
     cdef int compute_layer(self, int index, tuple group) except -1:
-        cdef list args = self.program.rows[group[0]][1]
-        cdef list starts = []
-        cdef bint varying = self.program.layers[index].starts == NULL
-        for row in group if varying else ():
-            starts.append(self.program.rows[row][1][0])
-        self.forward.append((LAYER, [index, len(group), len(args) // 2, varying], [*group, *args[2::2], *starts]))
+        cdef list inputs = self.program.layer_inputs(group), biases = []
+        cdef bint varying = self.program.layers[index].biases == NULL
+        for i in group if varying else ():
+            biases.append(self.program.instructions[i][1][0])
+        self.forward.append((LAYER, [index, len(group), len(inputs), varying], [*group, *inputs, *biases]))
         return 0
 
-    cdef int send_layer(self, int index, tuple group) except -1:
-        cdef list args = self.program.rows[group[0]][1], inputs = args[2::2], grads = [], gains = [], starts = []
-        cdef int what = 0, row
-        cdef bint weighed = False
-        if not any(row in self.begun for row in group):
+    cdef int propagate_layer(self, int index, tuple group) except -1:
+        """From the grads of a layer's outputs to those of its weights, biases and inputs."""
+        cdef list inputs = self.program.layer_inputs(group), grads = [], targets = [], bases = []
+        cdef int i, wanted = 0
+        if not any(i in self.begun for i in group):
             return 0
-        for row in group:
-            start = self.program.rows[row][1][0]
-            grads.append(self.count + row if row in self.begun else self.zero())
-            weighed |= any(self.program.uniform[arg] and self.needs[arg] for arg in self.program.rows[row][1])
-            if row in self.begun and self.needs[start] and not self.program.uniform[start]:
-                self.back_apply(ADD, 0, start, self.count + row, [start, start, row])
-        if weighed:
-            what = WEIGHTS
-        if any(self.needs[arg] for arg in inputs):
-            what |= INPUTS
-            self.turned.append(index)
-            met = set()
-            for arg in inputs:
-                if self.needs[arg] and arg not in met:
-                    target, add = self.gain(arg)
-                    met.add(arg)
-                else:  # it needs none, or is an input twice
-                    target, add = self.ids, False
-                    self.ids += 1
-                gains.append(target)
-                starts.append(target if add else self.zero())
-        if what:
-            self.backward.append((BACK_LAYER, [index, len(group), len(inputs), what],
-                                  [*grads, *inputs, *gains, *starts]))
-            for arg, target in zip(inputs, gains):
-                if self.needs[arg] and target != self.count + arg:
-                    self.back_apply(ADD, 0, arg, target, [arg, arg, arg])
+        for i in group:
+            grads.append(self.grad(i) if i in self.begun else self.zeros())
+            bias = self.program.instructions[i][1][0]
+            if i in self.begun and self.needs[bias] and not self.program.invariant[bias]:
+                self.pass_on(bias, self.grad(i))
+        if self.weights_need_grads(group):
+            wanted |= WEIGHTS
+        if any(self.needs[x] for x in inputs):
+            wanted |= INPUTS
+            self.transposed.append(index)
+            self.target_inputs(inputs, targets, bases)
+        if wanted:
+            self.backward.append((BACK_LAYER, [index, len(group), len(inputs), wanted],
+                                  [*grads, *inputs, *targets, *bases]))
+        for x, target in zip(inputs, targets):
+            if self.needs[x] and target != self.grad(x):
+                self.pass_on(x, target)
+        return 0
+
+    cdef bint weights_need_grads(self, tuple group):
+        """Do any of a layer's weights and invariant biases?"""
+        for i in group:
+            if any(self.program.invariant[x] and self.needs[x] for x in self.program.instructions[i][1]):
+                return True
+        return False
+
+    cdef int target_inputs(self, list inputs, list targets, list bases) except -1:
+        """Where a layer writes the grads of its inputs, all of them, each to a slot of its own, and what it adds them
+        to: what is there, or zeros. An input that needs no grad, or comes again, has a new slot."""
+        cdef set met = set()
+        for x in inputs:
+            if self.needs[x] and x not in met:
+                target, accumulate = self.target(x)
+                met.add(x)
+            else:
+                target, accumulate = self.ids, False
+                self.ids += 1
+            targets.append(target)
+            bases.append(target if accumulate else self.zeros())
         return 0
 
 
-cdef list place_steps(list steps, dict slot):
-    """The steps as words, with slots for ids."""
-    cdef list words = []
+cdef list encode_steps(list steps, dict slot):
+    """The steps as ints, with slots for ids."""
+    cdef list items = []
     for kind, header, ids in steps:
-        words += [kind, len(header), len(ids), *header]
+        items += [kind, len(header), len(ids), *header]
         for i in ids:
-            words.append(-1 if i == -1 else slot[i])
-    return words
+            items.append(slot[i] if i != NOWHERE else NOWHERE)
+    return items
 
 
-cdef Plan plan_once(Program program):
-    """What does not vary. Each value has its place, and `uniforms` further on its grad."""
+# ---- The plans of a program ----------------------------------------------------------------------
+
+cdef Plan plan_prologue(Program program):
+    """What is computed once a call. The slot of a value is its index, and that of its grad `invariants` more."""
     cdef list needs = []
     cdef Steps steps
     cdef Plan plan = Plan()
     cdef dict slot = {}
-    for row in range(len(program.rows)):
-        needs.append(program.uniform[row] and program.rows[row][0] != NUMBER)
+    for i in range(len(program.instructions)):
+        needs.append(program.invariant[i] and program.instructions[i][0] != NUMBER)
     steps = Steps(program, needs, True)
-    for row, place in program.place.items():
-        slot[row] = place
-        slot[steps.count + row] = program.uniforms + place
-        if program.rows[row][0] < OP_COUNT or program.rows[row][0] == DOT:
-            steps.compute(row)
-    for row in reversed(program.place):
-        if program.rows[row][0] < OP_COUNT or program.rows[row][0] == DOT:
-            steps.send(row)
-    plan.forward = code_new(place_steps(steps.forward, slot))
-    plan.backward = code_new(place_steps(steps.backward, slot))
-    plan.slots = 2 * program.uniforms
+    for i, index in program.index_of.items():
+        slot[i] = index
+        slot[steps.grad(i)] = program.invariants + index
+        if program.instructions[i][0] < OP_COUNT or program.instructions[i][0] == DOT:
+            steps.compute(i)
+    for i in reversed(program.index_of):
+        if program.instructions[i][0] < OP_COUNT or program.instructions[i][0] == DOT:
+            steps.propagate(i)
+    plan.forward = ints_new(encode_steps(steps.forward, slot))
+    plan.backward = ints_new(encode_steps(steps.backward, slot))
+    plan.slots = 2 * program.invariants
     plan.steps = len(steps.forward)
     return plan
 
 
 cdef list find_needs(Program program, int mode):
-    """Which rows need a grad: those that captured leaves, or arguments if they are to have one, lie behind."""
+    """Which instructions need a grad: those that depend on captured leaves, or on arguments if those have grads."""
     cdef list needs = []
-    for op, args in program.rows:
+    for op, operands in program.instructions:
         if op == NUMBER or mode == FORWARD:
             needs.append(False)
         elif op == CAPTURED or op == ARGUMENT:
             needs.append(op == CAPTURED or mode == ALL)
         else:
-            needs.append((op == DOT or not sends_nothing(op)) and any(needs[arg] for arg in args))
+            needs.append((op == DOT or not passes_nothing(op)) and any(needs[operand] for operand in operands))
     return needs
 
 
-cdef Plan plan_rows(Program program, int mode):
+cdef Plan plan_sample(Program program, int mode):
+    """What is computed for each sample."""
     cdef Steps steps = Steps(program, find_needs(program, mode), False)
     cdef int layer = 0
     cdef tuple group
@@ -235,73 +278,87 @@ cdef Plan plan_rows(Program program, int mode):
         else:
             steps.compute(group[0])
     if mode != FORWARD:
-        for i, row in enumerate(program.outputs):
-            if steps.needs[row]:
-                target, add = steps.gain(row)
-                steps.backward.append((SEED, [i, add], [target]))
+        for k, output in enumerate(program.outputs):
+            if steps.needs[output]:
+                target, accumulate = steps.target(output)
+                steps.backward.append((SEED, [k, accumulate], [target]))
         for group in reversed(program.schedule):
             if program.is_layer(group):
                 layer -= 1
-                steps.send_layer(layer, group)
+                steps.propagate_layer(layer, group)
             else:
-                steps.send(group[0])
-        for row in sorted(steps.begun):
-            if program.uniform[row]:
-                steps.backward.append((COLLECT, [program.place[row]], [steps.count + row]))
+                steps.propagate(group[0])
+        for i in sorted(steps.begun):
+            if program.invariant[i]:
+                steps.backward.append((COLLECT, [program.index_of[i]], [steps.grad(i)]))
     return plan_slots(steps)
 
 
+# ---- Slots ---------------------------------------------------------------------------------------
+
 cdef Plan plan_slots(Steps steps):
-    """Give every id a slot from its first step to its last. Arguments are there from the start; numbers that are the
-    same in all lanes, outputs and the grads of arguments stay to the end."""
+    """Write the steps out with slots. Arguments and what is the same in all lanes are there before the first step."""
     cdef Program program = steps.program
     cdef Plan plan = Plan()
+    cdef dict last = last_steps(steps), slot = {}
+    cdef list loads = [], broadcasts = [], grads = []
+    for i, (op, operands) in enumerate(program.instructions):
+        if i in last and op == ARGUMENT:
+            loads += [operands[0], len(slot)]
+            slot[i] = len(slot)
+        elif i in last and program.invariant[i]:
+            broadcasts += [program.index_of[i], len(slot)]
+            slot[i] = len(slot)
+    if steps.zeros() in last:
+        broadcasts += [-1, len(slot)]
+        slot[steps.zeros()] = len(slot)
+    plan.slots = allocate_slots(steps.forward + steps.backward, last, slot)
+    for i, (op, operands) in enumerate(program.instructions):
+        if op == ARGUMENT and steps.grad(i) in slot:
+            grads += [operands[0], slot[steps.grad(i)]]
+    plan.forward = ints_new(encode_steps(steps.forward, slot))
+    plan.backward = ints_new(encode_steps(steps.backward, slot))
+    plan.loads = ints_new(loads)
+    plan.broadcasts = ints_new(broadcasts)
+    plan.outputs = ints_new(pick(slot, program.outputs))
+    plan.grads = ints_new(grads)
+    plan.transposed = ints_new(steps.transposed)
+    plan.steps = len(steps.forward) + len(steps.backward)
+    return plan
+
+
+cdef dict last_steps(Steps steps):
+    """The last step at which an id has to have its slot. After all steps still: what is the same in all lanes, for the
+    next block of samples, outputs, and grads of arguments."""
     cdef list all_steps = steps.forward + steps.backward
-    cdef list free = [], loads = [], splats = [], grads = []
-    cdef dict last = {}, slot = {}
-    cdef int slots = 0, at, row
-    cdef list kept = list(program.outputs)
+    cdef dict last = {}
     for at, (kind, header, ids) in enumerate(all_steps):
         for i in ids:
             last[i] = at
-    for row, (op, args) in enumerate(program.rows):
-        if (row in last or row in program.outputs) and (op == ARGUMENT or program.uniform[row]):
-            slot[row] = slots
-            if op == ARGUMENT:
-                loads += [args[0], slots]
-            else:
-                splats += [program.place[row], slots]
-                kept.append(row)
-            slots += 1
-        if op == ARGUMENT and steps.count + row in last:
-            kept.append(steps.count + row)
-    if steps.zero() in last:
-        slot[steps.zero()] = slots
-        splats += [-1, slots]
-        slots += 1
-    kept.append(steps.zero())
-    for i in kept:
+    for i in steps.program.outputs:
         last[i] = len(all_steps)
+    for i, (op, operands) in enumerate(steps.program.instructions):
+        if steps.program.invariant[i] and i in last:
+            last[i] = len(all_steps)
+        elif op == ARGUMENT and steps.grad(i) in last:
+            last[steps.grad(i)] = len(all_steps)
+    if steps.zeros() in last:
+        last[steps.zeros()] = len(all_steps)
+    return last
+
+
+cdef int allocate_slots(list all_steps, dict last, dict slot) except -1:
+    """Give the other ids slots, from their first step to their last. Returns the number of slots."""
+    cdef list free = []
+    cdef int slots = len(slot)
     for at, (kind, header, ids) in enumerate(all_steps):
         for i in ids:
-            if i != -1 and i not in slot:
+            if i != NOWHERE and i not in slot:
                 if not free:
                     free.append(slots)
                     slots += 1
                 slot[i] = free.pop()
         for i in set(ids):
-            if i != -1 and last[i] == at:
+            if i != NOWHERE and last[i] == at:
                 free.append(slot[i])
-    for row, (op, args) in enumerate(program.rows):
-        if op == ARGUMENT and steps.count + row in slot:
-            grads += [args[0], slot[steps.count + row]]
-    plan.forward = code_new(place_steps(steps.forward, slot))
-    plan.backward = code_new(place_steps(steps.backward, slot))
-    plan.loads = code_new(loads)
-    plan.splats = code_new(splats)
-    plan.outputs = code_new(pick(slot, program.outputs))
-    plan.grads = code_new(grads)
-    plan.turned = code_new(steps.turned)
-    plan.slots = slots
-    plan.steps = len(steps.forward) + len(steps.backward)
-    return plan
+    return slots

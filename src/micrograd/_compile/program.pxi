@@ -1,46 +1,46 @@
-# From rows to a program: those that do not depend on the arguments are set apart, to be computed once a call; the rest
-# is put into an order, sums over the same inputs together as a layer. Gives Program, Layer and Code. Uses Lowered; the
-# steps of a program are in plan.
+# A program: the instructions of a trace, lowered, in the order in which they are computed. Those that are invariant,
+# the same for all samples, are computed once a call, by the prologue; of the others, sums of weights times the same
+# inputs are computed together, as a layer. Gives Program, Layer, Ints and Mode. Uses Lowered; plan has the steps of a
+# program.
 
 cdef enum:
-    TILE = 8          # lanes, and other rows of numbers, are handled so many at a time
+    TILE = 8                  # lanes, and lengths of other arrays of numbers, are padded to a multiple of it
 
-cdef struct Layer:    # sums of products over the same inputs: a matrix
-    int outputs
-    int inputs
-    int *weights      # outputs x inputs of uniform values
-    int *starts       # uniform values, one an output; NULL where they vary from row to row
-    Py_ssize_t place  # where its weights begin among those of all layers
-    bint turned       # are grads of weights kept as inputs x outputs? so that the longer side is in a row
-    int pitch         # length of such a row, with room to the next multiple of TILE
-    Py_ssize_t grads  # where they begin among those of all layers
-    int start         # where its starts begin among those of all layers
-
-cdef struct Code:     # steps in a row: kind, length of header, number of slots, header, slots
-    int *words
+cdef struct Ints:             # an array
+    int *items
     Py_ssize_t count
 
+cdef struct Layer:            # sums of products of weights and the same inputs: a matrix
+    int outputs
+    int inputs
+    int *weights              # outputs x inputs indices of invariant values
+    int *biases               # the index of one for each output; NULL where biases vary from sample to sample
+    Py_ssize_t weight_offset  # of its weights among those of all layers
+    Py_ssize_t grad_offset    # of their grads
+    int bias_offset           # of its biases among those of all layers
+    bint transposed           # the weights' grads are inputs x outputs, so that the longer side is contiguous
+    int pitch                 # length of that side, padded
 
 cdef enum Mode:
-    FORWARD        # no gradients
-    CAPTURED_ONLY  # gradients of the captured leaves
-    ALL            # and of the arguments
+    FORWARD                   # no gradients
+    CAPTURED_ONLY             # gradients of the captured leaves
+    ALL                       # and of the arguments
     MODES
 
 
 cdef class Plan  # in plan.pxi
 
 
-cdef Code code_new(list words) except *:
-    cdef Code code
+cdef Ints ints_new(list items) except *:
+    cdef Ints ints
     cdef Py_ssize_t i
-    code.count = len(words)
-    code.words = <int *>PyMem_Malloc(max(code.count, 1) * sizeof(int))
-    if code.words == NULL:
+    ints.count = len(items)
+    ints.items = <int *>PyMem_Malloc(max(ints.count, 1) * sizeof(int))
+    if ints.items == NULL:
         raise MemoryError
-    for i in range(code.count):
-        code.words[i] = words[i]
-    return code
+    for i in range(ints.count):
+        ints.items[i] = items[i]
+    return ints
 
 
 @cython.final
@@ -48,86 +48,85 @@ cdef class Program:
     """A trace ready to be replayed."""
 
     cdef readonly Trace trace
-    cdef readonly tuple rows       # as in the trace, with the sums of products that were found
-    cdef readonly tuple outputs    # rows that the function returned
-    cdef readonly tuple uniform    # does a row not depend on the arguments?
-    cdef readonly tuple schedule   # rows that vary, in groups: (row,), or the outputs of a layer
-    cdef dict place                # row -> its place in the array of uniform values
+    cdef readonly tuple instructions  # as in the trace, with the sums of products that were found
+    cdef readonly tuple outputs       # the instructions that the function returned
+    cdef readonly tuple invariant     # is an instruction the same for all samples?
+    cdef readonly tuple schedule      # the others, in groups: (instruction,), or the outputs of a layer
+    cdef readonly int invariants      # number of invariant values: first the captured leaves
+    cdef dict index_of                # of an invariant instruction among the invariant values
+    cdef Ints constants               # such indices of numbers, which are in `numbers`
+    cdef list numbers
+    cdef readonly Plan prologue       # what is computed once a call
+    cdef list plans                   # by mode
     cdef list layer_groups
     cdef Layer *layers
     cdef int layer_count
-    cdef Py_ssize_t weights        # of all layers together
-    cdef Py_ssize_t grads          # likewise
-    cdef int starts
-    cdef int pitch                 # the longest
-    cdef int widest                # arguments of an op of any number of them
-    cdef readonly int uniforms     # uniform values: first the captured leaves
-    cdef Code constants            # places of numbers; their values are in `numbers`
-    cdef list numbers
-    cdef readonly Plan once        # what is computed once a call
-    cdef list plans                # by mode
+    cdef Py_ssize_t weights           # of all layers together
+    cdef Py_ssize_t weight_grads      # their padded size
+    cdef int biases
+    cdef int pitch                    # the longest
+    cdef int widest                   # operands of the longest instruction
 
     def __cinit__(self, Trace trace):
         cdef Lowered lowered = Lowered(trace)
         self.trace = trace
         self.plans = [None] * MODES
         self.numbers = []
-        self.rows, self.outputs = tuple(lowered.rows), tuple(lowered.outputs)
-        self.uniform = tuple(lowered.uniform)
+        self.instructions, self.outputs = tuple(lowered.instructions), tuple(lowered.outputs)
+        self.invariant = tuple(lowered.invariant)
         self.widest = lowered.widest
-        self.place_uniforms()
+        self.index_invariants()
         self.group()
-        self.once = plan_once(self)
+        self.make_layers()
+        self.prologue = plan_prologue(self)
         if DEBUG:
             check_program(self)
 
     def __dealloc__(self):
         cdef int i
-        PyMem_Free(self.constants.words)
+        PyMem_Free(self.constants.items)
         for i in range(self.layer_count):
             PyMem_Free(self.layers[i].weights)
-            PyMem_Free(self.layers[i].starts)
+            PyMem_Free(self.layers[i].biases)
         PyMem_Free(self.layers)
 
     def __reduce__(self):
         return _unpickle_program, (self.trace,)
 
-    cdef int place_uniforms(self) except -1:
-        """Captured leaves first, in their order, used or not."""
-        cdef list places = []
-        self.uniforms = len(self.trace.captured)
-        self.place = {}
-        for i in range(len(self.rows)):
-            op, args = self.rows[i]
-            if not self.uniform[i]:
+    cdef int index_invariants(self) except -1:
+        """Captured leaves come first, in their order, used or not."""
+        cdef list indices = []
+        self.invariants = len(self.trace.captured)
+        self.index_of = {}
+        for i in range(len(self.instructions)):
+            op, operands = self.instructions[i]
+            if not self.invariant[i]:
                 continue
             if op == CAPTURED:
-                self.place[i] = args[0]
+                self.index_of[i] = operands[0]
                 continue
-            self.place[i] = self.uniforms
+            self.index_of[i] = self.invariants
             if op == NUMBER:
-                places.append(self.uniforms)
-                self.numbers.append(args[0])
-            self.uniforms += 1
-        self.constants = code_new(places)
+                indices.append(self.invariants)
+                self.numbers.append(operands[0])
+            self.invariants += 1
+        self.constants = ints_new(indices)
         return 0
 
     cdef int group(self) except -1:
-        """Put sums of weights times the same inputs together: a layer. It stands where the first of them stood; a start
-        that varies has to be there by then."""
+        """Put sums of weights times the same inputs into one group, in place of the first of them. A bias that varies
+        has to be computed before that."""
         cdef dict open_groups = {}, position = {}
         cdef list schedule = []
-        cdef tuple group
         cdef int i, at
-        self.layer_groups = []
-        for i in range(len(self.rows)):
-            op, args = self.rows[i]
-            if self.uniform[i]:
+        for i in range(len(self.instructions)):
+            op, operands = self.instructions[i]
+            if self.invariant[i]:
                 continue
-            if op == DOT and self.uniform[args[1]]:
-                key = tuple(args[2::2]), self.uniform[args[0]]
+            if op == DOT and self.invariant[operands[1]]:
+                key = tuple(operands[2::2]), self.invariant[operands[0]]
                 at = open_groups.get(key, -1)
-                if at >= 0 and (self.uniform[args[0]] or position.get(args[0], -1) < at):
+                if at >= 0 and (self.invariant[operands[0]] or position.get(operands[0], -1) < at):
                     schedule[at].append(i)
                     position[i] = at
                     continue
@@ -136,6 +135,18 @@ cdef class Program:
                 position[i] = len(schedule)
                 schedule.append([i])
         self.schedule = tuple(map(tuple, schedule))
+        return 0
+
+    cdef bint is_layer(self, tuple group):
+        op, operands = self.instructions[group[0]]
+        return op == DOT and self.invariant[operands[1]]
+
+    cdef list layer_inputs(self, tuple group):
+        return self.instructions[group[0]][1][2::2]
+
+    cdef int make_layers(self) except -1:
+        cdef tuple group
+        self.layer_groups = []
         for group in self.schedule:
             if self.is_layer(group):
                 self.layer_groups.append(group)
@@ -146,48 +157,40 @@ cdef class Program:
             self.add_layer(group)
         return 0
 
-    cdef bint is_layer(self, tuple group):
-        op, args = self.rows[group[0]]
-        return op == DOT and self.uniform[args[1]]
-
     cdef int add_layer(self, tuple group) except -1:
         cdef Layer *layer = &self.layers[self.layer_count]
-        cdef list first = self.rows[group[0]][1]
-        layer.outputs = len(group)
-        layer.inputs = len(first) // 2
-        layer.place = self.weights
-        layer.start = self.starts
-        layer.turned = layer.outputs > layer.inputs
+        cdef list weights = [], biases = []
+        layer.outputs, layer.inputs = len(group), len(self.layer_inputs(group))
+        layer.weight_offset, layer.grad_offset, layer.bias_offset = self.weights, self.weight_grads, self.biases
+        layer.transposed = layer.outputs > layer.inputs
         layer.pitch = (max(layer.outputs, layer.inputs) + TILE - 1) // TILE * TILE
-        layer.grads = self.grads
-        layer.weights = layer.starts = NULL
+        layer.weights = layer.biases = NULL
         self.weights += <Py_ssize_t>layer.outputs * layer.inputs
-        self.grads += <Py_ssize_t>min(layer.outputs, layer.inputs) * layer.pitch
+        self.weight_grads += <Py_ssize_t>min(layer.outputs, layer.inputs) * layer.pitch
+        self.biases += layer.outputs
         self.pitch = max(self.pitch, layer.pitch)
-        self.starts += layer.outputs
         self.layer_count += 1
-        weights, starts = [], []
         for i in group:
-            starts.append(self.rows[i][1][0])
-            weights += self.rows[i][1][1::2]
-        layer.weights = code_new(pick(self.place, weights)).words
-        if self.uniform[first[0]]:
-            layer.starts = code_new(pick(self.place, starts)).words
+            biases.append(self.instructions[i][1][0])
+            weights += self.instructions[i][1][1::2]
+        layer.weights = ints_new(pick(self.index_of, weights)).items
+        if self.invariant[biases[0]]:
+            layer.biases = ints_new(pick(self.index_of, biases)).items
         return 0
 
     def counts(self, bint gradients):
-        """Instructions and slots that a row takes."""
+        """The instructions and slots of the plan for a sample."""
         cdef Plan plan = self.plan(CAPTURED_ONLY if gradients else FORWARD)
         return plan.steps, plan.slots
 
     cdef Plan plan(self, int mode):
         if self.plans[mode] is None:
-            self.plans[mode] = plan_rows(self, mode)
+            self.plans[mode] = plan_sample(self, mode)
         return self.plans[mode]
 
 
 def _unpickle_program(*state):
-    """The program of a trace that was unpickled; otherwise ValueError."""
+    """The program of a pickled trace. Raises ValueError where there is none."""
     if len(state) != 1 or not isinstance(state[0], Trace):
         raise ValueError("a compiled program breaks a rule: it is made of a trace")
     return Program(state[0])

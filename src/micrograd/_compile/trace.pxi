@@ -1,27 +1,31 @@
-# Tracing: the function runs once on placeholders, ordinary Values whose data are NaN and which hand the flag TRACED
-# down; what it returns is the end of an ordinary graph, which is read into rows here. Gives Trace, call_traced(),
-# placeholder(). Uses form_of() of arguments, tracing, and the graph.
+# A trace: what a function computed from placeholders, as a list of instructions. The function runs once on
+# placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; the graph behind
+# what it returns is read into instructions. Gives Trace, call_traced() and placeholder(). Uses tree_flatten() of
+# arguments, check_instructions() of check, and the engine's graph.
 
-cdef enum:      # ops of a trace beside the rows of the op table; what they are of stands in place of arguments
-    NUMBER = 240  # a number that never changes
-    CAPTURED      # a leaf from outside, by its index: its data are read at every call
-    ARGUMENT      # a number that the function is called with, by its index
-    DOT           # start + a[0] b[0] + a[1] b[1] + ..., in this order: (start, a[0], b[0], a[1], b[1], ...)
+# An instruction is a pair, an op and its operands, which are the indices of earlier instructions. Ops are those of the
+# engine's table, and these:
+cdef enum:
+    NUMBER = 240  # a constant; its operand is the float itself
+    CAPTURED      # a leaf from outside, whose data are read at every call; its operand is the index of the leaf
+    ARGUMENT      # a number that the function is called with; its operand is the index of the argument
+    DOT           # bias + a[0] b[0] + a[1] b[1] + ..., in this order: (bias, a[0], b[0], a[1], b[1], ...)
 
-static_check(<int>OP_COUNT <= <int>NUMBER)  # the ops of a trace are none of the table's
-static_check(OP_COUNT <= 256)     # and those fit into a node's byte
+static_check(<int>OP_COUNT <= <int>NUMBER)  # no op of the table has these numbers
+static_check(OP_COUNT <= 256)               # and those fit into a node's byte
+
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
-    """Call the function in a trace of this thread. Returns the form of its result; the Values and numbers in it are
-    appended to `outputs`. Raises TraceError too where the function caught one."""
+    """Call the function in a trace of this thread. Returns the tree of its result; the Values and numbers in it are
+    appended to `outputs`. Raises TraceError also where the function caught one."""
     trace_begin()
     try:
-        form = form_of(function(*args, **kwargs), outputs, None)
+        tree = tree_flatten(function(*args, **kwargs), outputs, None)
     finally:
         error = trace_end()
     if error is not None:
         raise error
-    return form
+    return tree
 
 
 def in_trace():
@@ -35,7 +39,7 @@ def refuse(str what):
 
 
 def placeholder():
-    """A Value in place of a number that is not known yet."""
+    """A Value that stands for an argument."""
     cdef Node *n = leaf_new(NAN)
     n.flags |= TRACED
     return own(object_of(n))
@@ -47,60 +51,62 @@ def is_traced(Value value not None):
 
 
 def op_name(int op):
-    """What the op of a row is called in a listing."""
+    """The name of an instruction's op in a listing."""
     if 0 <= op < OP_COUNT:
         return RULES[op].name.decode()
     return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
 
 
-# ---- Rows ----------------------------------------------------------------------------------------
+# ---- From the graph to instructions --------------------------------------------------------------
 
 @cython.final
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
 
-    cdef readonly tuple rows      # (op, arguments): arguments are indices of earlier rows
-    cdef readonly tuple outputs   # rows that the function returned
-    cdef readonly tuple captured  # the leaves from outside, Values
-    cdef readonly int arguments   # numbers the function is called with
-    cdef readonly int read        # ops that stood in the graph, those in fused sums counted singly
-    cdef readonly int folded      # of them, computed while tracing
-    cdef readonly int shared      # of them, met before
-    cdef list made                # the rows so far, while it is made; then None
-    cdef list met                 # the leaves so far
-    cdef dict known               # (op, arguments) -> row
+    cdef readonly tuple instructions  # (op, operands)
+    cdef readonly tuple outputs       # the instructions that the function returned
+    cdef readonly tuple captured      # the leaves from outside, Values
+    cdef readonly int arguments       # how many numbers the function is called with
+    cdef readonly int read            # ops in the graph, each product and addition of an affine node counted
+    cdef readonly int folded          # of them, those on numbers, computed while tracing
+    cdef readonly int shared          # of them, those met before with the same operands
+    cdef list made                    # while the trace is made, the instructions so far; then None
+    cdef list met                     # the leaves so far
+    cdef dict known                   # instruction -> its index
 
     def __cinit__(self, list outputs, list placeholders):
         cdef list order, ends = []
-        cdef dict row_of = {}
+        cdef dict index_of = {}  # of the instruction that computes a node
         self.made, self.known, self.met = [], {}, []
         self.arguments = len(placeholders)
         for i in range(self.arguments):
-            row_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.row(ARGUMENT, (i,))
+            index_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.put(ARGUMENT, (i,))
         order = graph_order(outputs)
         for key in private_leaves(order, outputs):
-            row_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
+            index_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
         for i in range(len(order)):
-            self.take(node_of(PyList_GET_ITEM(<PyObject *>order, i)), row_of)
+            self.read_node(node_of(PyList_GET_ITEM(<PyObject *>order, i)), index_of)
         for x in outputs:
             if isinstance(x, Value):
-                self.take_leaf(&(<Value>x).node, row_of)
-                ends.append(row_of[PyLong_FromVoidPtr(&(<Value>x).node)])
+                self.read_leaf(&(<Value>x).node, index_of)
+                ends.append(index_of[PyLong_FromVoidPtr(&(<Value>x).node)])
             else:
                 ends.append(self.number(x))
-        self.rows, self.outputs, self.captured = tuple(self.made), tuple(ends), tuple(self.met)
+        self.instructions, self.outputs, self.captured = tuple(self.made), tuple(ends), tuple(self.met)
         self.made = self.met = self.known = None
 
     def __reduce__(self):
-        """The ops by name: a row's number in the table is none of another version's business."""
-        rows = []
-        for op, args in self.rows:
-            rows.append((RULES[op].name.decode() if op < OP_COUNT else op, args))
-        return _unpickle_trace, (rows, self.outputs, self.captured, self.arguments, self.read, self.folded, self.shared)
+        """Ops of the table are pickled by name: their numbers may change between versions."""
+        named = []
+        for op, operands in self.instructions:
+            named.append((RULES[op].name.decode() if op < OP_COUNT else op, operands))
+        counts = self.arguments, self.read, self.folded, self.shared
+        return _unpickle_trace, (named, self.outputs, self.captured, *counts)
 
-    cdef int row(self, int op, tuple args) except -1:
-        """The row of an op on rows: an old one if there is one."""
-        key = op, args
+    # These three return the index of an instruction: of an earlier one if that is the same.
+
+    cdef int put(self, int op, tuple operands) except -1:
+        key = op, operands
         found = self.known.get(key)
         if found is not None:
             return found
@@ -109,7 +115,7 @@ cdef class Trace:
         return len(self.made) - 1
 
     cdef int number(self, double x) except -1:
-        """The row of a number. By its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
+        """Told from others by its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
         cdef bytes bits = struct.pack("d", x)
         found = self.known.get(bits)
         if found is None:
@@ -117,15 +123,15 @@ cdef class Trace:
             self.made.append((NUMBER, (x,)))
         return found
 
-    cdef int apply(self, int op, tuple args) except -1:
-        """The row of an op: a number where all arguments are, unless the op raises: it will when it is called."""
+    cdef int apply(self, int op, tuple operands) except -1:
+        """An op on numbers is folded, unless it raises: then it will raise when it is called."""
         cdef list numbers
-        cdef int count = len(self.made), row
+        cdef int count = len(self.made), index
         cdef double x
-        self.read += len(args) - 2 if op == DOT else 1
-        if all(self.made[i][0] == NUMBER for i in args):
+        self.read += len(operands) - 2 if op == DOT else 1
+        if all(self.made[i][0] == NUMBER for i in operands):
             numbers = []
-            for i in args:
+            for i in operands:
                 numbers.append(self.made[i][1][0])
             try:
                 x = rule_value(op, numbers)
@@ -134,18 +140,18 @@ cdef class Trace:
             else:
                 self.folded += 1
                 return self.number(x)
-        row = self.row(op, args)
-        if row < count:
+        index = self.put(op, operands)
+        if index < count:
             self.shared += 1
-        return row
+        return index
 
-    cdef int take(self, Node *n, dict row_of) except -1:
-        """The row of a node whose parents have theirs."""
-        cdef Py_ssize_t i
+    cdef int read_node(self, Node *n, dict index_of) except -1:
+        """Put the instructions of a node whose parents are in `index_of`."""
         cdef Parents parents
+        cdef Py_ssize_t i
         cdef bint bias_last
-        cdef int row
-        cdef list args
+        cdef int index
+        cdef list operands
         if n.form == LEAF:
             return 0
         if n.flags & CUSTOM or n.op == 0:
@@ -158,65 +164,65 @@ cdef class Trace:
         parents_of(n, &parents)
         bias_last = n.form == AFFINE and affine_bias(node_affine(n)) != NULL
         for i in range(bias_last, parents.count):
-            self.take_leaf(node_of(parent_at(&parents, i)), row_of)
+            self.read_leaf(node_of(parent_at(&parents, i)), index_of)
         if bias_last:
-            self.take_leaf(node_of(parent_at(&parents, 0)), row_of)
-        args = []
+            self.read_leaf(node_of(parent_at(&parents, 0)), index_of)
+        operands = []
         for i in range(parents.count):
-            args.append(row_of[PyLong_FromVoidPtr(node_of(parent_at(&parents, i)))])
+            operands.append(index_of[PyLong_FromVoidPtr(node_of(parent_at(&parents, i)))])
         if n.form == NUMBER_RIGHT:
-            args.append(self.number(n.b.number))
+            operands.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
-            args.insert(0, self.number(n.b.number))
+            operands.insert(0, self.number(n.b.number))
         if n.form == AFFINE:
-            args = self.products(n, args)
-            row = self.apply(DOT, tuple(args)) if len(args) > 1 else args[0]
+            operands = self.products(n, operands)
+            index = self.apply(DOT, tuple(operands)) if len(operands) > 1 else operands[0]
             if n.op != ADD:
-                row = self.apply(n.op, (row,))
+                index = self.apply(n.op, (index,))
         else:
-            row = self.apply(n.op, tuple(args))
-        row_of[PyLong_FromVoidPtr(n)] = row
+            index = self.apply(n.op, tuple(operands))
+        index_of[PyLong_FromVoidPtr(n)] = index
         return 0
 
-    cdef int take_leaf(self, Node *n, dict row_of) except -1:
-        """The row of a node if it is a leaf; it may have one already."""
+    cdef int read_leaf(self, Node *n, dict index_of) except -1:
+        """Put the instruction of a captured leaf. Other nodes, and leaves that have theirs, are passed over."""
         key = PyLong_FromVoidPtr(n)
-        if n.form != LEAF or key in row_of:
+        if n.form != LEAF or key in index_of:
             return 0
         if n.flags & TRACED:
             raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
-        row_of[key] = self.row(CAPTURED, (len(self.met),))
+        index_of[key] = self.put(CAPTURED, (len(self.met),))
         self.met.append(<object>object_of(n))
         return 0
 
     cdef list products(self, Node *n, list parents):
-        """The arguments of a fused sum as those of a DOT."""
+        """The operands of an affine node's DOT, given the instructions of its parents."""
         cdef NodeLayer *layer = n.b.layer
         cdef Py_ssize_t i, count = layer.inputs
-        cdef list args = [parents.pop(0) if affine_bias(node_affine(n)) != NULL else self.number(0.0)]
+        cdef list operands = [parents.pop(0) if affine_bias(node_affine(n)) != NULL else self.number(0.0)]
         for i in range(count):
-            args += [parents[i], parents[count + i] if layer.nodes != NULL else self.number(layer.data[i])]
-        return args
+            operands += [parents[i], parents[count + i] if layer.nodes != NULL else self.number(layer.data[i])]
+        return operands
 
 
 def _unpickle_trace(*state):
-    """What was pickled, where it keeps to the rules; otherwise ValueError."""
+    """The pickled trace. Raises ValueError where it breaks a rule."""
     cdef Trace trace = Trace([], [])
-    rows, outputs, captured, *counts = check_counts(state)
-    trace.rows, trace.outputs, trace.captured = rows_by_number(rows), tuple(outputs), tuple(captured)
+    instructions, outputs, captured, *counts = check_counts(state)
+    trace.instructions, trace.outputs, trace.captured = ops_by_number(instructions), tuple(outputs), tuple(captured)
     trace.arguments, trace.read, trace.folded, trace.shared = counts
-    check_rows(trace.rows, trace.outputs, trace.captured, trace.arguments)
+    check_instructions(trace.instructions, trace.outputs, trace.captured, trace.arguments)
     return trace
 
 
-cdef tuple rows_by_number(rows):
+cdef tuple ops_by_number(instructions):
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
     numbers["highest"] = numbers["max"]  # its name in 0.1
     cdef list found = []
-    for row in rows:
-        if type(row) is tuple and len(row) == 2 and type(row[0]) is str:
-            row = numbers.get(row[0], row[0]), row[1]
-        found.append(row)
+    for pair in instructions:
+        if type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str:
+            pair = numbers.get(pair[0], pair[0]), pair[1]
+        found.append(pair)
     return tuple(found)
 
 
@@ -241,9 +247,9 @@ cdef double rule_value(int op, list numbers) except? -1.0:
 
 cdef list graph_order(list outputs):
     """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
+    cdef Parents parents
     cdef Py_ssize_t i
     cdef Node *n
-    cdef Parents parents
     cdef list order = []
     cdef list todo = []
     cdef set seen = set(), done = set()
@@ -268,12 +274,12 @@ cdef list graph_order(list outputs):
 
 
 cdef list private_leaves(list order, list outputs):
-    """Leaves that nobody can reach any more, so that their data are numbers for good: `Value(2.0)`, written in the
-    function, and what functional makes of a number. All references to such a leaf come from nodes of the graph that
-    are as private as it is."""
+    """Leaves that only the graph refers to, so that nothing can change their data: a `Value(2.0)` in the function, and
+    what functional makes of a number. A node is private if all references to it come from private nodes and from
+    `outputs`; these are the private nodes that are leaves."""
     cdef Node *n
     cdef Py_ssize_t i
-    cdef dict counted = {}  # references to nodes, and to rows and samples of fused sums, that are accounted for
+    cdef dict counted = {}  # references from private nodes, by the address of a node or of what affine nodes share
     cdef list private = []
     for i in range(len(outputs)):
         count_reference(counted, node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
@@ -295,7 +301,8 @@ cdef int count_reference(dict counted, void *p) except -1:
 
 
 cdef int count_parents(dict counted, Node *n) except -1:
-    """Count what a private node holds. What sums share holds its own once, and is private with the last of the sums."""
+    """Count the references that a private node holds. Those of what affine nodes share, their weights or their inputs,
+    are counted with the last of the nodes."""
     cdef Parents parents
     cdef Py_ssize_t i
     parents_of(n, &parents)

@@ -36,7 +36,7 @@ cdef enum Flag:
 
 cdef struct Block:
     Py_ssize_t count        # parents
-    double *local           # a user's d(node)/d(parent), in the same memory; NULL where an op's rule or Python code says
+    double *local           # a user's d(node)/d(parent), in the same memory; NULL where a rule or Python code says
     PyObject *parents[1]    # `count` of them, a reference to each
 
 cdef struct Affine:         # bias + w[0] x[0] + w[1] x[1] + ... in this order, and what the node's op makes of it

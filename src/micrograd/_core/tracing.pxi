@@ -30,7 +30,7 @@ class TraceError(RuntimeError):
     __module__ = "micrograd"
 
 
-ADVICE = (
+cdef str ADVICE = (
     "Express it in ops, such as relu(), abs() and those of micrograd.functional, or decide it outside and hand it in "
     "as a static keyword argument"
 )
