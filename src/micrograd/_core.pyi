@@ -18,6 +18,8 @@ SANITIZED: bool
 BUILD: dict[str, str | bool]
 
 class TraceError(RuntimeError): ...
+
+@disjoint_base
 class Attributes(dict[str, Any]): ...
 
 @disjoint_base

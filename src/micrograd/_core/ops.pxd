@@ -6,7 +6,7 @@
 #
 #   forward  (a, b) -> r              the op on doubles; an op of one argument ignores b
 #   reduce   (x, count) -> r          in place of forward, for a variadic op: one of any number of arguments
-#   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; or, for a variadic
+#   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; for a variadic
 #                                     op, what each argument's grad gains, `a` being that argument
 #   d_right  (a, b, r, g) -> double   likewise for the right argument
 #   reads                             which of a, b and r the partial before it reads: programs keep no others for it
