@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from micrograd import Value
@@ -118,3 +120,14 @@ print(x.grad)""",
 @pytest.mark.parametrize("source", YOUNGER_PARENTS.values(), ids=YOUNGER_PARENTS)
 def test_parents_may_be_younger_than_their_child(isolated, source):
     assert float(isolated("from micrograd import Value" + source)) == 6.0
+
+
+def test_the_constructor_has_a_signature():
+    parameters = inspect.signature(Value).parameters
+    assert str(inspect.signature(Value)) == (
+        "(data, _children=(), _op='', label=None, *, children=(), _prev=(), local_grads=None)"
+    )
+    given = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    assert Value(2.0, **given).data == 2.0
+    assert Value.__doc__.startswith("A number that remembers")
+    assert inspect.signature(type("Sub", (Value,), {})) == inspect.signature(Value)

@@ -44,6 +44,7 @@ cdef extern from "Python.h":
         void *nb_index
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
+        const char *tp_doc
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
         initproc tp_init
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL

@@ -35,6 +35,11 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
     return o
 
 
+# The constructor's signature, for inspect. CPython takes it from here, and the text for help() from the class's __doc__.
+cdef const char *SIGNATURE = (
+    b"Value(data, _children=(), _op='', label=None, *, children=(), _prev=(), local_grads=None)\n--\n\n"
+)
+
 cdef initproc value_init = VALUE.tp_init
 
 
@@ -79,6 +84,7 @@ cdef int setattro_assign(str name, of_object) except -1:
 if VALUE.tp_basicsize != SLOT_SIZE:
     raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
 Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
+VALUE.tp_doc = SIGNATURE
 VALUE.tp_new = value_new
 VALUE.tp_alloc = value_alloc
 VALUE.tp_vectorcall = value_vectorcall
