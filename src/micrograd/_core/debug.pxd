@@ -1,6 +1,6 @@
 # What a debug build (MICROGRAD_DEBUG=1) does more than others: assertions; and what one under AddressSanitizer
 # (MICROGRAD_SANITIZE=1) does more than that: memory that is not in use is marked. What is asserted stands in
-# _invariants.pxd.
+# invariants.pxi.
 
 cdef extern from *:
     """
