@@ -78,7 +78,7 @@ cdef extern from "Python.h":
     void PyList_SET_ITEM(PyObject *o, Py_ssize_t i, PyObject *item)
     PyObject **PySequence_Fast_ITEMS(PyObject *o)
     PyObject *PyTuple_New(Py_ssize_t count)
-    Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *o) nogil
 
     bint PyLong_Check(PyObject *o)
     bint PyLong_CheckExact(PyObject *o)
