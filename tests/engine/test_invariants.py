@@ -66,8 +66,9 @@ def test_the_build_is_the_one_that_was_asked_for():
         ("w = x * 5.0; flags(w).value |= PENDING; z.backward()", "the marks in a slab are those that were counted"),
         ("ctypes.c_ssize_t.from_address(slab(y) + 32).value = 1; z.backward()", "has come to every slab with marks"),
         ("ctypes.c_int.from_address(slab(y) + 56).value = 10**6; del z", "no slot is given back twice"),
-        ("n = MLP(2, [1])([y, y]); ctypes.c_ssize_t.from_address(block(n) + 8).value = 0; n.backward()", "is held"),
+        ("n = MLP(2, [1])([y, y]); ctypes.c_ssize_t.from_address(block(n) + 16).value = 0; n.backward()", "is held"),
         ("n = MLP(2, [1])([y, y]); ctypes.c_ssize_t.from_address(block(n)).value = 99; n.backward()", "inside of it"),
+        ("n = MLP(3, [1])([y] * 3); ctypes.c_ssize_t.from_address(block(n)).value = 2; n.backward()", "for each input"),
     ],
 )
 def test_a_broken_invariant_ends_the_process(source, what):

@@ -110,3 +110,65 @@ def test_a_derivative_that_raises_in_a_hidden_layer(biases):
         grads.append([p.grad for p in model.parameters()])
         found.append(grads)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("where", ["hidden", "output"])
+@pytest.mark.parametrize(
+    "look", ["outs[0]._children, outs[1]._children", "root.zero_grad()", "suppressed(root.backward)"]
+)
+def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, look):
+    """Before CPython 3.12 it may run when an exception is made, which happens at once where another is being handled;
+    and it may run any Python code."""
+    check(
+        f"""
+        from micrograd import nn
+
+        class Root(nn.Neuron):
+            activation = "sqrt"
+
+        class Layer(nn.Layer):
+            _neuron = Root
+
+        class Network(nn.MLP):
+            _layer = Layer
+            _linear_output = {where == "hidden"}
+
+        def suppressed(function):
+            try:
+                function()
+            except ZeroDivisionError:
+                pass
+
+        def collected(phase, info):
+            if phase == "start" and looking:
+                looking.clear()
+                {look}
+
+        looking = []
+        gc.callbacks.append(collected)
+        for allocations in range(20):
+            model = Network(2, [3, 2])
+            for p in model.parameters():
+                p.data = 1.0
+            for p in model.layers[{int(where == "output")}].neurons[0].parameters():
+                p.data = 0.0
+            outs = model([1.0, 2.0])
+            root = outs[0] + outs[1]
+            backward = root.backward
+            try:
+                raise KeyError
+            except KeyError:
+                gc.collect()
+                looking.append(True)
+                gc.set_threshold(allocations + 1, 10**5, 10**5)
+                try:
+                    backward()
+                    raise AssertionError
+                except ZeroDivisionError as error:
+                    assert isinstance(error.__context__, KeyError)
+                gc.set_threshold(10**6)
+            looking.clear()
+            assert gc.isenabled()
+            assert root.grad == 1.0 or root.grad == 0.0
+        """
+    )

@@ -348,7 +348,7 @@ cdef bint run_first(Node *newest, Node *oldest) noexcept:
 
 
 cdef bint hidden_first(Layer *layer) noexcept:
-    """The first pass at the hidden layer below. (An activation runs Python code only where it raises.)"""
+    """The first pass at the hidden layer below, in which no Python code runs: none can materialize it meanwhile."""
     cdef Affine *affine = layer.below.affine
     cdef Py_ssize_t i = layer.inputs - 1
     while i >= 0 and affine_first(&affine[i], layer.data[i], layer.grad[i]):

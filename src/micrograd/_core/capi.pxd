@@ -28,6 +28,37 @@ cdef extern from *:
     #else
       #define type_version(type) ((type)->tp_version_tag)
     #endif
+    /* Before CPython 3.12 the collector, and with it any Python code, may run wherever an object is made, an exception
+       too. Between collector_stop() and collector_restart() it does not. */
+    #if PY_VERSION_HEX >= 0x030C0000
+      #define collector_stop() 0
+      #define collector_restart(ran) ((void)(ran))
+    #elif PY_VERSION_HEX >= 0x030A0000
+      #define collector_stop() PyGC_Disable()
+      #define collector_restart(ran) do { if (ran) PyGC_Enable(); } while (0)
+    #else
+      static inline int collector_call(const char *function) {  /* of the module gc, which _core.pyx imports */
+          PyObject *type, *error, *traceback, *gc, *r = NULL;
+          int is_true;
+          PyErr_Fetch(&type, &error, &traceback);
+          gc = PyImport_AddModule("gc");
+          if (gc != NULL)
+              r = PyObject_CallMethod(gc, function, NULL);
+          is_true = r == Py_True;
+          Py_XDECREF(r);
+          PyErr_Restore(type, error, traceback);
+          return is_true;
+      }
+      static inline int collector_stop(void) {
+          int ran = collector_call("isenabled");
+          collector_call("disable");
+          return ran;
+      }
+      static inline void collector_restart(int ran) {
+          if (ran)
+              collector_call("enable");
+      }
+    #endif
     """
     object own(PyObject *p)
     void set_first_reference(PyObject *o) nogil
@@ -35,6 +66,8 @@ cdef extern from *:
     bint int_is_short(PyObject *o) nogil
     Py_ssize_t short_int(PyObject *o) nogil
     unsigned int type_version(PyTypeObject *type) nogil
+    bint collector_stop()
+    void collector_restart(bint ran)
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *)
@@ -79,7 +112,7 @@ cdef extern from "Python.h":
     void PyList_SET_ITEM(PyObject *o, Py_ssize_t i, PyObject *item)
     PyObject **PySequence_Fast_ITEMS(PyObject *o)
     PyObject *PyTuple_New(Py_ssize_t count)
-    Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *o) nogil
 
     bint PyLong_Check(PyObject *o)
     bint PyLong_CheckExact(PyObject *o)

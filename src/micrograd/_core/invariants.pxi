@@ -47,6 +47,7 @@ cdef inline void affine_fits(Node *n, Layer *layer, Py_ssize_t index) noexcept n
     cdef Py_ssize_t i
     check(index < layer.outputs, "an affine node's index is one in its layer")
     check(affine.weights != NULL and 0 <= affine.passes <= 2, "an affine node has weights")
+    check(PyTuple_GET_SIZE(affine.weights) == layer.inputs + 1, "an affine node has a weight for each input")
     if affine_bias(affine) != NULL:
         parent_fits(n, affine_bias(affine))
     for i in range(layer.inputs):
@@ -90,8 +91,8 @@ cdef inline void node_fits(Node *n) noexcept nogil:
     flags_fit_form(n)
     if n.form == AFFINE:
         check(node_affine(n).op == n.op, "an affine node's op is that in its layer")
-        affine_fits(n, n.b.layer, n.index)
         layer_fits(n, n.b.layer)
+        affine_fits(n, n.b.layer, n.index)
     elif n.form == BLOCK:
         for i in range(n.b.block.count):
             parent_fits(n, node_of(n.b.block.parents[i]))

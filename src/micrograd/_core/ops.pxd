@@ -21,7 +21,8 @@ from cpython.object cimport PyObject
 from libc cimport math
 from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError,
                                    PyFloat_AsDouble, PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule,
-                                   PyNumber_Power, PyNumber_TrueDivide, PyObject_CallMethod)
+                                   PyNumber_Power, PyNumber_TrueDivide, PyObject_CallMethod, collector_restart,
+                                   collector_stop)
 
 
 cdef extern from "_core/pow.h" nogil:
@@ -35,15 +36,18 @@ cdef inline bint rule_failed(double r) noexcept nogil:
 
 
 # ---- Python's arithmetic: C's while the result is finite, Python's own on the edges --------------
+# Without the collector, which may run any Python code: a rule may be called in the middle of a backward walk.
 
-cdef inline double edge_result(PyObject *result) noexcept with gil:
+cdef inline double edge_result(PyObject *result, bint collected) noexcept with gil:
     """The double of a Python float, which is consumed; NaN where an exception left none."""
     cdef double r = PyFloat_AsDouble(result) if result != NULL else math.NAN
     Py_XDECREF(result)
+    collector_restart(collected)
     return r if PyErr_Occurred() == NULL else math.NAN
 
 
 cdef inline double power_edge(double a, double b) noexcept with gil:
+    cdef bint collected = collector_stop()
     cdef PyObject *x = PyFloat_FromDouble(a)
     cdef PyObject *y = PyFloat_FromDouble(b)
     cdef PyObject *r = NULL
@@ -55,10 +59,11 @@ cdef inline double power_edge(double a, double b) noexcept with gil:
         r = NULL
     Py_XDECREF(x)
     Py_XDECREF(y)
-    return edge_result(r)
+    return edge_result(r, collected)
 
 
 cdef inline double quotient_edge(double a) noexcept with gil:
+    cdef bint collected = collector_stop()
     cdef PyObject *x = PyFloat_FromDouble(a)
     cdef PyObject *zero = PyFloat_FromDouble(0.0)
     cdef PyObject *r = NULL
@@ -66,16 +71,17 @@ cdef inline double quotient_edge(double a) noexcept with gil:
         r = PyNumber_TrueDivide(x, zero)
     Py_XDECREF(x)
     Py_XDECREF(zero)
-    return edge_result(r)
+    return edge_result(r, collected)
 
 
 cdef inline double math_edge(const char *function, double a) noexcept with gil:
+    cdef bint collected = collector_stop()
     cdef PyObject *module = PyImport_ImportModule("math")
     cdef PyObject *r = NULL
     if module != NULL:
         r = PyObject_CallMethod(module, function, "d", a)
     Py_XDECREF(module)
-    return edge_result(r)
+    return edge_result(r, collected)
 
 
 cdef inline double power(double a, double b) noexcept nogil:
