@@ -242,42 +242,65 @@ cdef class Walk:
         return layer
 
     cdef int check_backward(self) except -1:
-        cdef int i, outputs = len(self.program.outputs)
         if self.kind == BACK_APPLY:
-            self.check_shape(self.header_count == 3, self.count == 5)
-            check_rule(self.header[0], False)
-            require(0 <= self.header[1] < RULES[self.header[0]].arity, "a side is one of the op's arguments")
-            for i in range(1, 5):
-                self.check_read(i)
-            self.check_write(0, self.header[2])
+            self.check_back_apply()
         elif self.kind == BACK_REDUCE:
-            self.check_shape(self.header_count >= 1, self.count == 2 * self.header_count)
-            check_rule(self.header[0], True)
-            self.check_read(0)
-            self.check_read(1)
-            for i in range(2, self.count, 2):
-                self.check_read(i)
-            for i in range(2, self.count, 2):
-                self.check_target(i + 1, self.header[i // 2])
+            self.check_back_reduce()
         elif self.kind == BACK_DOTS:
-            self.check_shape(self.header_count % 2 == 0, self.count == 1 + 2 * self.header_count)
-            self.check_read(0)
-            for i in range(1, self.count, 4):
-                self.check_read(i)
-                self.check_read(i + 1)
-            for i in range(1, self.count, 4):
-                self.check_target(i + 2, self.header[(i - 1) // 2])
-                self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
+            self.check_back_dots()
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER))
         elif self.kind == SEED:
             require(not self.prologue, "the prologue has no seeds")
-            self.check_shape(self.header_count == 2 and 0 <= self.header[0] < outputs, self.count == 1)
+            self.check_shape(self.header_count == 2 and 0 <= self.header[0] < len(self.program.outputs),
+                             self.count == 1)
             self.check_write(0, self.header[1])
         else:
             require(self.kind == COLLECT and not self.prologue, f"there is no step of kind {self.kind} here")
             self.check_shape(self.header_count == 1 and 0 <= self.header[0] < self.program.invariants, self.count == 1)
             self.check_read(0)
+        return 0
+
+    cdef int check_operand(self, int i, bint is_read, int grad) except -1:
+        """A slot that the step reads; if the gradient does not depend on it, that of the grad stands there."""
+        self.check_read(i)
+        return require(is_read or self.slots[i] == self.slots[grad], "a step names only slots that it reads")
+
+    cdef int check_back_apply(self) except -1:
+        cdef int reads
+        self.check_shape(self.header_count == 3, self.count == 5)
+        check_rule(self.header[0], False)
+        require(0 <= self.header[1] < RULES[self.header[0]].arity, "a side is one of the op's arguments")
+        reads = partial_reads(self.header[0], self.header[1])
+        self.check_read(1)
+        self.check_operand(2, reads & A, 1)
+        self.check_operand(3, reads & B, 1)
+        self.check_operand(4, reads & R, 1)
+        return self.check_write(0, self.header[2])
+
+    cdef int check_back_reduce(self) except -1:
+        cdef int i, reads
+        self.check_shape(self.header_count >= 1, self.count == 2 * self.header_count)
+        check_rule(self.header[0], True)
+        reads = partial_reads(self.header[0], 0)
+        self.check_read(0)
+        self.check_operand(1, reads & R, 0)
+        for i in range(2, self.count, 2):
+            self.check_operand(i, reads & A, 0)
+        for i in range(2, self.count, 2):
+            self.check_target(i + 1, self.header[i // 2])
+        return 0
+
+    cdef int check_back_dots(self) except -1:
+        cdef int i
+        self.check_shape(self.header_count % 2 == 0, self.count == 1 + 2 * self.header_count)
+        self.check_read(0)
+        for i in range(1, self.count, 4):
+            self.check_operand(i, self.slots[i + 3] != NOWHERE, 0)
+            self.check_operand(i + 1, self.slots[i + 2] != NOWHERE, 0)
+        for i in range(1, self.count, 4):
+            self.check_target(i + 2, self.header[(i - 1) // 2])
+            self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
         return 0
 
     cdef int check_target(self, int i, bint accumulate) except -1:
@@ -295,8 +318,10 @@ cdef class Walk:
         cdef bint inputs = self.header[3] & INPUTS != 0
         self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS),
                          self.count == targets + (2 * layer.inputs if inputs else 0))
-        for i in range(targets):
+        for i in range(layer.outputs):
             self.check_read(i)
+        for i in range(layer.outputs, targets):
+            self.check_operand(i, self.header[3] & WEIGHTS, 0)
         if inputs:
             require(self.header[0] in ints_of(&self.plan.transposed), "a layer is transposed for its inputs")
             for i in range(targets + layer.inputs, self.count):  # what is added to: the target itself, or zeros

@@ -121,14 +121,15 @@ cdef class Steps:
                     self.propagate_side(op, side, operands[side], self.grad(i), operands[0], operands[-1], i)
         return 0
 
+    # A step names only what it reads, so that no slot is kept for the rest: in the place of an operand or a result that
+    # the op's partial does not read it names the grad, which it reads in any case.
+
     cdef int propagate_side(self, int op, int side, int operand, int grad, int a, int b, int result) except -1:
         """From the grad of an op's result to that of one operand."""
         cdef int reads = partial_reads(op, side)
         target, accumulate = self.target(operand)
-        # What the partial does not read need not be kept for it: any slot that is in use will do.
         self.backward.append((BACK_APPLY, [op, side, accumulate], [
-            target, grad, a if reads & A else grad, b if reads & B else grad,
-            result if reads & R else grad,
+            target, grad, a if reads & A else grad, b if reads & B else grad, result if reads & R else grad,
         ]))
         return 0
 
@@ -137,24 +138,29 @@ cdef class Steps:
         return self.propagate_side(ADD, 0, operand, grad, operand, operand, operand)
 
     cdef int propagate_dot(self, int i, operands) except -1:
-        cdef list ids = [self.grad(i)], accumulates = []
+        cdef int a, b, k, grad = self.grad(i)
+        cdef list ids = [grad], accumulates = []
         if self.needs[operands[0]]:
-            self.pass_on(operands[0], self.grad(i))
+            self.pass_on(operands[0], grad)
         for k in range(1, len(operands), 2):
-            ids += operands[k:k + 2]
-            for operand in operands[k:k + 2]:
-                target, accumulate = self.target(operand) if self.needs[operand] else (NOWHERE, False)
-                ids.append(target)
-                accumulates.append(accumulate)
-        self.backward.append((BACK_DOTS, accumulates, ids))
+            a, b = operands[k], operands[k + 1]
+            if self.needs[a] or self.needs[b]:
+                ids += [a if self.needs[b] else grad, b if self.needs[a] else grad]
+                for operand in (a, b):
+                    target, accumulate = self.target(operand) if self.needs[operand] else (NOWHERE, False)
+                    ids.append(target)
+                    accumulates.append(accumulate)
+        if accumulates:
+            self.backward.append((BACK_DOTS, accumulates, ids))
         return 0
 
     cdef int propagate_reduce(self, int i, int op, operands) except -1:
-        cdef list ids = [self.grad(i), i], accumulates = []
+        cdef int reads = partial_reads(op, 0), grad = self.grad(i)
+        cdef list ids = [grad, i if reads & R else grad], accumulates = []
         for operand in operands:
-            if self.needs[operand] and not passes_nothing(op):
+            if self.needs[operand]:
                 target, accumulate = self.target(operand)
-                ids += [operand, target]
+                ids += [operand if reads & A else grad, target]
                 accumulates.append(accumulate)
         self.backward.append((BACK_REDUCE, [op, *accumulates], ids))
         return 0
@@ -187,8 +193,9 @@ cdef class Steps:
             self.transposed.append(index)
             self.target_inputs(inputs, targets, bases)
         if wanted:
+            read = inputs if wanted & WEIGHTS else grads[:1] * len(inputs)
             self.backward.append((BACK_LAYER, [index, len(group), len(inputs), wanted],
-                                  [*grads, *inputs, *targets, *bases]))
+                                  [*grads, *read, *targets, *bases]))
         for x, target in zip(inputs, targets):
             if self.needs[x] and target != self.grad(x):
                 self.pass_on(x, target)
@@ -231,13 +238,9 @@ cdef list encode_steps(list steps, dict slot):
 
 cdef Plan plan_prologue(Program program):
     """What is computed once a call. The slot of a value is its index, and that of its grad `invariants` more."""
-    cdef list needs = []
-    cdef Steps steps
+    cdef Steps steps = Steps(program, find_needs(program, CAPTURED_ONLY), True)
     cdef Plan plan = Plan()
     cdef dict slot = {}
-    for i in range(len(program.instructions)):
-        needs.append(program.invariant[i] and program.instructions[i][0] != NUMBER)
-    steps = Steps(program, needs, True)
     for i, index in program.index_of.items():
         slot[i] = index
         slot[steps.grad(i)] = program.invariants + index
