@@ -1,7 +1,7 @@
 # A trace: what a function computed from placeholders, as a list of instructions. The function runs once on
 # placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; the graph behind
 # what it returns is read into instructions. Gives Trace, call_traced() and placeholder(). Uses tree_flatten() of
-# arguments, check_instructions() of check, and the engine's graph.
+# arguments, check_instructions() of check, and the engine's graph_nodes() and parents_of().
 
 # An instruction is a pair, an op and its operands, which are the indices of earlier instructions. Ops are those of the
 # engine's table, and these:
@@ -81,7 +81,7 @@ cdef class Trace:
         self.arguments = len(placeholders)
         for i in range(self.arguments):
             index_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.put(ARGUMENT, (i,))
-        order = graph_order(outputs)
+        order = graph_nodes(outputs)
         for key in private_leaves(order, outputs):
             index_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
         for i in range(len(order)):
@@ -243,34 +243,6 @@ cdef double rule_value(int op, list numbers) except? -1.0:
         if rule_failed(r):
             own(NULL)
     return r
-
-
-cdef list graph_order(list outputs):
-    """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
-    cdef Parents parents
-    cdef Py_ssize_t i
-    cdef Node *n
-    cdef list order = []
-    cdef list todo = []
-    cdef set seen = set(), done = set()
-    for x in reversed(outputs):
-        if isinstance(x, Value):
-            todo.append(x)
-    while todo:
-        n = node_of(PyList_GET_ITEM(<PyObject *>todo, len(todo) - 1))
-        key = PyLong_FromVoidPtr(n)
-        if key in seen:
-            if key not in done:
-                done.add(key)
-                order.append(todo[-1])
-            del todo[-1]
-            continue
-        seen.add(key)
-        parents_of(n, &parents)
-        for i in range(parents.count - 1, -1, -1):
-            if PyLong_FromVoidPtr(node_of(parent_at(&parents, i))) not in seen:
-                todo.append(<object>parent_at(&parents, i))
-    return order
 
 
 cdef list private_leaves(list order, list outputs):
