@@ -233,10 +233,10 @@ class Compiled:
           forward: 3 instructions on 5 slots
           with gradients: 8 instructions on 7 slots
           each sample:
-            r3 = mul(w0, x0)
-            r4 = sub(r3, x1)
-            r6 = pow(r4, 2.0)
-          returns: r6
+            r0 = mul(w0, x0)
+            r1 = sub(r0, x1)
+            r2 = pow(r1, 2.0)
+          returns: r2
         """
         name = getattr(self, "__name__", "function")
         return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())

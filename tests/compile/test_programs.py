@@ -147,6 +147,21 @@ def test_the_listing_tells_what_was_done():
     assert repr(f) == "<compiled test_the_listing_tells_what_was_done.<locals>.loss, 1 programs>"
 
 
+def test_the_listing_of_a_network_is_one_layer_after_another():
+    f = micrograd.compile(nn_tanh.MLP(1, [2, 3, 1]))
+    f([1.0])
+    assert f.program.splitlines()[7:] == [
+        "  each sample:",
+        "    r0, r1 = layer of 1 inputs, 2 outputs: w1 + w0 x0, w3 + w2 x0",
+        "    r2, r3 = tanh(r0), tanh(r1)",
+        "    r4 … r6 = layer of 2 inputs, 3 outputs: w6 + w4 r2 + w5 r3 … w12 + w10 r2 + w11 r3",
+        "    r7 … r9 = tanh(r4) … tanh(r6)",
+        "    r10 = w16 + w13 r7 + … + w15 r9",
+        "    r11 = tanh(r10)",
+        "  returns: r11",
+    ]
+
+
 def test_what_is_found_in_a_trace():
     w = Value(2.0)
 
