@@ -1,18 +1,19 @@
 # cython: boundscheck=True, wraparound=True
-# What compiler.py is the Python face of: a function is traced once, its trace is made into a program, and that is
-# replayed over batches. The parts are one module, in the order of these steps:
+# The compiled half of compiler.py: a function is traced once, its trace is lowered to a program, and the program is
+# replayed over batches. One module, whose parts stand in the order of these steps:
 #
 #   arguments  arguments as numbers, of one sample or of a batch
 #   trace      what the function computed from placeholders
-#   lower      sums of products found in a trace, and what does not depend on the arguments
-#   program    the order of computation, with layers; what is computed once a call
-#   plan       its steps on slots, forward and backward
+#   lower      from a trace to instructions: sums of products, and what is invariant
+#   program    the order of the instructions, layers, and what is computed once a call
+#   plan       the steps of a program on slots, forward and backward
 #   check      the rules of traces, programs and plans
 #   kernels    steps run over lanes; lanes.h and lanes_loops.h have the loops in C
-#   execute    a plan run over a batch: blocks, chunks, threads
+#   execute    a plan run over a batch: chunks, blocks, threads
 #   results    what a call returns: sums as nodes, numbers, samples
 #
-# The directives above hold for all parts, which cannot have their own; pointers are not checked. Nothing may stand
+# The directives above check the indices of lists, tuples and memoryviews in all parts, which cannot have directives of
+# their own; indices of pointers are not checked. Nothing may stand
 # behind an `include` in its line: cython-lint takes the last word of it for the file's name.
 
 import functools
@@ -26,8 +27,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, 
 from cpython.object cimport PyObject
 from libc.math cimport NAN
 from libc.string cimport memcpy, memset, strcmp
-from micrograd._core cimport (RULES, Parents, Value, block_node, leaf_new, member_changes, parent_at, parents_of,
-                              to_double, trace_begin, trace_end, trace_here, trace_refuse, traces)
+from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
+                              parents_of, to_double, trace_begin, trace_end, trace_here, trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
                                    PyFloat_CheckExact, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr,
                                    PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, tuple_items)

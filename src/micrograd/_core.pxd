@@ -44,6 +44,7 @@ cdef struct Parents:     # a view of a node's parents: `split` of them in the fi
 
 cdef void parents_of(Node *n, Parents *parents) noexcept
 cdef PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil
+cdef list graph_nodes(list roots)  # parents first
 
 # Members of the class that users replace
 cdef bint sums_are_own(int op) except -1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from micrograd._compile import Program, op_name
@@ -12,8 +12,8 @@ from micrograd._compile import Program, op_name
 def listing(title: str, program: Program) -> str:
     """A line for each layer and for each run of instructions of one op, with the first and the last of them.
 
-    r7 is the result of instruction 7 for a sample; u7 is the same for all samples, as are numbers and w7, a captured
-    leaf; x7 is an argument.
+    r0, r1, … are the results for a sample, in the order of computation; u0, u1, … those that are the same for all
+    samples, as are numbers and w0, a captured leaf; x0 is an argument.
     """
     trace = program.trace
     names = _names(program)
@@ -43,15 +43,18 @@ def _op(program: Program, i: int) -> str:
 
 
 def _names(program: Program) -> dict[int, str]:
-    names = {}
+    """The name of each instruction's result. Results that are computed are numbered in the order of computation."""
+    names, prologue = {}, []
     for i, (op, operands) in enumerate(program.instructions):
         kind = op_name(op)
         if kind == "number":
             names[i] = f"{operands[0]!r}"
         elif kind in ("captured", "argument"):
             names[i] = f"{'w' if kind == 'captured' else 'x'}{operands[0]}"
-        else:
-            names[i] = f"{'u' if program.invariant[i] else 'r'}{i}"
+        elif program.invariant[i]:
+            prologue.append(i)
+    names.update((i, f"u{k}") for k, i in enumerate(prologue))
+    names.update((i, f"r{k}") for k, i in enumerate(chain.from_iterable(program.schedule)))
     return names
 
 

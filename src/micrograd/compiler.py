@@ -1,6 +1,6 @@
 """`micrograd.compile`: a function of one sample, written over Values, traced once and replayed over a batch.
 
-Here is what its user meets; tracing, programs and their replay are compiled, in `_compile`.
+This is the face that users see; tracing, programs and their replay are compiled, in `_compile`.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "TraceError", "compile"]
 
 _MOST_THREADS = 1 << 16
-_NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # that are strings
+_NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # those that are strings
 
-# Pickles of earlier versions name functions of modules that are parts of `_compile` now. They name this module before
-# those, which makes them known.
+# Pickles of earlier versions name functions of modules that are parts of `_compile` now. Such a pickle names this
+# module first, so that those modules exist when it names them.
 for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_program"), ("_calls", "_unpickle_traced")):
     _module = sys.modules[f"micrograd.{_old}"] = ModuleType(f"micrograd.{_old}")
     _module.__dict__["_unpickle"] = getattr(_compile, _name)
@@ -58,7 +58,8 @@ for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_progr
 class Compiled:
     """What `compile()` returns: a function of one sample, compiled for one sample and for batches.
 
-    It is traced when it is called with arguments of a new structure: other shapes, or other static keyword arguments.
+    The function is traced when it is called with arguments of a new structure: other shapes, or other static keyword
+    arguments.
 
     In a class it is a method, as a function is: each instance has programs of its own, which are freed with it.
 
@@ -85,18 +86,18 @@ class Compiled:
         self._function: Callable[..., Any] | None = function
         self._threads = min(count, _MOST_THREADS)
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
-        self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are quicker to tell
+        self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are found faster
         self._captured: dict[int, Value] = {}  # by id, in the order of use
-        self._instances: dict[int, Any] = {}  # of a method, by id: a weak reference, and what is above for each
-        # Few functions have attributes of their own, and CPython finds those of an object more slowly once its __dict__
-        # has been asked for.
+        self._instances: dict[int, Any] = {}  # of a method, by id: a weak reference and the three above
+        # Few functions have attributes of their own, and CPython looks up those of an object more slowly once its
+        # __dict__ has been read.
         updated = ["__dict__"] if getattr(function, "__dict__", None) else []
         functools.update_wrapper(self, function, updated=updated)
 
     # -- calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns for one sample, the same to the bit: a Value, or a nested list of them.
+        """What the function returns for one sample, to the bit: a Value, or a nested list of them.
 
         Its gradients go to the captured leaves and to those arguments that are Values.
 
@@ -233,10 +234,10 @@ class Compiled:
           forward: 3 instructions on 5 slots
           with gradients: 8 instructions on 7 slots
           each sample:
-            r3 = mul(w0, x0)
-            r4 = sub(r3, x1)
-            r6 = pow(r4, 2.0)
-          returns: r6
+            r0 = mul(w0, x0)
+            r1 = sub(r0, x1)
+            r2 = pow(r1, 2.0)
+          returns: r2
         """
         name = getattr(self, "__name__", "function")
         return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())
@@ -255,7 +256,8 @@ class Compiled:
         return self if function is self._function else self._bound(function, instance)
 
     def _bound(self, function: Any, instance: Any) -> Compiled:
-        """The method of an instance. What it keeps between accesses, `_instances` keeps, without the instance."""
+        """The method of an instance. Its programs stay in `_instances` from one access to the next; the instance itself
+        is not kept alive."""
         instances, key = self._instances, id(instance)
         kept = instances.get(key)
         if kept is None or kept[0]() is not instance:
@@ -268,8 +270,8 @@ class Compiled:
                 reference = weakref.ref(instance, forget)
             except TypeError:
                 raise TypeError(
-                    f"a compiled method keeps a program for each instance, by a weak reference, and there are none to "
-                    f"{type(instance).__name__!r} objects: add '__weakref__' to the __slots__ of the class"
+                    "a compiled method keeps programs for each instance by a weak reference, which "
+                    f"{type(instance).__name__!r} objects do not support: add '__weakref__' to the class's __slots__"
                 ) from None
             kept = instances[key] = reference, {}, {}, {}
         bound = object.__new__(type(self))
@@ -280,8 +282,8 @@ class Compiled:
         )
         return bound
 
-    # -- copies and pickles: the programs go along, the function does not, since what it captures where it is unpickled
-    # would be other leaves than those that came with the programs
+    # -- copies and pickles: of the programs, without the function, which would capture other leaves where it is
+    # unpickled than those that were pickled with the programs
 
     def __copy__(self) -> Compiled:
         copied = object.__new__(type(self))
@@ -337,8 +339,8 @@ class Compiled:
         return self._function
 
     def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, tuple[Any, ...], Any, Any]:
-        """What is called, with which arguments: by position, by name, static. It is a method of the first argument in
-        `Model.loss(model, x)`."""
+        """What is called, and its arguments: by position, by name, static. `Model.loss(model, x)` calls the method of
+        its first argument."""
         f = self
         if args and isinstance(args[0], self._owners):
             f = self.__get__(args[0], type(args[0]))
@@ -355,17 +357,17 @@ class Compiled:
     ) -> tuple[Compiled, Traced, Batch]:
         f, traced, batch = self._batch(args, kwargs, batch)
         if traced.tree is not None:
-            raise TypeError(f"{f!r} returns a list, of which there is no sum: only map() and one sample")
+            raise TypeError(f"{f!r} returns a list: a sum over samples needs a function that returns one Value")
         return f, traced, batch
 
     def _batch(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None
     ) -> tuple[Compiled, Traced, Batch]:
-        """What is called, its program, and the batch, which may have been read from the arguments already."""
+        """What is called, its program, and the batch, which the caller may have read from the arguments already."""
         if in_trace():
             refuse(
-                "a batch is computed while a compiled function is traced, where leaves may not be read. Call it on one "
-                "sample, which becomes part of the trace"
+                "a batch is computed while a compiled function is traced, but its leaves must not be read there. Call "
+                "it on one sample, which becomes part of the trace"
             )
         f, args, named, static = self._received(args, kwargs)
         if not args and not named:
@@ -397,15 +399,15 @@ class Compiled:
         outputs: list[Any] = []
         args = [_filled(tree, placeholders) for tree in trees]
         kwargs = {name: _filled(tree, placeholders) for name, tree in named}
-        # Only the graph may refer to what the outputs were computed from: private_leaves() counts references. So the
-        # result itself is dropped in there.
+        # private_leaves() counts references, so that nothing but the graph may refer to what the outputs were computed
+        # from. call_traced() drops the function's result for that reason.
         tree = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
         return self._registered(Program(Trace(outputs, placeholders)), tree)
 
     def _registered(self, program: Program, tree: Any) -> Traced:
         captured = program.trace.captured
         for leaf in captured:
-            # No setdefault(id(leaf), …): CPython 3.13.0 crashes where memory runs out between a method and its call.
+            # Not setdefault(id(leaf), …): CPython 3.13.0 crashes if memory runs out between a method and its call.
             if id(leaf) not in self._captured:
                 self._captured[id(leaf)] = leaf
         index = dict(zip(self._captured, range(len(self._captured))))
@@ -413,7 +415,7 @@ class Compiled:
 
 
 def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
-    """What the function returns in the trace of another: all numbers in it are Values, as at any call."""
+    """What the function returns in the trace of another: numbers become Values, as at any call."""
     values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
     args = [tree_unflatten(tree, values) for tree in trees]
     kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
@@ -423,8 +425,8 @@ def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, 
 
 
 class _Static(tuple[str, Any]):
-    """A static argument: its name and value. 1, True and 1.0 differ, and -0.0 and 0.0, though Python calls them equal:
-    the function may tell them apart."""
+    """A static argument: its name and value. 1, True and 1.0 differ, and so do -0.0 and 0.0, which are equal in Python:
+    the function may treat them differently."""
 
     __slots__ = ()
     __hash__ = tuple.__hash__
@@ -437,7 +439,7 @@ class _Static(tuple[str, Any]):
 
 
 def _exact(x: Any) -> Any:
-    """What may differ between equal values: their types, and the sign of a float."""
+    """What may differ between equal values: types, and the sign of a float."""
     if isinstance(x, (list, tuple)):
         return type(x), tuple([_exact(item) for item in x])
     if isinstance(x, (set, frozenset)):
@@ -465,10 +467,10 @@ def _is_numbers(name: str, x: Any, depth: int = 0) -> bool:
 
 
 def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
-    """Raise TypeError where there is a Value in a static argument: it would be captured, as it is in this one call."""
+    """Raise TypeError for a Value in a static argument: the trace would capture the Value of this call."""
     if isinstance(x, Value):
         raise TypeError(
-            f"argument {name!r} is static, since it is not all numbers, and a Value in it is none: hand Values in by "
+            f"argument {name!r} is static, since it is not all numbers, and must not contain Values: pass these as "
             "arguments of their own"
         )
     if isinstance(x, (list, tuple, set, frozenset, dict)):
@@ -482,25 +484,25 @@ def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
 
 def _bound_depth(name: str, depth: int) -> None:
     if depth == DEEPEST:
-        raise ValueError(f"argument {name!r} has more than {DEEPEST} containers in each other")
+        raise ValueError(f"argument {name!r} is nested more than {DEEPEST} deep")
 
 
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
-    """The programs and the number of threads in a pickled state. Raises ValueError where they are none."""
+    """The programs and the number of threads in a pickled state. Raises ValueError if it has none."""
     programs = state.get("_programs") if type(state) is dict else None
     threads = state.get("_threads") if type(state) is dict else None
     if type(programs) is not dict or type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
         raise ValueError("a compiled function has programs and a number of threads")
     for key, traced in programs.items():
         if not isinstance(traced, Traced):
-            raise ValueError(f"a program of a compiled function is none, but {type(traced).__name__!r}")
+            raise ValueError(f"a compiled function has traced programs, not {type(traced).__name__!r}")
         if _arguments_of(key) != traced.program.trace.arguments:
-            raise ValueError("a program is of another number of arguments than it is called with")
+            raise ValueError("a program has another number of arguments than its key")
     return programs, threads
 
 
 def _arguments_of(key: Any) -> int:
-    """The number of leaves of arguments: trees by position, trees by name, static arguments by name."""
+    """The number of leaves in a key of programs: trees by position, trees by name, static arguments by name."""
     if not (type(key) is tuple and len(key) == 3 and all(type(part) is tuple for part in key)):
         raise ValueError("not the structure of arguments")
     trees, named, static = key
@@ -511,7 +513,7 @@ def _arguments_of(key: Any) -> int:
 
 
 def _filled(tree: Any, placeholders: list[Value]) -> Any:
-    """Nested lists of this tree, of new placeholders, which are appended to `placeholders`."""
+    """Nested lists of this tree, with new placeholders, which are appended to `placeholders`."""
     fresh = [placeholder() for _ in range(tree_count(tree))]
     placeholders.extend(fresh)
     return tree_unflatten(tree, iter(fresh))

@@ -96,7 +96,7 @@ def plot_decision_boundary(
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"X must be of shape (n, 2), not {points.shape}")
     if labels.shape != points.shape[:1]:
-        raise ValueError(f"y must be of shape ({len(points)},), as X has {len(points)} rows, not {labels.shape}")
+        raise ValueError(f"y must be of shape ({len(points)},), as X has {len(points)} samples, not {labels.shape}")
     margin = 0.5
     across, up = (np.linspace(column.min() - margin, column.max() + margin, 100) for column in points.T)
     scores = np.array([[_number(model([a, b]), "the model's score") for a in across.tolist()] for b in up.tolist()])

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import micrograd
-from micrograd import Value, functional, nn
+from helpers import BINARY, UNARY, op
+from micrograd import Value, functional, nn, nn_tanh
+from micrograd._compile import check_program
+from micrograd._core import op_columns
 from micrograd.compiler import Compiled
 
 # ---- Rules -----------------------------------------------------------------------------------------------------------
@@ -56,8 +59,6 @@ def test_a_program_that_breaks_a_rule_says_which():
 
 
 def test_every_program_keeps_to_the_rules():
-    from micrograd._compile import check_program
-
     model, w = micrograd.MLP(3, [4, 5, 2]), Value(2.0)
     functions = [
         lambda x: functional.softmax(model(x)),
@@ -71,6 +72,54 @@ def test_every_program_keeps_to_the_rules():
         f([1.0, 2.0, 3.0])
         (traced,) = f._programs.values()
         check_program(traced.program)
+
+
+# ---- Slots -----------------------------------------------------------------------------------------------------------
+
+
+def slots(function, *args):
+    """Of the program for these arguments, with gradients."""
+    compiled = micrograd.compile(function)
+    compiled(*args)
+    (traced,) = compiled._programs.values()
+    return traced.program.counts(gradients=True)[1]
+
+
+@pytest.mark.parametrize("name", [*UNARY, *BINARY])
+def test_what_no_partial_reads_has_no_slot_in_the_backward_pass(name):
+    """Of n ops between products with w and a sum, the n arguments, then n grads, and what the op's partials read."""
+    w, n = Value(0.5), 64
+    reads = set().union(*op_columns(name)["reads"])
+    kept = 2 + sum(what in reads for what in ("ar" if name in UNARY else "abr"))
+
+    def ops(x):
+        return functional.sum([op(name)(v * w) if name in UNARY else op(name)(v * w, v - w) for v in x])
+
+    assert n * kept <= slots(ops, [1.0] * n) < n * kept + 8
+
+
+@pytest.mark.parametrize("reduce, kept", [(functional.sum, 0), (functional.logsumexp, 1)])
+def test_an_op_of_many_arguments_keeps_those_that_it_reads(reduce, kept):
+    w, n = Value(0.5), 64
+    count = slots(lambda x: functional.sum([reduce([v * w, v - w]) for v in x]), [1.0] * n)
+    assert n * (2 + 3 * kept) <= count < n * (2 + 3 * kept) + 8
+
+
+def test_a_network_keeps_its_inputs_and_outputs():
+    """Of a network of 64 inputs and two layers of 64, each layer's inputs, and the grads of the last's outputs."""
+    for module in (nn, nn_tanh):
+        model = module.MLP(64, [64, 64, 1])
+        assert 256 <= slots(lambda x, y: (model(x) - y) ** 2, [1.0] * 64, 0.0) <= 260
+
+
+def test_a_layer_of_numbers_does_not_keep_its_inputs():
+    """Arguments, the layer's outputs, and their grads; the grads of its inputs do not depend on the inputs."""
+    w, weights = Value(0.5), np.eye(64).tolist()
+
+    def layer(x):
+        return functional.sum([v.tanh() for v in functional.linear([v * w for v in x], weights)])
+
+    assert 192 <= slots(layer, [1.0] * 64) < 200
 
 
 # ---- The listing -----------------------------------------------------------------------------------------------------
@@ -96,6 +145,21 @@ def test_the_listing_tells_what_was_done():
     ):
         assert part in text, part
     assert repr(f) == "<compiled test_the_listing_tells_what_was_done.<locals>.loss, 1 programs>"
+
+
+def test_the_listing_of_a_network_is_one_layer_after_another():
+    f = micrograd.compile(nn_tanh.MLP(1, [2, 3, 1]))
+    f([1.0])
+    assert f.program.splitlines()[7:] == [
+        "  each sample:",
+        "    r0, r1 = layer of 1 inputs, 2 outputs: w1 + w0 x0, w3 + w2 x0",
+        "    r2, r3 = tanh(r0), tanh(r1)",
+        "    r4 … r6 = layer of 2 inputs, 3 outputs: w6 + w4 r2 + w5 r3 … w12 + w10 r2 + w11 r3",
+        "    r7 … r9 = tanh(r4) … tanh(r6)",
+        "    r10 = w16 + w13 r7 + … + w15 r9",
+        "    r11 = tanh(r10)",
+        "  returns: r11",
+    ]
 
 
 def test_what_is_found_in_a_trace():

@@ -194,7 +194,7 @@ def test_a_model_of_one_mind_has_no_boundary(pyplot):
     [
         ([1.0, 2.0], [1, 1], r"X must be of shape \(n, 2\), not \(2,\)"),
         ([[1.0, 2.0, 3.0]], [1], r"X must be of shape \(n, 2\), not \(1, 3\)"),
-        (X, [1], r"y must be of shape \(3,\), as X has 3 rows, not \(1,\)"),
+        (X, [1], r"y must be of shape \(3,\), as X has 3 samples, not \(1,\)"),
     ],
 )
 def test_samples_of_another_shape_are_refused(pyplot, samples, labels, message):

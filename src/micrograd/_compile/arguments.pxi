@@ -1,9 +1,10 @@
-# Arguments of a compiled function as numbers. A sample is flattened to a tree, its structure, and its numbers; a
-# batch is read where it lies if it is of doubles in C order, and converted by NumPy otherwise, which is imported only
-# then. Gives tree_flatten() and its kin, and Batch. Uses Value and to_double() of the engine.
+# Arguments of a compiled function as numbers. A sample is flattened to its numbers and a tree, which is its structure.
+# Arrays of doubles in C order are read where they are; others are converted by NumPy, which is imported only then.
+# Gives tree_flatten(), tree_unflatten(), tree_count(), tree_of_shape(), and Batch. Uses Value and to_double() of the
+# engine.
 
 cpdef enum:
-    DEEPEST = 100  # lists in lists
+    DEEPEST = 100  # levels of nested lists
 
 cdef enum:
     MOST_NUMBERS = 16777216  # of a sample
@@ -14,11 +15,11 @@ cdef enum:
 cpdef object tree_flatten(argument, list leaves, name):
     """The tree of an argument, hashable; its numbers and Values are appended to `leaves`.
 
-    None for a number or Value, otherwise a pair: list or tuple, and the number of its items if all are numbers, else
-    the trees of its items. An array counts as nested lists. `name` is the argument's name or its index, None for what a
-    function returns.
+    The tree is None for a number or Value, otherwise a pair: list or tuple, and the number of its items if all are
+    numbers, else the trees of its items. An array counts as nested lists. `name` is the argument's name or its index,
+    None for what a function returns.
 
-    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS and where lists are nested deeper
+    Raises TypeError for what is not a number, ValueError for more than MOST_NUMBERS numbers and for lists nested deeper
     than DEEPEST.
     """
     return flatten_at(argument, leaves, name, 0)
@@ -38,13 +39,13 @@ cdef object flatten_at(argument, list leaves, name, int depth):
             if type(size) is int and size > MOST_NUMBERS:
                 raise too_many(name)
             argument = argument.tolist()
-        if not isinstance(argument, list):  # a scalar's tolist() may return the scalar itself
+        if not isinstance(argument, list):  # tolist() of a scalar may return the scalar itself
             leaves.append(to_double(argument, described(name)))
             return None
     if depth == DEEPEST:
-        raise ValueError(f"{described(name)} has more than {DEEPEST} lists in each other")
+        raise ValueError(f"{described(name)} is nested more than {DEEPEST} deep")
     items = []
-    for item in argument:  # checks the length at every step: converting an item may change the list
+    for item in argument:  # this checks the length at each item: converting one may change the list
         if PyFloat_CheckExact(<PyObject *>item):
             leaves.append(item)
             items.append(None)
@@ -64,9 +65,9 @@ cdef object too_many(name):
     return ValueError(f"{described(name)} has more than {MOST_NUMBERS:,} numbers a sample")
 
 
-# numpy.ma.MaskedArray, once numpy.ma is imported. As a buffer such an array gives masked elements as numbers.
+# numpy.ma.MaskedArray, once numpy.ma is imported. The buffer of such an array has masked elements as numbers.
 cdef object masked_array = None
-cdef object plain_type = None  # the last type that was found not to be a masked array's, which no type becomes later
+cdef object plain_type = None  # the last type that was found to be no masked array's, which is so for good
 
 
 cdef bint is_masked(x) except -1:
@@ -83,12 +84,12 @@ cdef bint is_masked(x) except -1:
 
 
 cdef int refuse_masked(x, str name, int depth) except -1:
-    """Raise TypeError where there is a masked array in nested lists: NumPy would drop the masks."""
+    """Raise TypeError for a masked array, also in nested lists: NumPy would drop the masks."""
     if is_masked(x):
-        raise TypeError(f"{name} must not be a masked array, nor have one in it")
+        raise TypeError(f"{name} must not be a masked array or contain one")
     if isinstance(x, (list, tuple)):
         if depth == DEEPEST:
-            raise ValueError(f"{name} has more than {DEEPEST} lists in each other")
+            raise ValueError(f"{name} is nested more than {DEEPEST} deep")
         items = tuple.__iter__(x) if isinstance(x, tuple) else list.__iter__(x)  # as NumPy reads them
         for item in items:
             if not PyFloat_CheckExact(<PyObject *>item):
@@ -97,7 +98,7 @@ cdef int refuse_masked(x, str name, int depth) except -1:
 
 
 def tree_count(tree, int depth=0):
-    """The number of leaves of a tree. Raises ValueError where `tree` is not one."""
+    """The number of leaves of a tree. Raises ValueError if `tree` is not one."""
     if tree is None:
         return 1
     if depth < DEEPEST and type(tree) is tuple and len(tree) == 2 and (tree[0] is list or tree[0] is tuple):
@@ -138,7 +139,7 @@ def tree_of_shape(tuple shape):
 # ---- A batch -------------------------------------------------------------------------------------
 
 cdef object converted(object array, str name):
-    """As an array of doubles in C order."""
+    """The array as one of doubles in C order."""
     import numpy
 
     refuse_masked(array, name, 0)
@@ -166,7 +167,7 @@ cdef tuple sample_shape(Py_buffer *view):
 
 
 cdef Py_ssize_t sample_size(Py_buffer *view) except -1:
-    """Numbers in a sample."""
+    """The number of numbers in a sample."""
     cdef Py_ssize_t i, size = 1
     for i in range(1, view.ndim):
         if size and view.shape[i] > MOST_NUMBERS // size:
@@ -178,18 +179,18 @@ cdef Py_ssize_t sample_size(Py_buffer *view) except -1:
 
 @cython.final
 cdef class Batch:
-    """Arrays whose leading axis is the samples of a batch; `names` are those of the last arrays.
+    """Arrays whose leading axis is that of the samples; `names` are the names of the last arrays, keyword arguments.
 
-    Raises TypeError where one is not of real numbers, ValueError where there is no leading axis, or not one length.
+    Raises TypeError if one is not of real numbers, ValueError if one has no leading axis or their lengths differ.
     """
 
     cdef readonly Py_ssize_t samples
-    cdef readonly bytes key         # the same for batches whose samples have the same shapes
+    cdef readonly bytes key         # equal for batches whose samples have the same shapes
     cdef Py_buffer *buffers
     cdef int held                   # buffers to be released
-    cdef const double **columns     # of each number of a sample: where that of the first sample is
-    cdef Py_ssize_t *strides        # and from there to the next sample, in doubles; in the same allocation
-    cdef double *numbers            # what the columns point to, for a batch made of one sample
+    cdef const double **columns     # for each number of a sample, where the first sample's is
+    cdef Py_ssize_t *strides        # and how many doubles further the next sample's; in the same allocation
+    cdef double *numbers            # what the columns of a batch of one sample point to
     cdef Py_ssize_t count           # numbers in a sample
 
     def __cinit__(self, tuple arrays, tuple names=()):
@@ -230,7 +231,7 @@ cdef class Batch:
 
     @property
     def shapes(self):
-        """Of each argument, the shape of a sample."""
+        """For each array, the shape of a sample."""
         cdef list shapes = []
         cdef int i
         for i in range(self.held):
@@ -238,7 +239,7 @@ cdef class Batch:
         return tuple(shapes)
 
     cdef int make_key(self, Py_ssize_t axes) except -1:
-        """Of each array the number of axes, and the lengths of those of a sample."""
+        """For each array the number of axes and the lengths of a sample's."""
         cdef bytes key = PyBytes_FromStringAndSize(NULL, axes * sizeof(Py_ssize_t))
         cdef Py_ssize_t *lengths = <Py_ssize_t *>PyBytes_AS_STRING(key)
         cdef Py_buffer *view

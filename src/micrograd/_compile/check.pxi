@@ -1,7 +1,7 @@
-# The rules of a compiled program. An unpickled trace is checked before a program is made of it. Programs and plans
-# follow from traces; they are checked in the debug build and by the tests. What breaks a rule raises ValueError, so
-# that what replays a program has nothing to check. Gives check_counts(), check_instructions() and check_program().
-# Uses Trace, Program and Plan.
+# The rules of a compiled program. An unpickled trace is checked before a program is made of it. Programs and plans are
+# made of checked traces, so that the debug build and the tests alone check them. What breaks a rule raises ValueError;
+# code that replays a program relies on the rules. Gives check_counts(), check_instructions() and check_program(). Uses
+# Trace, Program and Plan.
 
 cdef enum:
     MOST_INSTRUCTIONS = 1 << 30  # Steps counts twice as many, and one, in an int
@@ -158,14 +158,14 @@ cdef int check_layers(Program program) except -1:
 # ---- Plans ---------------------------------------------------------------------------------------
 
 @cython.final
-cdef class Walk:
-    """A walk through the steps of a plan: slots exist, and are written before they are read."""
+cdef class PlanCheck:
+    """Goes through the steps of a plan: slots exist, are written before they are read, and are named only if read."""
 
     cdef Program program
     cdef Plan plan
     cdef bint prologue
     cdef set written
-    cdef set now            # slots that this step writes
+    cdef set now            # slots that the step at hand writes
     cdef int kind
     cdef int *header
     cdef int header_count
@@ -184,7 +184,7 @@ cdef class Walk:
         self.now.add(self.slots[i])
         return 0
 
-    cdef int check_steps(self, Ints *steps) except -1:
+    cdef int check_steps(self, IntArray *steps) except -1:
         cdef int *at = steps.items
         cdef int *end = at + steps.count
         while at < end:
@@ -242,37 +242,18 @@ cdef class Walk:
         return layer
 
     cdef int check_backward(self) except -1:
-        cdef int i, outputs = len(self.program.outputs)
         if self.kind == BACK_APPLY:
-            self.check_shape(self.header_count == 3, self.count == 5)
-            check_rule(self.header[0], False)
-            require(0 <= self.header[1] < RULES[self.header[0]].arity, "a side is one of the op's arguments")
-            for i in range(1, 5):
-                self.check_read(i)
-            self.check_write(0, self.header[2])
+            self.check_back_apply()
         elif self.kind == BACK_REDUCE:
-            self.check_shape(self.header_count >= 1, self.count == 2 * self.header_count)
-            check_rule(self.header[0], True)
-            self.check_read(0)
-            self.check_read(1)
-            for i in range(2, self.count, 2):
-                self.check_read(i)
-            for i in range(2, self.count, 2):
-                self.check_target(i + 1, self.header[i // 2])
+            self.check_back_reduce()
         elif self.kind == BACK_DOTS:
-            self.check_shape(self.header_count % 2 == 0, self.count == 1 + 2 * self.header_count)
-            self.check_read(0)
-            for i in range(1, self.count, 4):
-                self.check_read(i)
-                self.check_read(i + 1)
-            for i in range(1, self.count, 4):
-                self.check_target(i + 2, self.header[(i - 1) // 2])
-                self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
+            self.check_back_dots()
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER))
         elif self.kind == SEED:
             require(not self.prologue, "the prologue has no seeds")
-            self.check_shape(self.header_count == 2 and 0 <= self.header[0] < outputs, self.count == 1)
+            self.check_shape(self.header_count == 2 and 0 <= self.header[0] < len(self.program.outputs),
+                             self.count == 1)
             self.check_write(0, self.header[1])
         else:
             require(self.kind == COLLECT and not self.prologue, f"there is no step of kind {self.kind} here")
@@ -280,9 +261,51 @@ cdef class Walk:
             self.check_read(0)
         return 0
 
+    cdef int check_operand(self, int i, bint is_read, int grad) except -1:
+        """A slot that the step reads; if the gradient does not depend on it, that of the grad stands there."""
+        self.check_read(i)
+        return require(is_read or self.slots[i] == self.slots[grad], "a step names only slots that it reads")
+
+    cdef int check_back_apply(self) except -1:
+        cdef int reads
+        self.check_shape(self.header_count == 3, self.count == 5)
+        check_rule(self.header[0], False)
+        require(0 <= self.header[1] < RULES[self.header[0]].arity, "a side is one of the op's arguments")
+        reads = partial_reads(self.header[0], self.header[1])
+        self.check_read(1)
+        self.check_operand(2, reads & A, 1)
+        self.check_operand(3, reads & B, 1)
+        self.check_operand(4, reads & R, 1)
+        return self.check_write(0, self.header[2])
+
+    cdef int check_back_reduce(self) except -1:
+        cdef int i, reads
+        self.check_shape(self.header_count >= 1, self.count == 2 * self.header_count)
+        check_rule(self.header[0], True)
+        reads = partial_reads(self.header[0], 0)
+        self.check_read(0)
+        self.check_operand(1, reads & R, 0)
+        for i in range(2, self.count, 2):
+            self.check_operand(i, reads & A, 0)
+        for i in range(2, self.count, 2):
+            self.check_target(i + 1, self.header[i // 2])
+        return 0
+
+    cdef int check_back_dots(self) except -1:
+        cdef int i
+        self.check_shape(self.header_count % 2 == 0, self.count == 1 + 2 * self.header_count)
+        self.check_read(0)
+        for i in range(1, self.count, 4):
+            self.check_operand(i, self.slots[i + 3] != NO_TARGET, 0)
+            self.check_operand(i + 1, self.slots[i + 2] != NO_TARGET, 0)
+        for i in range(1, self.count, 4):
+            self.check_target(i + 2, self.header[(i - 1) // 2])
+            self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
+        return 0
+
     cdef int check_target(self, int i, bint accumulate) except -1:
         """A slot that is written after all of the step has been read, perhaps more than once."""
-        if self.slots[i] == NOWHERE:
+        if self.slots[i] == NO_TARGET:
             return 0
         require(0 <= self.slots[i] < self.plan.slots, "a slot exists")
         require(not accumulate or self.slots[i] in self.written or self.slots[i] in self.now,
@@ -295,8 +318,10 @@ cdef class Walk:
         cdef bint inputs = self.header[3] & INPUTS != 0
         self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS),
                          self.count == targets + (2 * layer.inputs if inputs else 0))
-        for i in range(targets):
+        for i in range(layer.outputs):
             self.check_read(i)
+        for i in range(layer.outputs, targets):
+            self.check_operand(i, self.header[3] & WEIGHTS, 0)
         if inputs:
             require(self.header[0] in ints_of(&self.plan.transposed), "a layer is transposed for its inputs")
             for i in range(targets + layer.inputs, self.count):  # what is added to: the target itself, or zeros
@@ -312,7 +337,7 @@ cdef int check_rule(int op, bint variadic) except -1:
     return require((RULES[op].reduce != NULL) == variadic, "a step is of an op of its kind")
 
 
-cdef list ints_of(Ints *ints):
+cdef list ints_of(IntArray *ints):
     cdef Py_ssize_t i
     cdef list items = []
     for i in range(ints.count):
@@ -320,7 +345,7 @@ cdef list ints_of(Ints *ints):
     return items
 
 
-cdef list pairs_of(Ints *ints):
+cdef list pairs_of(IntArray *ints):
     cdef list items = ints_of(ints)
     require(len(items) % 2 == 0, "loads, broadcasts and grads of arguments are pairs")
     return list(zip(items[::2], items[1::2]))
@@ -328,39 +353,40 @@ cdef list pairs_of(Ints *ints):
 
 cdef int check_plan(Program program, Plan plan, int mode) except -1:
     """Check a plan; mode -1 is the prologue."""
-    cdef Walk walk = Walk()
-    walk.program, walk.plan, walk.prologue = program, plan, mode == -1
-    walk.written = set()
-    if walk.prologue:
+    cdef PlanCheck check = PlanCheck()
+    check.program, check.plan, check.prologue = program, plan, mode == -1
+    check.written = set()
+    if check.prologue:
         require(plan.slots == 2 * program.invariants, "an invariant value and its grad have a slot each")
-        walk.written.update(range(len(program.trace.captured)), ints_of(&program.constants))
+        check.written.update(range(len(program.trace.captured)), ints_of(&program.constants))
     else:
         require(plan.outputs.count == len(program.outputs), "outputs have slots")
-    check_loads(walk)
-    walk.check_steps(&plan.forward)
-    if walk.prologue:
-        walk.written.update(range(program.invariants, plan.slots))  # grads, which come from the samples
+    check_loads(check)
+    check.check_steps(&plan.forward)
+    if check.prologue:
+        check.written.update(range(program.invariants, plan.slots))  # grads, which come from the samples
     for i in ints_of(&plan.outputs):
-        require(i in walk.written, "an output is computed")
-    require(mode > FORWARD or walk.prologue or not plan.backward.count, "without gradients there are no steps backward")
-    walk.check_steps(&plan.backward)
+        require(i in check.written, "an output is computed")
+    require(mode > FORWARD or check.prologue or not plan.backward.count,
+            "without gradients there are no steps backward")
+    check.check_steps(&plan.backward)
     for i in ints_of(&plan.transposed):
         require(0 <= i < program.layer_count, "a layer exists")
     for argument, i in pairs_of(&plan.grads):
         require(0 <= argument < program.trace.arguments, "an argument exists")
-        require(i in walk.written, "its grad is computed")
+        require(i in check.written, "its grad is computed")
     return 0
 
 
-cdef int check_loads(Walk walk) except -1:
+cdef int check_loads(PlanCheck check) except -1:
     """What is in slots before the first step."""
-    cdef list loads = pairs_of(&walk.plan.loads), broadcasts = pairs_of(&walk.plan.broadcasts)
+    cdef list loads = pairs_of(&check.plan.loads), broadcasts = pairs_of(&check.plan.broadcasts)
     for argument, _ in loads:
-        require(0 <= argument < walk.program.trace.arguments, "an argument exists")
+        require(0 <= argument < check.program.trace.arguments, "an argument exists")
     for index, _ in broadcasts:
-        require(-1 <= index < walk.program.invariants, "an invariant value exists")
+        require(-1 <= index < check.program.invariants, "an invariant value exists")
     for _, i in loads + broadcasts:
-        require(0 <= i < walk.plan.slots, "what is loaded has a slot")
-        require(i not in walk.written, "no two are loaded to one slot")
-        walk.written.add(i)
+        require(0 <= i < check.plan.slots, "what is loaded has a slot")
+        require(i not in check.written, "no two are loaded to one slot")
+        check.written.add(i)
     return 0

@@ -1,18 +1,18 @@
-# Execution: a plan run over a batch. The samples are cut into chunks, which threads take in turn, and a chunk into
-# blocks, a lane for each sample. Each chunk has its own sum and gradients, which are added up in the order of chunks,
-# so that the result does not depend on the threads. Gives Replay. Uses Program, Plan, Batch, and the kernels.
+# Execution: a plan run over a batch. The samples are divided into chunks, which threads take one by one, and a chunk
+# into blocks, a lane for each sample. Each chunk has its own sum and gradients, which are added up in the order of
+# chunks, so that the result does not depend on the threads. Gives Replay. Uses Program, Plan, Batch, and the kernels.
 
 cdef enum:
-    WORKING_SET = 32768       # bytes: a block has as many samples as keep its slots within them
+    WORKING_SET = 32768       # bytes that the slots of a block should fit into, within the lanes below
     LEAST_LANES = 16
     MOST_LANES = 128
     MOST_CHUNKS = 64          # for any number of samples
     LEAST_CHUNK = 256         # samples
-    LINE = 8                  # doubles in a cache line, at which slots begin
+    CACHE_LINE = 8                  # doubles in a cache line, at which slots begin
     STEP_COST = 16            # of a step on a lane, in multiplications
-    SIGNAL_CHECK = 1 << 24    # multiplications between two looks for signals: some ms
-    WORTH_A_THREAD = 1 << 21  # multiplications: what it takes to start a thread, 0.1 to 0.2 ms
-    BRIEF = 1 << 14           # multiplications: some us, too few to hand the GIL to other threads and wait for it
+    SIGNAL_CHECK = 1 << 24    # multiplications between two checks for signals: some ms
+    WORTH_A_THREAD = 1 << 21  # multiplications in the time that starting a thread takes, 0.1 to 0.2 ms
+    BRIEF = 1 << 14           # multiplications: some us; a shorter replay keeps the GIL
 
 
 cdef bint interrupted() noexcept nogil:
@@ -43,8 +43,8 @@ cdef class Replay:
     cdef bint backward
     cdef Py_ssize_t lanes          # of a slot
     cdef Py_ssize_t stride         # from one slot to the next
-    cdef Py_ssize_t workspace      # doubles that a thread needs
-    cdef Work own                  # of the thread that calls; its workspace is in `memory`
+    cdef Py_ssize_t workspace_size  # doubles that a thread needs
+    cdef Workspace own             # of the calling thread, in `memory`
     cdef Py_ssize_t block_samples
     cdef Py_ssize_t chunk_samples
     cdef Py_ssize_t chunks
@@ -72,7 +72,7 @@ cdef class Replay:
         PyMem_Free(self.memory)
 
     cdef void cut(self) noexcept:
-        """Cut the batch into chunks and blocks."""
+        """Divide the batch into chunks and blocks."""
         cdef Py_ssize_t samples = self.batch.samples
         cdef Py_ssize_t fitting = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
         self.block_samples = min(max(fitting, LEAST_LANES), MOST_LANES)
@@ -88,11 +88,11 @@ cdef class Replay:
     cdef int allocate(self) except -1:
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
-        self.workspace = (LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
+        self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
                           + program.pitch * self.lanes + <Py_ssize_t>program.widest)
-        # Each term is a product of two ints at most, so that the sum of them cannot wrap; times eight it could.
+        # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
         doubles = (2 * invariants + 2 * program.weights + program.biases + outputs + self.chunks * (1 + invariants)
-                   + self.workspace)
+                   + self.workspace_size)
         if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
             raise MemoryError
         self.memory = <double *>PyMem_Malloc(doubles * sizeof(double))
@@ -107,7 +107,7 @@ cdef class Replay:
         self.chunk_sums = self.seeds + outputs
         for i in range(outputs):
             self.seeds[i] = 1.0
-        self.divide(&self.own, self.chunk_sums + self.chunks * (1 + invariants))
+        self.lay_out(&self.own, self.chunk_sums + self.chunks * (1 + invariants))
         return 0
 
     cdef int run_prologue(self) except -1:
@@ -116,7 +116,7 @@ cdef class Replay:
         cdef tuple captured = program.trace.captured
         cdef PyObject **leaves = tuple_items(<PyObject *>captured)
         cdef double *invariant = self.shared.invariant
-        cdef Work work
+        cdef Workspace work
         cdef Py_ssize_t i, count = len(captured)
         cdef int k
         for i in range(count):
@@ -133,17 +133,17 @@ cdef class Replay:
             layer_transpose(&program.layers[self.plan.transposed.items[i]], &self.shared)
         return 0
 
-    cdef void invariant_work(self, Work *work) noexcept:
-        """Work on the invariant values, as slots of one lane."""
+    cdef void invariant_work(self, Workspace *work) noexcept:
+        """Workspace on the invariant values, as slots of one lane."""
         work.base = self.shared.invariant
         work.stride = 1
         work.lanes = lanes_of(1)
         work.scratch = self.own.scratch
 
-    cdef void divide(self, Work *work, double *workspace) noexcept:
-        """Divide a thread's workspace."""
+    cdef void lay_out(self, Workspace *work, double *workspace) noexcept:
+        """Lay out a thread's workspace."""
         cdef Program program = self.program
-        work.base = <double *>(<size_t>(workspace + LINE - 1) & ~<size_t>(LINE * sizeof(double) - 1))
+        work.base = <double *>(<size_t>(workspace + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE * sizeof(double) - 1))
         work.stride = self.stride
         work.weight_grads = work.base + self.plan.slots * self.stride
         work.bias_grads = work.weight_grads + program.weight_grads
@@ -152,8 +152,8 @@ cdef class Replay:
         work.seeds = self.seeds
         work.lanes = lanes_of(self.lanes)
 
-    cdef void broadcast(self, Work *work) noexcept:
-        """Write what is the same in all lanes."""
+    cdef void broadcast(self, Workspace *work) noexcept:
+        """Write zeros and invariant values to all lanes of their slots."""
         cdef int *broadcasts = self.plan.broadcasts.items
         cdef Py_ssize_t i, j
         cdef double x
@@ -163,12 +163,12 @@ cdef class Replay:
                 slot(work, broadcasts[i + 1])[j] = x
 
     cdef double *sums(self, Py_ssize_t chunk) noexcept nogil:
-        """Of a chunk: the sum of the output, and behind it the grads of invariant values."""
+        """A chunk's sum of the output, and behind it those of the grads of invariant values."""
         return self.chunk_sums + chunk * (1 + self.program.invariants)
 
     # -- without the GIL
 
-    cdef Outcome run_block(self, Work *work, Py_ssize_t first, Py_ssize_t live, double *total) noexcept nogil:
+    cdef Outcome run_block(self, Workspace *work, Py_ssize_t first, Py_ssize_t live, double *total) noexcept nogil:
         """Compute `live` samples from `first` on."""
         cdef Py_ssize_t width = (live + TILE - 1) // TILE * TILE if work.stride > 1 else 1
         cdef Py_ssize_t i, outputs = self.plan.outputs.count
@@ -196,7 +196,7 @@ cdef class Replay:
             return BACKWARD_RAISED
         return DONE
 
-    cdef Outcome run_chunk(self, Work *work, Py_ssize_t chunk, Py_ssize_t *failed) noexcept nogil:
+    cdef Outcome run_chunk(self, Workspace *work, Py_ssize_t chunk, Py_ssize_t *failed) noexcept nogil:
         """Compute a chunk, block by block. `failed` becomes the first sample that raises."""
         cdef Py_ssize_t first = chunk * self.chunk_samples
         cdef Py_ssize_t end = first + min(self.chunk_samples, self.batch.samples - first)
@@ -222,8 +222,9 @@ cdef class Replay:
             self.scatter_layers(work)
         return DONE
 
-    cdef Py_ssize_t find_sample(self, Work *work, Py_ssize_t first, Py_ssize_t live, Outcome outcome) noexcept nogil:
-        """The first sample of a block to raise, as in eager code: the block runs again sample by sample."""
+    cdef Py_ssize_t find_sample(self, Workspace *work, Py_ssize_t first, Py_ssize_t live,
+                                Outcome outcome) noexcept nogil:
+        """The first sample of a block that raises, as in eager code: the block is run again sample by sample."""
         cdef Py_ssize_t sample
         cdef double total = 0.0
         if live > 1:
@@ -234,26 +235,26 @@ cdef class Replay:
                     return sample
         return first
 
-    cdef void scatter_layers(self, Work *work) noexcept nogil:
+    cdef void scatter_layers(self, Workspace *work) noexcept nogil:
         cdef int i
         for i in range(self.program.layer_count):
             layer_scatter(&self.program.layers[i], work)
 
     # -- with the GIL
 
-    def work(self):
+    def run_thread(self):
         """Take chunks, in a thread of its own. Returns at once if its workspace cannot be allocated."""
-        cdef Work work
-        cdef double *workspace = <double *>PyMem_RawMalloc(self.workspace * sizeof(double))
+        cdef Workspace work
+        cdef double *workspace = <double *>PyMem_RawMalloc(self.workspace_size * sizeof(double))
         if workspace != NULL:
-            self.divide(&work, workspace)
+            self.lay_out(&work, workspace)
             try:
                 self.broadcast(&work)
                 self.take_chunks(&work)
             finally:
                 PyMem_RawFree(workspace)
 
-    cdef int take_chunks(self, Work *work) except -1:
+    cdef int take_chunks(self, Workspace *work) except -1:
         """Compute chunks until there are no more, or one has raised."""
         cdef Py_ssize_t chunk, sample = -1
         cdef Outcome outcome = INTERRUPTED
@@ -293,7 +294,7 @@ cdef class Replay:
     cdef int run_shared(self, int threads) except -1:
         cdef list others = []
         try:
-            others = start_threads(self.work, threads - 1)
+            others = start_threads(self.run_thread, threads - 1)
             self.take_chunks(&self.own)
         finally:
             self.next = self.chunks
@@ -314,8 +315,8 @@ cdef class Replay:
         return self.shared.invariant + self.program.invariants
 
     cdef object gradients(self, int threads):
-        """Compute the sum and the grads. Returns what a rule raised in the backward pass: eager code would raise it in
-        backward(), after the forward pass of all samples."""
+        """Compute the sum and the grads. Returns the exception of a rule in the backward pass, or None: eager code
+        would raise it in backward(), after the forward pass of all samples."""
         cdef Replay forward
         cdef Py_ssize_t chunk
         self.run(threads)
@@ -337,7 +338,7 @@ cdef class Replay:
         cdef double *grads = self.grads()
         cdef double *found
         cdef Py_ssize_t chunk, i
-        cdef Work work
+        cdef Workspace work
         memset(grads, 0, program.invariants * sizeof(double))
         for chunk in range(self.chunks):
             found = self.sums(chunk) + 1
@@ -364,9 +365,10 @@ cdef class Replay:
         return 0
 
     cdef object sample_backward(self, Py_ssize_t output):
-        """The grads of one output, in grads(); those of arguments are in their slots. Returns what a rule raised."""
+        """Compute the grads of one output: grads() has them, those of arguments are in their slots. Returns the
+        exception of a rule, or None."""
         cdef Program program = self.program
-        cdef Work *work = &self.own
+        cdef Workspace *work = &self.own
         cdef Py_ssize_t i
         cdef bint sound
         for i in range(len(program.outputs)):
@@ -388,8 +390,8 @@ cdef class Replay:
 
 
 cdef list start_threads(target, Py_ssize_t count):
-    """Start up to `count` threads, as many as the system allows: for each a lock that it releases at its end.
-    (`threading` would wait for each until it runs, a tenth of a millisecond.)"""
+    """Start up to `count` threads, as many as the system allows. Returns a lock for each, which it releases at its end.
+    `threading` would wait until each runs, a tenth of a millisecond."""
     from _thread import allocate_lock, start_new_thread
 
     cdef list locks = []
@@ -417,7 +419,7 @@ def _by_sample(raised):
 
 
 cdef object at_sample(error, sample):
-    """The error of a rule, with the number of the sample in its message."""
+    """The error with the number of the sample in its message, if a rule raised it."""
     if sample < 0 or not isinstance(error, (ArithmeticError, ValueError)):
         return error
     return type(error)(f"sample {sample}: {error}")

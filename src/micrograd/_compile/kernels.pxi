@@ -1,6 +1,6 @@
-# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL. Gives Work,
-# Shared, steps_forward(), steps_backward(), layer_gather() and its kin, and variants(). Uses Layer of program,
-# StepKind of plan and the loops of lanes.h.
+# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL. Gives Workspace,
+# Shared, steps_forward(), steps_backward(), what gathers, transposes and scatters the weights of a layer, and
+# variants(). Uses Layer of program, StepKind of plan, the op table, and the loops of lanes.h.
 
 cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:
@@ -32,32 +32,32 @@ cdef extern from "_compile/lanes.h" nogil:
 
 static_check(<int>TILE == <int>LANES_TILE)
 
-cdef struct Work:          # what a thread works on
-    double *base           # slots
+cdef struct Workspace:     # of a thread
+    double *base           # the first slot
     Py_ssize_t stride      # from one slot to the next
     double *weight_grads   # of layers
     double *bias_grads     # of layers
-    double *packed         # slots side by side, lane after lane
+    double *packed         # lanes x slots, for sums over lanes
     double *scratch        # operands of a variadic op
-    double *grads          # of invariant values, from the chunk at hand
-    double *seeds          # the grad of each output
+    double *grads          # of invariant values, the sums over the chunk so far
+    double *seeds          # the grad of each output, shared by all threads
     const Lanes *lanes
 
 cdef struct Shared:        # what all threads of a call read
-    double *invariant      # values, and behind them their grads
+    double *invariant      # invariant values, and behind them their grads
     double *weights        # of layers, outputs x inputs
     double *transposed     # of layers, inputs x outputs
     double *biases         # of layers
     Layer *layers
 
 
-cdef inline double *slot(Work *work, int i) noexcept nogil:
+cdef inline double *slot(Workspace *work, int i) noexcept nogil:
     return work.base + i * work.stride
 
 
 cdef inline void clear_padding(double *x, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """Loops over vectors compute lanes without a sample too, up to `width`, and these are not read. Other loops stop at
-    the last sample, and set these lanes to 0 for them to have a number; so does what precedes a sum over all lanes."""
+    """Set the lanes behind the last sample to 0. Nothing reads what is computed there, but loops over vectors compute
+    these lanes too, and must not do so from uninitialized memory."""
     cdef Py_ssize_t i
     for i in range(live, width):
         x[i] = 0.0
@@ -94,7 +94,7 @@ cdef bint raised() noexcept nogil:
         return PyErr_Occurred() != NULL
 
 
-cdef double lane_total(Work *work, int i, Py_ssize_t live) noexcept nogil:
+cdef double lane_total(Workspace *work, int i, Py_ssize_t live) noexcept nogil:
     """The sum of a slot over the samples."""
     cdef double *x = slot(work, i)
     cdef Py_ssize_t whole = live - live % TILE
@@ -105,14 +105,16 @@ cdef double lane_total(Work *work, int i, Py_ssize_t live) noexcept nogil:
 
 
 # ---- Ops that have loops over vectors ------------------------------------------------------------
-# The others call their rule for each sample. Here alone kernels know an op by name.
+# The others call their rule for each sample. Only here do kernels know ops by name; the choice of a loop for a gradient
+# follows from the op's shape where it can.
 
 cdef inline Partial side_partial(int op, int side) noexcept nogil:
     return RULES[op].d_right if side else RULES[op].d_left
 
 
-cdef inline bint forward_loop(Work *work, int op, double *r, double *a, double *b, Py_ssize_t width) noexcept nogil:
-    """Compute r by such a loop. False for an op that has none."""
+cdef inline bint forward_loop(Workspace *work, int op, double *r, double *a, double *b,
+                              Py_ssize_t width) noexcept nogil:
+    """Compute r by a loop over vectors. False for an op that has none."""
     if op == ADD:
         work.lanes.add(r, a, b, width)
     elif op == SUB:
@@ -128,9 +130,9 @@ cdef inline bint forward_loop(Work *work, int op, double *r, double *a, double *
     return True
 
 
-cdef inline bint backward_loop(Work *work, int op, int side, double *d, double *g, double *a, double *b, double *r,
+cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, double *g, double *a, double *b, double *r,
                                bint accumulate, Py_ssize_t width) noexcept nogil:
-    """Compute d, the grad of one operand, by such a loop. False for an op that has none."""
+    """Compute d, the grad of one operand, by a loop over vectors. False for an op that has none."""
     if RULES[op].shape == LINEAR:
         work.lanes.back_linear(d, side_partial(op, side)(0.0, 0.0, 0.0, 1.0), g, accumulate, width)
     elif RULES[op].shape == PRODUCT:
@@ -142,8 +144,8 @@ cdef inline bint backward_loop(Work *work, int op, int side, double *d, double *
     return True
 
 
-cdef inline bint reduce_loop(Work *work, int op, int *s, int count, Py_ssize_t width) noexcept nogil:
-    """Compute a variadic op by such a loop. False for one that has none."""
+cdef inline bint reduce_loop(Workspace *work, int op, int *s, int count, Py_ssize_t width) noexcept nogil:
+    """Compute a variadic op by a loop over vectors. False for an op that has none."""
     if op != SUM:
         return False
     work.lanes.sum(work.base, work.stride, s, count, width)
@@ -168,7 +170,7 @@ cdef inline int *step_next(int *at, Step *step) noexcept nogil:
     return step.slots + step.count
 
 
-cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef bint apply(Workspace *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef double *r = slot(work, s[0])
     cdef double *a = slot(work, s[1])
     cdef double *b = slot(work, s[2])
@@ -186,7 +188,7 @@ cdef bint apply(Work *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) n
     return True
 
 
-cdef void reduce(Work *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef Py_ssize_t i
     cdef int j
     if reduce_loop(work, op, s, count, width):
@@ -198,7 +200,7 @@ cdef void reduce(Work *work, int op, int *s, int count, Py_ssize_t live, Py_ssiz
     clear_padding(slot(work, s[0]), live, width)
 
 
-cdef void run_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
+cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2]
     cdef int *into = s + outputs
@@ -206,7 +208,8 @@ cdef void run_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t 
                      NULL if header[3] else shared.biases + layer.bias_offset, into + inputs, width)
 
 
-cdef bint steps_forward(Ints *steps, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssize_t live,
+                        Py_ssize_t width) noexcept nogil:
     """Run the steps on `live` samples. False with an exception set where a rule raises."""
     cdef int *at = steps.items
     cdef int *end = at + steps.count
@@ -225,7 +228,7 @@ cdef bint steps_forward(Ints *steps, Shared *shared, Work *work, Py_ssize_t live
     return True
 
 
-cdef bint back_apply(Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     cdef int op = header[0], side = header[1], accumulate = header[2]
     cdef double *d = slot(work, s[0])
     cdef double *g = slot(work, s[1])
@@ -246,7 +249,8 @@ cdef bint back_apply(Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_
     return True
 
 
-cdef void back_reduce(Work *work, int *header, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
+                      Py_ssize_t width) noexcept nogil:
     cdef int op = header[0]
     cdef Partial partial = side_partial(op, 0)
     cdef double *g = slot(work, s[0])
@@ -268,7 +272,8 @@ cdef void back_reduce(Work *work, int *header, int *s, int count, Py_ssize_t liv
         clear_padding(d, live, width)
 
 
-cdef void back_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
+                     Py_ssize_t width) noexcept nogil:
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2], i
     cdef int *into = s + outputs
@@ -288,14 +293,15 @@ cdef void back_layer(Shared *shared, Work *work, int *header, int *s, Py_ssize_t
                          NULL, targets + inputs, width)
 
 
-cdef void seed(Work *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
+cdef void seed(Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     cdef double *g = slot(work, s[0])
     cdef Py_ssize_t i
     for i in range(width):
         g[i] = work.seeds[header[0]] + (g[i] if header[1] else 0.0)
 
 
-cdef bint steps_backward(Ints *steps, Shared *shared, Work *work, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ssize_t live,
+                         Py_ssize_t width) noexcept nogil:
     """Run the steps on `live` samples. False with an exception set where a rule raises."""
     cdef int *at = steps.items
     cdef int *end = at + steps.count
@@ -320,7 +326,7 @@ cdef bint steps_backward(Ints *steps, Shared *shared, Work *work, Py_ssize_t liv
 
 # ---- Layers --------------------------------------------------------------------------------------
 
-# What these loops read stands in local variables, since C has to assume that writing to an array may change fields.
+# These loops read fields into local variables, since C has to assume that a store to an array changes fields.
 
 cdef void layer_gather(Layer *layer, Shared *shared) noexcept:
     """Copy weights and biases from the invariant values."""
@@ -347,7 +353,7 @@ cdef void layer_transpose(Layer *layer, Shared *shared) noexcept:
             transposed[j * outputs + i] = weights[i * inputs + j]
 
 
-cdef void layer_scatter(Layer *layer, Work *work) noexcept nogil:
+cdef void layer_scatter(Layer *layer, Workspace *work) noexcept nogil:
     """Add the grads of weights and biases to those of the invariant values."""
     cdef double *grads = work.grads
     cdef double *found = work.weight_grads + layer.grad_offset

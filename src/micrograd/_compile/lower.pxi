@@ -1,14 +1,14 @@
 # Lowering: from a trace to the instructions of a program. What no output depends on is dropped, chains of additions
-# of products become DOTs, and it is found out which instructions are invariant, the same for all samples. Gives
-# Lowered and pick(). Uses Trace.
+# of products become DOTs, and each instruction is found invariant, the same for all samples, or varying. Gives Lowered
+# and pick(). Uses Trace.
 
 cdef enum:
     MINUS_ZERO = -1  # in place of an operand: -0.0, to which a number can be added without a change
 
 
 cdef list pick(source, keys):
-    """[source[key] for key in keys]. As a loop, here and wherever else items are fetched or made: a comprehension of
-    Cython 3.3 gives a reference too many back when it runs out of memory."""
+    """[source[key] for key in keys]. A loop, here and elsewhere, since a list comprehension of Cython 3.3 releases a
+    reference twice when it runs out of memory."""
     cdef list picked = []
     for key in keys:
         picked.append(source[key])
@@ -43,27 +43,29 @@ cdef list find_invariant(list instructions):
 # ---- Sums of products ----------------------------------------------------------------------------
 
 cdef bint absorbs(int op, list instructions, list uses, list invariant, Py_ssize_t i, Py_ssize_t operand) except -1:
-    """Can the addition at i take in this operand: is it of the op, and read by nothing else?"""
+    """Can the addition at i absorb this operand: is it of the op, and read by nothing else?"""
     return instructions[operand][0] == op and uses[operand] == 1 and invariant[operand] == invariant[i]
 
 
-cdef int last_sort(list invariant, operands) except -1:
-    """The sort of the last product of a sum: how many of its factors are invariant."""
-    return invariant[operands[-2]] + invariant[operands[-1]]
+cdef bint are_alike(list instructions, list invariant, Py_ssize_t p, Py_ssize_t q) except -1:
+    """Do the last products of two sums have as many invariant factors: weight times input, or input times input?"""
+    cdef list counts = []
+    for operands in (instructions[p][1], instructions[q][1]):
+        counts.append(invariant[operands[-2]] + invariant[operands[-1]])
+    return counts[0] == counts[1]
 
 
 cdef find_sums(list instructions, list uses, list invariant):
     """Make DOTs of chains of additions of products that nothing else reads, in place; what they absorb becomes None.
 
-    The order of the additions stays: of `p + q`, p is what comes before in the sum, or q, since a sum of two is the
-    same in either order. A varying sum takes factors of one sort: weight times input, or input times input."""
+    The additions keep their order. In `p + q` the sum so far may be either, since addition commutes."""
     cdef Py_ssize_t i, p, q
     for i in range(len(instructions)):
         if not uses[i] or instructions[i][0] != ADD:
             continue
         for p, q in (instructions[i][1], instructions[i][1][::-1]):
             if (absorbs(MUL, instructions, uses, invariant, i, q) and absorbs(DOT, instructions, uses, invariant, i, p)
-                    and last_sort(invariant, instructions[p][1]) == last_sort(invariant, instructions[q][1])):
+                    and are_alike(instructions, invariant, p, q)):
                 operands = instructions[p][1]
                 if not isinstance(operands, list):
                     operands = list(operands)
@@ -76,13 +78,12 @@ cdef find_sums(list instructions, list uses, list invariant):
 
 
 cdef int begin_sum(list instructions, list uses, list invariant, Py_ssize_t i) except -1:
-    """Make a DOT of the addition at i, if that is of a product and anything else."""
+    """Make a DOT of the addition at i if one of its operands is a product."""
     cdef Py_ssize_t p, q
     for p, q in (instructions[i][1], instructions[i][1][::-1]):
         if not absorbs(MUL, instructions, uses, invariant, i, q):
             continue
-        if (absorbs(MUL, instructions, uses, invariant, i, p)
-                and last_sort(invariant, instructions[p][1]) == last_sort(invariant, instructions[q][1])):
+        if absorbs(MUL, instructions, uses, invariant, i, p) and are_alike(instructions, invariant, p, q):
             instructions[i] = DOT, [MINUS_ZERO, *instructions[p][1], *instructions[q][1]]
             instructions[p] = None
         else:
@@ -136,22 +137,22 @@ cdef class Lowered:
         return 0
 
     cdef int lower_sum(self, list operands) except -1:
-        """A varying sum of products of several sorts becomes several sums; an invariant product in it becomes an
-        instruction of its own."""
-        cdef list run = []
-        cdef int i, w, x, product, sort, last = -1, total = operands[0]
+        """The products of a varying sum are split where the number of their invariant factors changes; an invariant
+        product becomes an instruction of its own."""
+        cdef list products = []
+        cdef int i, w, x, product, factors, last = -1, total = operands[0]
         for i in range(1, len(operands), 2):
             w, x = operands[i], operands[i + 1]
             if self.invariant[x] and not self.invariant[w]:
                 w, x = x, w
-            sort = self.invariant[w] + self.invariant[x]
-            if sort != last and run:
-                total = self.put(DOT, [total, *run], False)
-                run = []
-            if sort == 2:
+            factors = self.invariant[w] + self.invariant[x]
+            if factors != last and products:
+                total = self.put(DOT, [total, *products], False)
+                products = []
+            if factors == 2:
                 product = self.put(MUL, [w, x], True)
                 total = self.put(ADD, [total, product], self.invariant[total])
             else:
-                run += [w, x]
-            last = sort
-        return self.put(DOT, [total, *run], False) if run else total
+                products += [w, x]
+            last = factors
+        return self.put(DOT, [total, *products], False) if products else total

@@ -1,6 +1,6 @@
-# Plans: what is done for a program, step by step, forward and backward, on slots. A slot is an array of lanes, one
-# for each sample of a block; it is used again after the last step that reads what it holds. Gives Plan,
-# plan_sample(), plan_prologue() and the kinds of steps. Uses Program.
+# Plans: the steps that compute a program, forward and backward, on slots. A slot is an array of lanes, one for each
+# sample of a block; it is used again after the last step that reads what it holds. Gives Plan, plan_sample(),
+# plan_prologue(), partial_reads() and the kinds of steps. Uses Program, and the columns of the op table.
 
 cdef enum StepKind:   # header; slots
     APPLY             # op;                               result, a, b
@@ -10,27 +10,27 @@ cdef enum StepKind:   # header; slots
     BACK_APPLY        # op, side, accumulate;             target, grad, a, b, result
     BACK_REDUCE       # op, accumulate...;                grad, result, then operand and target in turn
     BACK_DOTS         # accumulate...;                    grad, then a, b, the target of a and that of b in turn
-    BACK_LAYER        # layer, outputs, inputs, wanted;   grads, inputs, and if wanted targets and their bases
+    BACK_LAYER        # layer, outputs, inputs, wanted;   grads, inputs, and if wanted targets and what is added to
     SEED              # output, accumulate;               target
     COLLECT           # invariant value;                  grad
 
 cdef enum:
-    NOWHERE = -1      # BACK_DOTS: in place of a target, where no grad is needed
+    NO_TARGET = -1    # BACK_DOTS: in place of a target, where no grad is needed
     WEIGHTS = 1       # BACK_LAYER: grads of the weights and biases are wanted
-    INPUTS = 2        # BACK_LAYER: grads of the inputs
+    INPUTS = 2        # BACK_LAYER: grads of the inputs are wanted
 
 
 @cython.final
 cdef class Plan:
     """Steps on slots: forward, and backward if there is one."""
 
-    cdef Ints forward     # steps one after the other: kind, length of header, number of slots, header, slots
-    cdef Ints backward
-    cdef Ints loads       # pairs of argument and slot
-    cdef Ints broadcasts  # pairs of invariant value, or -1 for zeros, and slot
-    cdef Ints outputs     # the slots of the outputs
-    cdef Ints transposed  # layers whose transposed weights are read, for the grads of their inputs
-    cdef Ints grads       # pairs of argument and the slot of its grad
+    cdef IntArray forward     # for each step: kind, length of header, number of slots, header, slots
+    cdef IntArray backward
+    cdef IntArray loads       # pairs of an argument and its slot
+    cdef IntArray broadcasts  # pairs of an invariant value, or -1 for zeros, and its slot
+    cdef IntArray outputs     # the slots of the outputs
+    cdef IntArray transposed  # layers whose transposed weights are read, for the grads of their inputs
+    cdef IntArray grads       # pairs of an argument and the slot of its grad
     cdef readonly int slots
     cdef readonly int steps
 
@@ -47,7 +47,7 @@ cdef class Plan:
 # ---- What a plan asks of ops ---------------------------------------------------------------------
 
 cdef bint passes_nothing(int op):
-    """Is the gradient of the op 0 whatever it is computed from?"""
+    """Is the gradient that the op passes on always 0?"""
     return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
 
 
@@ -60,8 +60,8 @@ cdef int partial_reads(int op, int side):
 
 @cython.final
 cdef class Steps:
-    """Collects the steps of a plan. Before slots are allocated, what they will hold is named by ids: an instruction's
-    index is that of its result, `count` more that of its grad."""
+    """Collects the steps of a plan. Until slots are allocated, what they will hold has ids: an instruction's index is
+    the id of its result, `count` more the id of its grad."""
 
     cdef Program program
     cdef list needs       # does an instruction need a grad?
@@ -70,7 +70,7 @@ cdef class Steps:
     cdef list transposed  # layers whose inputs need grads
     cdef int count        # of instructions
     cdef int ids          # the next new id
-    cdef set begun        # instructions whose grad has been written
+    cdef set written      # instructions whose grad has been written
     cdef bint prologue    # invariant instructions: all grads have been written, by the samples
 
     def __cinit__(self, Program program, list needs, bint prologue):
@@ -79,7 +79,7 @@ cdef class Steps:
         self.forward, self.backward, self.transposed = [], [], []
         self.count = len(program.instructions)
         self.ids = 2 * self.count + 1
-        self.begun = set()
+        self.written = set()
         self.prologue = prologue
 
     cdef int grad(self, int i):
@@ -90,9 +90,9 @@ cdef class Steps:
         return 2 * self.count
 
     cdef tuple target(self, int i):
-        """The id of an instruction's grad, and whether to accumulate there: something has been written already."""
-        cdef bint accumulate = self.prologue or i in self.begun
-        self.begun.add(i)
+        """The id of an instruction's grad, and whether to accumulate: has it been written before?"""
+        cdef bint accumulate = self.prologue or i in self.written
+        self.written.add(i)
         return self.grad(i), accumulate
 
     cdef int compute(self, int i) except -1:
@@ -109,7 +109,7 @@ cdef class Steps:
         """From an instruction's grad to those of its operands."""
         cdef int side
         op, operands = self.program.instructions[i]
-        if not self.needs[i] or not self.prologue and i not in self.begun:
+        if not self.needs[i] or not self.prologue and i not in self.written:
             return 0
         if op == DOT:
             self.propagate_dot(i, operands)
@@ -121,14 +121,15 @@ cdef class Steps:
                     self.propagate_side(op, side, operands[side], self.grad(i), operands[0], operands[-1], i)
         return 0
 
+    # A step names only what it reads, so that no slot is kept for the rest: in the place of an operand or a result that
+    # the op's partial does not read it names the grad, which it reads in any case.
+
     cdef int propagate_side(self, int op, int side, int operand, int grad, int a, int b, int result) except -1:
         """From the grad of an op's result to that of one operand."""
         cdef int reads = partial_reads(op, side)
         target, accumulate = self.target(operand)
-        # What the partial does not read need not be kept for it: any slot that is in use will do.
         self.backward.append((BACK_APPLY, [op, side, accumulate], [
-            target, grad, a if reads & A else grad, b if reads & B else grad,
-            result if reads & R else grad,
+            target, grad, a if reads & A else grad, b if reads & B else grad, result if reads & R else grad,
         ]))
         return 0
 
@@ -137,24 +138,29 @@ cdef class Steps:
         return self.propagate_side(ADD, 0, operand, grad, operand, operand, operand)
 
     cdef int propagate_dot(self, int i, operands) except -1:
-        cdef list ids = [self.grad(i)], accumulates = []
+        cdef int a, b, k, grad = self.grad(i)
+        cdef list ids = [grad], accumulates = []
         if self.needs[operands[0]]:
-            self.pass_on(operands[0], self.grad(i))
+            self.pass_on(operands[0], grad)
         for k in range(1, len(operands), 2):
-            ids += operands[k:k + 2]
-            for operand in operands[k:k + 2]:
-                target, accumulate = self.target(operand) if self.needs[operand] else (NOWHERE, False)
-                ids.append(target)
-                accumulates.append(accumulate)
-        self.backward.append((BACK_DOTS, accumulates, ids))
+            a, b = operands[k], operands[k + 1]
+            if self.needs[a] or self.needs[b]:
+                ids += [a if self.needs[b] else grad, b if self.needs[a] else grad]
+                for operand in (a, b):
+                    target, accumulate = self.target(operand) if self.needs[operand] else (NO_TARGET, False)
+                    ids.append(target)
+                    accumulates.append(accumulate)
+        if accumulates:
+            self.backward.append((BACK_DOTS, accumulates, ids))
         return 0
 
     cdef int propagate_reduce(self, int i, int op, operands) except -1:
-        cdef list ids = [self.grad(i), i], accumulates = []
+        cdef int reads = partial_reads(op, 0), grad = self.grad(i)
+        cdef list ids = [grad, i if reads & R else grad], accumulates = []
         for operand in operands:
-            if self.needs[operand] and not passes_nothing(op):
+            if self.needs[operand]:
                 target, accumulate = self.target(operand)
-                ids += [operand, target]
+                ids += [operand if reads & A else grad, target]
                 accumulates.append(accumulate)
         self.backward.append((BACK_REDUCE, [op, *accumulates], ids))
         return 0
@@ -171,24 +177,25 @@ cdef class Steps:
 
     cdef int propagate_layer(self, int index, tuple group) except -1:
         """From the grads of a layer's outputs to those of its weights, biases and inputs."""
-        cdef list inputs = self.program.layer_inputs(group), grads = [], targets = [], bases = []
+        cdef list inputs = self.program.layer_inputs(group), grads = [], targets = [], initial = []
         cdef int i, wanted = 0
-        if not any(i in self.begun for i in group):
+        if not any(i in self.written for i in group):
             return 0
         for i in group:
-            grads.append(self.grad(i) if i in self.begun else self.zeros())
+            grads.append(self.grad(i) if i in self.written else self.zeros())
             bias = self.program.instructions[i][1][0]
-            if i in self.begun and self.needs[bias] and not self.program.invariant[bias]:
+            if i in self.written and self.needs[bias] and not self.program.invariant[bias]:
                 self.pass_on(bias, self.grad(i))
         if self.weights_need_grads(group):
             wanted |= WEIGHTS
         if any(self.needs[x] for x in inputs):
             wanted |= INPUTS
             self.transposed.append(index)
-            self.target_inputs(inputs, targets, bases)
+            self.target_inputs(inputs, targets, initial)
         if wanted:
+            read = inputs if wanted & WEIGHTS else grads[:1] * len(inputs)
             self.backward.append((BACK_LAYER, [index, len(group), len(inputs), wanted],
-                                  [*grads, *inputs, *targets, *bases]))
+                                  [*grads, *read, *targets, *initial]))
         for x, target in zip(inputs, targets):
             if self.needs[x] and target != self.grad(x):
                 self.pass_on(x, target)
@@ -201,9 +208,9 @@ cdef class Steps:
                 return True
         return False
 
-    cdef int target_inputs(self, list inputs, list targets, list bases) except -1:
-        """Where a layer writes the grads of its inputs, all of them, each to a slot of its own, and what it adds them
-        to: what is there, or zeros. An input that needs no grad, or comes again, has a new slot."""
+    cdef int target_inputs(self, list inputs, list targets, list initial) except -1:
+        """Append the ids to which a layer writes the grads of its inputs, all different, and those of what it adds the
+        grads to: the same, or zeros. An input that needs no grad, or occurs a second time, gets a new id."""
         cdef set met = set()
         for x in inputs:
             if self.needs[x] and x not in met:
@@ -213,7 +220,7 @@ cdef class Steps:
                 target, accumulate = self.ids, False
                 self.ids += 1
             targets.append(target)
-            bases.append(target if accumulate else self.zeros())
+            initial.append(target if accumulate else self.zeros())
         return 0
 
 
@@ -223,21 +230,18 @@ cdef list encode_steps(list steps, dict slot):
     for kind, header, ids in steps:
         items += [kind, len(header), len(ids), *header]
         for i in ids:
-            items.append(slot[i] if i != NOWHERE else NOWHERE)
+            items.append(slot[i] if i != NO_TARGET else NO_TARGET)
     return items
 
 
 # ---- The plans of a program ----------------------------------------------------------------------
 
 cdef Plan plan_prologue(Program program):
-    """What is computed once a call. The slot of a value is its index, and that of its grad `invariants` more."""
-    cdef list needs = []
-    cdef Steps steps
+    """The plan for what is computed once a call. The slot of a value is its index, that of its grad `invariants` more.
+    """
+    cdef Steps steps = Steps(program, find_needs(program, CAPTURED_ONLY), True)
     cdef Plan plan = Plan()
     cdef dict slot = {}
-    for i in range(len(program.instructions)):
-        needs.append(program.invariant[i] and program.instructions[i][0] != NUMBER)
-    steps = Steps(program, needs, True)
     for i, index in program.index_of.items():
         slot[i] = index
         slot[steps.grad(i)] = program.invariants + index
@@ -246,15 +250,15 @@ cdef Plan plan_prologue(Program program):
     for i in reversed(program.index_of):
         if program.instructions[i][0] < OP_COUNT or program.instructions[i][0] == DOT:
             steps.propagate(i)
-    plan.forward = ints_new(encode_steps(steps.forward, slot))
-    plan.backward = ints_new(encode_steps(steps.backward, slot))
+    plan.forward = int_array_new(encode_steps(steps.forward, slot))
+    plan.backward = int_array_new(encode_steps(steps.backward, slot))
     plan.slots = 2 * program.invariants
     plan.steps = len(steps.forward)
     return plan
 
 
 cdef list find_needs(Program program, int mode):
-    """Which instructions need a grad: those that depend on captured leaves, or on arguments if those have grads."""
+    """Which instructions need a grad: those that depend on captured leaves, or, if arguments get grads, on these."""
     cdef list needs = []
     for op, operands in program.instructions:
         if op == NUMBER or mode == FORWARD:
@@ -267,7 +271,7 @@ cdef list find_needs(Program program, int mode):
 
 
 cdef Plan plan_sample(Program program, int mode):
-    """What is computed for each sample."""
+    """The plan for what is computed for each sample."""
     cdef Steps steps = Steps(program, find_needs(program, mode), False)
     cdef int layer = 0
     cdef tuple group
@@ -288,7 +292,7 @@ cdef Plan plan_sample(Program program, int mode):
                 steps.propagate_layer(layer, group)
             else:
                 steps.propagate(group[0])
-        for i in sorted(steps.begun):
+        for i in sorted(steps.written):
             if program.invariant[i]:
                 steps.backward.append((COLLECT, [program.index_of[i]], [steps.grad(i)]))
     return plan_slots(steps)
@@ -297,7 +301,7 @@ cdef Plan plan_sample(Program program, int mode):
 # ---- Slots ---------------------------------------------------------------------------------------
 
 cdef Plan plan_slots(Steps steps):
-    """Write the steps out with slots. Arguments and what is the same in all lanes are there before the first step."""
+    """Allocate slots and encode the steps. Arguments and broadcasts are in their slots before the first step."""
     cdef Program program = steps.program
     cdef Plan plan = Plan()
     cdef dict last = last_steps(steps), slot = {}
@@ -316,20 +320,20 @@ cdef Plan plan_slots(Steps steps):
     for i, (op, operands) in enumerate(program.instructions):
         if op == ARGUMENT and steps.grad(i) in slot:
             grads += [operands[0], slot[steps.grad(i)]]
-    plan.forward = ints_new(encode_steps(steps.forward, slot))
-    plan.backward = ints_new(encode_steps(steps.backward, slot))
-    plan.loads = ints_new(loads)
-    plan.broadcasts = ints_new(broadcasts)
-    plan.outputs = ints_new(pick(slot, program.outputs))
-    plan.grads = ints_new(grads)
-    plan.transposed = ints_new(steps.transposed)
+    plan.forward = int_array_new(encode_steps(steps.forward, slot))
+    plan.backward = int_array_new(encode_steps(steps.backward, slot))
+    plan.loads = int_array_new(loads)
+    plan.broadcasts = int_array_new(broadcasts)
+    plan.outputs = int_array_new(pick(slot, program.outputs))
+    plan.grads = int_array_new(grads)
+    plan.transposed = int_array_new(steps.transposed)
     plan.steps = len(steps.forward) + len(steps.backward)
     return plan
 
 
 cdef dict last_steps(Steps steps):
-    """The last step at which an id has to have its slot. After all steps still: what is the same in all lanes, for the
-    next block of samples, outputs, and grads of arguments."""
+    """The last step at which each id needs its slot. Broadcasts, which the next block reads too, outputs, and grads of
+    arguments need theirs after all steps."""
     cdef list all_steps = steps.forward + steps.backward
     cdef dict last = {}
     for at, (kind, header, ids) in enumerate(all_steps):
@@ -348,17 +352,17 @@ cdef dict last_steps(Steps steps):
 
 
 cdef int allocate_slots(list all_steps, dict last, dict slot) except -1:
-    """Give the other ids slots, from their first step to their last. Returns the number of slots."""
+    """Give slots to the other ids, each from its first step to its last. Returns the number of slots."""
     cdef list free = []
     cdef int slots = len(slot)
     for at, (kind, header, ids) in enumerate(all_steps):
         for i in ids:
-            if i != NOWHERE and i not in slot:
+            if i != NO_TARGET and i not in slot:
                 if not free:
                     free.append(slots)
                     slots += 1
                 slot[i] = free.pop()
         for i in set(ids):
-            if i != NOWHERE and last[i] == at:
+            if i != NO_TARGET and last[i] == at:
                 free.append(slot[i])
     return slots

@@ -1,12 +1,12 @@
 # A program: the instructions of a trace, lowered, in the order in which they are computed. Those that are invariant,
-# the same for all samples, are computed once a call, by the prologue; of the others, sums of weights times the same
-# inputs are computed together, as a layer. Gives Program, Layer, Ints and Mode. Uses Lowered; plan has the steps of a
-# program.
+# the same for all samples, are computed once a call, by the prologue. Of the others, sums of weights times the same
+# inputs are computed together, as a layer. Gives Program, Layer, IntArray and Mode. Uses Lowered of lower, and Plan of
+# plan.
 
 cdef enum:
     TILE = 8                  # lanes, and lengths of other arrays of numbers, are padded to a multiple of it
 
-cdef struct Ints:             # an array
+cdef struct IntArray:
     int *items
     Py_ssize_t count
 
@@ -14,10 +14,10 @@ cdef struct Layer:            # sums of products of weights and the same inputs:
     int outputs
     int inputs
     int *weights              # outputs x inputs indices of invariant values
-    int *biases               # the index of one for each output; NULL where biases vary from sample to sample
-    Py_ssize_t weight_offset  # of its weights among those of all layers
-    Py_ssize_t grad_offset    # of their grads
-    int bias_offset           # of its biases among those of all layers
+    int *biases               # an index for each output; NULL if biases vary from sample to sample
+    Py_ssize_t weight_offset  # where its weights begin among those of all layers
+    Py_ssize_t grad_offset    # where their grads begin
+    int bias_offset           # where its biases begin
     bint transposed           # the weights' grads are inputs x outputs, so that the longer side is contiguous
     int pitch                 # length of that side, padded
 
@@ -31,8 +31,8 @@ cdef enum Mode:
 cdef class Plan  # in plan.pxi
 
 
-cdef Ints ints_new(list items) except *:
-    cdef Ints ints
+cdef IntArray int_array_new(list items) except *:
+    cdef IntArray ints
     cdef Py_ssize_t i
     ints.count = len(items)
     ints.items = <int *>PyMem_Malloc(max(ints.count, 1) * sizeof(int))
@@ -54,7 +54,7 @@ cdef class Program:
     cdef readonly tuple schedule      # the others, in groups: (instruction,), or the outputs of a layer
     cdef readonly int invariants      # number of invariant values: first the captured leaves
     cdef dict index_of                # of an invariant instruction among the invariant values
-    cdef Ints constants               # such indices of numbers, which are in `numbers`
+    cdef IntArray constants               # such indices of numbers, which are in `numbers`
     cdef list numbers
     cdef readonly Plan prologue       # what is computed once a call
     cdef list plans                   # by mode
@@ -110,12 +110,12 @@ cdef class Program:
                 indices.append(self.invariants)
                 self.numbers.append(operands[0])
             self.invariants += 1
-        self.constants = ints_new(indices)
+        self.constants = int_array_new(indices)
         return 0
 
     cdef int group(self) except -1:
-        """Put sums of weights times the same inputs into one group, in place of the first of them. A bias that varies
-        has to be computed before that."""
+        """Put sums of weights times the same inputs into one group, in the place of the first of them. A sum whose
+        bias varies joins only if the bias is computed before that place."""
         cdef dict open_groups = {}, position = {}
         cdef list schedule = []
         cdef int i, at
@@ -173,9 +173,9 @@ cdef class Program:
         for i in group:
             biases.append(self.instructions[i][1][0])
             weights += self.instructions[i][1][1::2]
-        layer.weights = ints_new(pick(self.index_of, weights)).items
+        layer.weights = int_array_new(pick(self.index_of, weights)).items
         if self.invariant[biases[0]]:
-            layer.biases = ints_new(pick(self.index_of, biases)).items
+            layer.biases = int_array_new(pick(self.index_of, biases)).items
         return 0
 
     def counts(self, bint gradients):
@@ -190,7 +190,7 @@ cdef class Program:
 
 
 def _unpickle_program(*state):
-    """The program of a pickled trace. Raises ValueError where there is none."""
+    """The program of a pickled trace. Raises ValueError if the state is not a trace."""
     if len(state) != 1 or not isinstance(state[0], Trace):
-        raise ValueError("a compiled program breaks a rule: it is made of a trace")
+        raise ValueError("a compiled program breaks a rule: a program is pickled as its trace")
     return Program(state[0])

@@ -1,11 +1,11 @@
 # Results: what a compiled function returns. The sum over a batch is a node of the eager graph, with the captured
 # leaves for parents; so is each output for one sample; the rest are numbers. Gives Traced, known_sample() and
-# known_reduce(). Uses Replay, Program, Batch, and how the engine makes nodes.
+# known_reduce(). Uses Replay, Program, Batch, and the engine's block_node().
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
 cdef object node_with_grads(double data, parents, const double *local):
-    """A node of the eager graph with these parents, a list or a tuple, and d(node)/d(parent)."""
+    """A node of the eager graph with these parents, a list or a tuple, and for each d(node)/d(parent)."""
     return block_node(NO_OP, data, PySequence_Fast_ITEMS(<PyObject *>parents), len(parents), local)
 
 
@@ -14,7 +14,7 @@ def _raise(error):
 
 
 cdef object node_that_raises(double data, parents, error):
-    """A node whose backward raises."""
+    """A node whose backward pass raises the error."""
     value = Value(data, parents)
     value._backward = functools.partial(_raise, error)
     return value
@@ -51,6 +51,9 @@ cdef object sample_node(Replay replay, Py_ssize_t output, list leaves, list pare
 
 # ---- Calls ---------------------------------------------------------------------------------------
 
+cdef str NOT_ONE_VALUE = "a sum over samples needs a function that returns one Value, not a list"
+
+
 @cython.final
 cdef class Traced:
     """A traced function: its program, and the tree of what it returns."""
@@ -58,8 +61,8 @@ cdef class Traced:
     cdef readonly Program program
     cdef readonly object tree
     cdef readonly tuple indices  # of the captured leaves among those of the function, which may have several programs
-    cdef list singles            # for each of several outputs, what computes that one alone
-    cdef Py_ssize_t changes      # changes of Value's members before the trace
+    cdef list singles            # for each of several outputs, a Traced that computes it alone
+    cdef Py_ssize_t changes      # number of changes of Value's members before the trace
 
     def __cinit__(self, Program program, tree, indices=None):
         cdef Py_ssize_t captured = len(program.trace.captured)
@@ -75,7 +78,7 @@ cdef class Traced:
         return _unpickle_traced, (self.program, self.tree)
 
     cpdef bint is_current(self) except -1:
-        """Are methods and operators of Value what they were when this was traced?"""
+        """Are the methods and operators of Value those of the time of the trace?"""
         return self.changes == member_changes()
 
     cpdef object reduce(self, Batch batch, bint mean, int threads):
@@ -84,7 +87,7 @@ cdef class Traced:
         cdef double scale = 1.0 / batch.samples if mean else 1.0
         cdef tuple captured = self.program.trace.captured
         if self.tree is not None:
-            raise TypeError("there is no sum of what is returned as a list")
+            raise TypeError(NOT_ONE_VALUE)
         replay = Replay(self.program, CAPTURED_ONLY, batch)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
@@ -101,7 +104,7 @@ cdef class Traced:
         cdef double *found = replay.grads()
         cdef Py_ssize_t i, index
         if self.tree is not None:
-            raise TypeError("there is no sum of what is returned as a list")
+            raise TypeError(NOT_ONE_VALUE)
         error = replay.gradients(threads)
         if error is not None:
             raise error
@@ -109,7 +112,7 @@ cdef class Traced:
             index = self.indices[i]
             if not 0 <= index < grads.shape[0]:
                 raise IndexError(f"grad {index} of {grads.shape[0]}")
-            grads[index] += found[i]  # the same leaf may have been captured twice, once a program was copied
+            grads[index] += found[i]  # copies of a program may have captured the same leaf twice
         return replay.total()
 
     def map(self, Batch batch, int threads, double[::1] out not None):
@@ -128,7 +131,7 @@ cdef class Traced:
         cdef list parents = list(self.program.trace.captured), nodes = []
         cdef Replay replay
         cdef Py_ssize_t i, captured = len(parents)
-        leaves = list(leaves)  # a copy, since other threads run meanwhile, and may change the list
+        leaves = list(leaves)  # a copy, since other threads may change the list
         for leaf in leaves:
             if isinstance(leaf, Value):
                 parents.append(leaf)
@@ -141,8 +144,8 @@ cdef class Traced:
         return nodes
 
     cdef list sample_singly(self, list leaves):
-        """Each output by a program of its own, so that its gradients do not depend on what only other outputs need,
-        which may raise or be 0 * inf."""
+        """Compute each output with a program of its own, so that its gradients do not depend on what only other outputs
+        need, which may raise or be 0 * inf."""
         cdef list nodes = []
         cdef Traced single
         if self.singles is None:
@@ -168,18 +171,19 @@ cdef class Traced:
 
 
 def _unpickle_traced(*state):
-    """What was pickled. Raises ValueError where it breaks a rule. Older versions pickled the indices as well."""
+    """The Traced that was pickled. Raises ValueError if it breaks a rule. Older versions pickled the indices as well.
+    """
     if not 2 <= len(state) <= 3 or not isinstance(state[0], Program):
-        raise ValueError("a compiled program breaks a rule: what was traced is a program and a tree")
+        raise ValueError("a compiled program breaks a rule: a traced function is pickled as a program and a tree")
     return Traced(state[0], state[1])
 
 
 # ---- Calls that need no new trace ----------------------------------------------------------------
-# Short ways for calls by position, outside of traces, of functions that do not stand in a class (`owners`), where
-# the first argument may be an instance. What they do not apply to, compiler.py does.
+# Fast paths for calls by position, outside of traces, of functions that are not in a class (`owners`), where the first
+# argument may be an instance. compiler.py does all other calls.
 
 def known_sample(dict known, tuple owners, tuple args, dict kwargs):
-    """What the function returns for one sample; None where the short way does not apply."""
+    """What the function returns for one sample, or None: not a call for this path."""
     cdef list leaves = [], trees = []
     cdef Py_ssize_t i
     cdef Traced traced
@@ -198,8 +202,8 @@ def known_sample(dict known, tuple owners, tuple args, dict kwargs):
 
 
 def known_reduce(dict known, tuple owners, tuple args, dict kwargs, bint mean, int threads):
-    """The sum or mean over the samples of a batch; where the short way does not apply None, or the batch if it was
-    read."""
+    """The sum or mean over the samples of a batch. If this is not a call for this path, the batch, which need not be
+    read again, or None."""
     cdef Batch batch
     cdef Traced traced
     if kwargs or owners or traces != NULL and trace_here() != NULL:

@@ -1,7 +1,7 @@
 # A trace: what a function computed from placeholders, as a list of instructions. The function runs once on
-# placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; the graph behind
-# what it returns is read into instructions. Gives Trace, call_traced() and placeholder(). Uses tree_flatten() of
-# arguments, check_instructions() of check, and the engine's graph.
+# placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; then the graph
+# behind what it returned is translated to instructions. Gives Trace, call_traced() and placeholder(). Uses
+# tree_flatten() of arguments, check_instructions() of check, and the engine's graph_nodes() and parents_of().
 
 # An instruction is a pair, an op and its operands, which are the indices of earlier instructions. Ops are those of the
 # engine's table, and these:
@@ -12,7 +12,7 @@ cdef enum:
     DOT           # bias + a[0] b[0] + a[1] b[1] + ..., in this order: (bias, a[0], b[0], a[1], b[1], ...)
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # no op of the table has these numbers
-static_check(OP_COUNT <= 256)               # and those fit into a node's byte
+static_check(OP_COUNT <= 256)               # a node has a byte for its op
 
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
@@ -34,7 +34,7 @@ def in_trace():
 
 
 def refuse(str what):
-    """Raise TraceError for the line of the user's that is being run."""
+    """Raise TraceError with the line of the user's code that is running."""
     trace_refuse(what)
 
 
@@ -67,21 +67,21 @@ cdef class Trace:
     cdef readonly tuple outputs       # the instructions that the function returned
     cdef readonly tuple captured      # the leaves from outside, Values
     cdef readonly int arguments       # how many numbers the function is called with
-    cdef readonly int read            # ops in the graph, each product and addition of an affine node counted
+    cdef readonly int read            # ops in the graph; each product and addition of an affine node counts
     cdef readonly int folded          # of them, those on numbers, computed while tracing
-    cdef readonly int shared          # of them, those met before with the same operands
+    cdef readonly int shared          # of them, those that are the same as an earlier one
     cdef list made                    # while the trace is made, the instructions so far; then None
-    cdef list met                     # the leaves so far
+    cdef list leaves                  # and the captured leaves so far
     cdef dict known                   # instruction -> its index
 
     def __cinit__(self, list outputs, list placeholders):
-        cdef list order, ends = []
+        cdef list order, results = []
         cdef dict index_of = {}  # of the instruction that computes a node
-        self.made, self.known, self.met = [], {}, []
+        self.made, self.known, self.leaves = [], {}, []
         self.arguments = len(placeholders)
         for i in range(self.arguments):
             index_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.put(ARGUMENT, (i,))
-        order = graph_order(outputs)
+        order = graph_nodes(outputs)
         for key in private_leaves(order, outputs):
             index_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
         for i in range(len(order)):
@@ -89,11 +89,11 @@ cdef class Trace:
         for x in outputs:
             if isinstance(x, Value):
                 self.read_leaf(&(<Value>x).node, index_of)
-                ends.append(index_of[PyLong_FromVoidPtr(&(<Value>x).node)])
+                results.append(index_of[PyLong_FromVoidPtr(&(<Value>x).node)])
             else:
-                ends.append(self.number(x))
-        self.instructions, self.outputs, self.captured = tuple(self.made), tuple(ends), tuple(self.met)
-        self.made = self.met = self.known = None
+                results.append(self.number(x))
+        self.instructions, self.outputs, self.captured = tuple(self.made), tuple(results), tuple(self.leaves)
+        self.made = self.leaves = self.known = None
 
     def __reduce__(self):
         """Ops of the table are pickled by name: their numbers may change between versions."""
@@ -115,7 +115,7 @@ cdef class Trace:
         return len(self.made) - 1
 
     cdef int number(self, double x) except -1:
-        """Told from others by its bits: 0.0 and -0.0 are equal, and NaN is not equal to itself."""
+        """Numbers are the same if their bits are: 0.0 == -0.0, and NaN != NaN."""
         cdef bytes bits = struct.pack("d", x)
         found = self.known.get(bits)
         if found is None:
@@ -124,7 +124,7 @@ cdef class Trace:
         return found
 
     cdef int apply(self, int op, tuple operands) except -1:
-        """An op on numbers is folded, unless it raises: then it will raise when it is called."""
+        """An op on numbers is folded. If that raises, it stays an instruction, which raises when the program runs."""
         cdef list numbers
         cdef int count = len(self.made), index
         cdef double x
@@ -160,7 +160,7 @@ cdef class Trace:
                 f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
                 "gradients are computed in Python. Write it with the operators and methods of Value"
             )
-        # Leaves are numbered as they are met, and a bias after its weights: as a model lists its parameters.
+        # Leaves are numbered in the order in which they are read, a bias after its weights, as in parameters().
         parents_of(n, &parents)
         bias_last = n.form == AFFINE and affine_bias(node_affine(n)) != NULL
         for i in range(bias_last, parents.count):
@@ -185,14 +185,14 @@ cdef class Trace:
         return 0
 
     cdef int read_leaf(self, Node *n, dict index_of) except -1:
-        """Put the instruction of a captured leaf. Other nodes, and leaves that have theirs, are passed over."""
+        """Put the instruction of a captured leaf, unless the node is no leaf or has its instruction."""
         key = PyLong_FromVoidPtr(n)
         if n.form != LEAF or key in index_of:
             return 0
         if n.flags & TRACED:
             raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
-        index_of[key] = self.put(CAPTURED, (len(self.met),))
-        self.met.append(<object>object_of(n))
+        index_of[key] = self.put(CAPTURED, (len(self.leaves),))
+        self.leaves.append(<object>object_of(n))
         return 0
 
     cdef list products(self, Node *n, list parents):
@@ -206,7 +206,7 @@ cdef class Trace:
 
 
 def _unpickle_trace(*state):
-    """The pickled trace. Raises ValueError where it breaks a rule."""
+    """The trace that was pickled. Raises ValueError if it breaks a rule."""
     cdef Trace trace = Trace([], [])
     instructions, outputs, captured, *counts = check_counts(state)
     trace.instructions, trace.outputs, trace.captured = ops_by_number(instructions), tuple(outputs), tuple(captured)
@@ -245,38 +245,10 @@ cdef double rule_value(int op, list numbers) except? -1.0:
     return r
 
 
-cdef list graph_order(list outputs):
-    """The nodes behind the Values among the outputs, parents first; of a node's parents the first first."""
-    cdef Parents parents
-    cdef Py_ssize_t i
-    cdef Node *n
-    cdef list order = []
-    cdef list todo = []
-    cdef set seen = set(), done = set()
-    for x in reversed(outputs):
-        if isinstance(x, Value):
-            todo.append(x)
-    while todo:
-        n = node_of(PyList_GET_ITEM(<PyObject *>todo, len(todo) - 1))
-        key = PyLong_FromVoidPtr(n)
-        if key in seen:
-            if key not in done:
-                done.add(key)
-                order.append(todo[-1])
-            del todo[-1]
-            continue
-        seen.add(key)
-        parents_of(n, &parents)
-        for i in range(parents.count - 1, -1, -1):
-            if PyLong_FromVoidPtr(node_of(parent_at(&parents, i))) not in seen:
-                todo.append(<object>parent_at(&parents, i))
-    return order
-
-
 cdef list private_leaves(list order, list outputs):
-    """Leaves that only the graph refers to, so that nothing can change their data: a `Value(2.0)` in the function, and
-    what functional makes of a number. A node is private if all references to it come from private nodes and from
-    `outputs`; these are the private nodes that are leaves."""
+    """The addresses of leaves that only the graph refers to, so that nothing can change their data: a `Value(2.0)` in
+    the function, and what functional makes of a number. A node is private if all references to it come from private
+    nodes and from `outputs`; these are the private nodes that are leaves."""
     cdef Node *n
     cdef Py_ssize_t i
     cdef dict counted = {}  # references from private nodes, by the address of a node or of what affine nodes share
@@ -301,8 +273,8 @@ cdef int count_reference(dict counted, void *p) except -1:
 
 
 cdef int count_parents(dict counted, Node *n) except -1:
-    """Count the references that a private node holds. Those of what affine nodes share, their weights or their inputs,
-    are counted with the last of the nodes."""
+    """Count the references that a private node holds. Affine nodes share weights and inputs: the references that these
+    hold are counted when all nodes that share them have been found private."""
     cdef Parents parents
     cdef Py_ssize_t i
     parents_of(n, &parents)

@@ -1,8 +1,8 @@
 # What the passes over a graph are made of, beside their rules: the marks of the ordered walk, and a depth-first order
 # for graphs that creation order says too little about. The passes themselves are in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, and the state that passes share. Uses
-# slabs.pxi, materialize.pxi, affine.pxi.
+# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, the state that passes share, and for traces
+# graph_nodes. Uses slabs.pxi, materialize.pxi, affine.pxi.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -210,6 +210,30 @@ cdef int order_renew(Order *order) except -1:
     order_release(order)
     order[0] = renewed
     return 0
+
+
+cdef list graph_nodes(list roots):
+    """The nodes behind the Values among the roots, in depth-first order: a node after its parents."""
+    cdef Order values = Order(NULL, 0, 0)
+    cdef Order order = Order(NULL, 0, 0)
+    cdef list nodes = []
+    cdef Py_ssize_t i
+    try:
+        for root in roots:
+            if isinstance(root, Value) and not order_push(&values, &(<Value>root).node):
+                own(NULL)
+        order_sort(values.items, values.count, &order)
+    finally:
+        free(values.items)
+    try:
+        while len(nodes) < order.count:
+            if is_stale(&order.items[len(nodes)]):
+                order_renew(&order)
+                nodes.clear()
+            nodes.append(<object>object_of(order.items[len(nodes)].node))
+    finally:
+        order_release(&order)
+    return nodes
 
 
 cdef int graph_zero_grad(Node *root) except -1:
