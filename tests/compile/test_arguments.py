@@ -15,7 +15,7 @@ from micrograd import Value
 # ---- One sample ------------------------------------------------------------------------------------------------------
 
 
-def test_one_sample_goes_to_captured_leaves_and_to_arguments_that_are_values():
+def test_gradients_of_one_sample_go_to_captured_leaves_and_to_arguments_that_are_values():
     w, x, y = Value(1.0), Value(3.0), Value(2.0)
     out = micrograd.compile(lambda x, y: x**y + w * x)(x, y)
     out.backward()
@@ -47,7 +47,7 @@ def test_tuples_stay_tuples_and_arrays_count_as_lists():
     assert g.retraces == 0
 
 
-def test_what_does_not_depend_on_the_arguments():
+def test_results_that_do_not_depend_on_the_arguments():
     w = Value(2.0)
     assert micrograd.compile(lambda x: 3.0)(1.0).data == 3.0
     assert micrograd.compile(lambda x: 3.0).sum([1.0, 2.0]).data == 6.0
@@ -57,7 +57,7 @@ def test_what_does_not_depend_on_the_arguments():
     assert micrograd.compile(lambda: w * 2)().data == 4.0
 
 
-def test_an_empty_list_comes_back():
+def test_an_empty_list_is_returned():
     f = micrograd.compile(lambda x: [])
     assert f(1.0) == []
     assert f.map([1.0, 2.0]).shape == (2, 0)
@@ -84,7 +84,7 @@ def test_gradients_are_in_the_order_of_captured():
     assert [order[id(p)] for p in (a, b, c)] == [0.0, 6.0, 3.0]
 
 
-# ---- Any structure ---------------------------------------------------------------------------------------------------
+# ---- Odd arguments ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -109,8 +109,8 @@ def test_gradients_are_in_the_order_of_captured():
         ("[[]] * 3", None),
     ],
 )
-def test_arguments_of_any_structure(isolated, argument, error):
-    """What a sample, a batch and a result are made of: read with care, whatever Python code runs on the way."""
+def test_arguments_and_results_that_are_odd_or_change_while_they_are_read(isolated, argument, error):
+    """As a sample, a batch, a static argument and a result: a number or an error, never a crash."""
     isolated(
         f"""
 from fractions import Fraction
@@ -144,7 +144,7 @@ def first(x):
         x = x[0]
     return x if isinstance(x, Value) else Value(2.0)
 
-def attempt(call, *args, **kwargs):
+def outcome(call, *args, **kwargs):
     try:
         return call(*args, **kwargs)
     except (TypeError, ValueError, MemoryError) as raised:
@@ -152,11 +152,11 @@ def attempt(call, *args, **kwargs):
 
 make = lambda: {argument}
 argument = make()
-found = attempt(micrograd.compile(first), argument)
+found = outcome(micrograd.compile(first), argument)
 error = {error!r}
 assert found.data == 2.0 if error is None else found == error, found
 argument = make()
-found = attempt(micrograd.compile(lambda x: argument), 1.0)
+found = outcome(micrograd.compile(lambda x: argument), 1.0)
 if error is not None:
     assert found == error.replace("argument 0", "what a compiled function returns"), found
 for call in (
@@ -166,7 +166,7 @@ for call in (
     lambda: micrograd.compile(lambda x, s: x)(1.0, s=("a", argument)),
 ):
     argument = make()
-    attempt(call)
+    outcome(call)
 assert micrograd.compile(lambda x: x * x)(3.0).data == 9.0
 """
     )
@@ -186,7 +186,7 @@ assert micrograd.compile(lambda x: x * x)(3.0).data == 9.0
         "[(0,) + (2,) * 30]",
     ],
 )
-def test_sizes_do_not_wrap(isolated, shapes):
+def test_sizes_do_not_overflow(isolated, shapes):
     isolated(
         f"""
 import resource

@@ -1,4 +1,4 @@
-"""Batches: what counts as one, its shape, and what is refused."""
+"""Batches: what is accepted as one, its shape, and what is refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
     ],
     ids=lambda batch: f"{type(batch).__name__} {getattr(batch, 'dtype', '')}",
 )
-def test_whatever_holds_numbers_is_a_batch(batch):
+def test_arrays_and_lists_of_numbers_are_batches(batch):
     assert DOUBLE.map(batch).tolist() == EXPECTED
     assert DOUBLE.sum(batch).data == sum(EXPECTED)
 
@@ -51,7 +51,7 @@ def test_arrays_without_numpy():
 @pytest.mark.parametrize(
     "batch", [["a"], np.array(["1"]), np.array([1j]), np.array([Value(1.0)]), np.array([None]), b"ab", [Value(1.0)]]
 )
-def test_whatever_does_not_is_a_type_error(batch):
+def test_batches_of_anything_else_are_type_errors(batch):
     with pytest.raises(TypeError, match="argument 0"):
         micrograd.compile(lambda x: x).map(batch)
 
@@ -77,7 +77,7 @@ MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
     ids=range(11),
 )
 def test_masked_arrays_are_type_errors(batch):
-    """NumPy reads what is masked as if it were not, or as NaN."""
+    """NumPy would read masked elements as numbers, or as NaN."""
     f = micrograd.compile(lambda x: Value(1.0))
     with pytest.raises(TypeError, match="masked"):
         f(batch)
@@ -92,7 +92,7 @@ def test_masked_arrays_are_type_errors(batch):
             call([1.0], x=[batch])
 
 
-def test_what_becomes_a_masked_array_is_a_type_error():
+def test_objects_that_convert_to_a_masked_array_are_type_errors():
     class Column:
         def __array__(self, dtype=None, copy=None):
             return MASKED
@@ -136,7 +136,7 @@ def test_no_samples():
         f.mean([])
 
 
-def test_shapes_of_what_map_gives():
+def test_shapes_of_the_results_of_map():
     x = np.arange(3.0)
     assert micrograd.compile(lambda x: x).map(x).shape == (3,)
     assert micrograd.compile(lambda x: [x, x]).map(x).shape == (3, 2)
@@ -145,6 +145,6 @@ def test_shapes_of_what_map_gives():
     assert [uneven[0].tolist(), uneven[1][1].tolist()] == [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]]
 
 
-def test_lists_have_no_sum():
+def test_the_sum_of_a_function_that_returns_a_list_is_a_type_error():
     with pytest.raises(TypeError, match="returns a list"):
         micrograd.compile(lambda x: [x, x]).sum([1.0])

@@ -1,10 +1,10 @@
-"""The parts of `_compile` are compiled with bounds checks: a directive of the module, which its parts cannot have."""
+"""All parts of `_compile` have bounds checks, by a directive of the module; parts cannot have their own."""
 
 from __future__ import annotations
 
 
 def test_a_part_checks_bounds(isolated):
-    """The key that failed chunks are sorted by reads two items of a tuple. Unchecked, it crashes."""
+    """`_by_sample()` of execute.pxi reads two items of a tuple; without the checks, this test crashes."""
     out = isolated(
         """
 from micrograd import _compile

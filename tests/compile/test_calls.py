@@ -1,4 +1,4 @@
-"""How a compiled function reads its arguments."""
+"""Calls: a batch is converted once, and methods can be called through their class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "map", "value_and_grad"])
-def test_a_batch_is_converted_once_also_by_the_call_that_traces(name):
+def test_a_batch_is_converted_once_even_by_the_call_that_traces(name):
     w = Value(2.0)
     call = getattr(micrograd.compile(lambda x: w * x), name)
     for _ in range(2):
@@ -30,7 +30,7 @@ def test_a_batch_is_converted_once_also_by_the_call_that_traces(name):
         assert x.read == 1
 
 
-def test_a_method_is_called_through_its_class_in_every_way():
+def test_every_call_of_a_method_through_its_class():
     class Line:
         def __init__(self, slope):
             self.slope = Value(slope)

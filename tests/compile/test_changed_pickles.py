@@ -1,87 +1,86 @@
-"""Pickles of compiled functions whose bytes were changed are refused or run: they never crash."""
+"""Changed pickles of compiled functions are refused or run; they never crash."""
 
 from __future__ import annotations
 
 
 def test_changed_pickles_are_refused_or_run(isolated):
-    """A thousand random changes of what a compiled function pickles: each is refused with ValueError, or runs."""
+    """Random changes of what a compiled function pickles: each is refused with ValueError, or runs."""
     out = isolated(
         """
 import pickle, random
 import numpy as np
 import micrograd
 from micrograd import Value, functional, nn
-from micrograd._compile import Traced
-from micrograd._compile import check_program
-from micrograd._compile import Program
-from micrograd._compile import Trace
+from micrograd._compile import Program, Trace, Traced, check_program
 from micrograd.compiler import Compiled
 
 # A pickle's objects as lists: the type, then the parts.
 
-def apart(x):
+def to_lists(x):
     if isinstance(x, Compiled):
-        return ["compiled", apart(x.__reduce_ex__(2)[2])]
+        return ["compiled", to_lists(x.__reduce_ex__(2)[2])]
     if isinstance(x, (Traced, Program, Trace)):
         function, args = x.__reduce_ex__(2)
-        return ["call", function, *map(apart, args)]
+        return ["call", function, *map(to_lists, args)]
     if isinstance(x, dict):
-        return ["dict", *(["pair", apart(k), apart(v)] for k, v in x.items())]
+        return ["dict", *(["pair", to_lists(k), to_lists(v)] for k, v in x.items())]
     if isinstance(x, (list, tuple)):
-        return [type(x), *map(apart, x)]
+        return [type(x), *map(to_lists, x)]
     return x
 
-def together(x):
+def from_lists(x):
     if type(x) is not list:
         return x
     kind, *items = x
     if kind == "compiled":
         made = Compiled.__new__(Compiled)
-        made.__setstate__(together(items[0]))
+        made.__setstate__(from_lists(items[0]))
         return made
     if kind == "call":
-        return items[0](*map(together, items[1:]))
+        return items[0](*map(from_lists, items[1:]))
     if kind == "dict":
-        return {together(k): together(v) for _, k, v in items}
-    return kind(map(together, items))
+        return {from_lists(k): from_lists(v) for _, k, v in items}
+    return kind(map(from_lists, items))
 
-def places(x, found):
+def find_items(x, found):
     start = 2 if x[0] == "call" else 1
     for i in range(start, len(x)):
         if x[0] != "dict":
             found.append((x, i))
         if type(x[i]) is list:
-            places(x[i], found)
+            find_items(x[i], found)
     return found
 
 def clone(x):
     return [clone(item) for item in x] if type(x) is list else x
 
-ODD = [None, 0, 1, -1, 2, 7, 10**6, 2**31 - 1, 2**31, 2**63, -2**63, 10**30, 1.5, float("nan"), "", "mul", "exp", "sum",
-       True, b"ab", 240, 241, 242, 243, list, object(), Value(1.0), [tuple], [list], ["dict"], [tuple, 0],
-       [tuple, 240, [tuple, 1.0]], [tuple, "highest", [tuple]]]
+REPLACEMENTS = [
+    None, 0, 1, -1, 2, 7, 10**6, 2**31 - 1, 2**31, 2**63, -2**63, 10**30, 1.5, float("nan"), "", "mul", "exp", "sum",
+    True, b"ab", 240, 241, 242, 243, list, object(), Value(1.0), [tuple], [list], ["dict"], [tuple, 0],
+    [tuple, 240, [tuple, 1.0]], [tuple, "highest", [tuple]],
+]
 
 def change(draw, root):
-    found = places(root, [])
+    found = find_items(root, [])
     x, i = draw.choice(found)
     way, item = draw.randrange(7), x[i]
-    many = type(item) is list and item[0] in (list, tuple)
+    is_sequence = type(item) is list and item[0] in (list, tuple)
     if way == 0 and type(item) is int:
         x[i] = item + draw.choice([-1, 1, 2, -3, 100])
-    elif way == 1 and many and len(item) > 1:
+    elif way == 1 and is_sequence and len(item) > 1:
         del item[draw.randrange(1, len(item))]
-    elif way == 2 and many and len(item) > 1:
+    elif way == 2 and is_sequence and len(item) > 1:
         item.append(clone(draw.choice(item[1:])))
-    elif way == 3 and many and len(item) > 1:
+    elif way == 3 and is_sequence and len(item) > 1:
         a, b = draw.randrange(1, len(item)), draw.randrange(1, len(item))
         item[a], item[b] = item[b], item[a]
     elif way == 4:
         other, k = draw.choice(found)
         x[i] = clone(other[k])
-    elif way == 5 and many:
+    elif way == 5 and is_sequence:
         item[0] = list if item[0] is tuple else tuple
     else:
-        x[i] = clone(draw.choice(ODD))
+        x[i] = clone(draw.choice(REPLACEMENTS))
 
 def run(f, one, many):
     for call, args in ((f, one), (f.sum, many), (f.mean, many), (f.value_and_grad, many), (f.map, many)):
@@ -92,7 +91,7 @@ def run(f, one, many):
         except (TypeError, ValueError, ArithmeticError, micrograd.TraceError):
             pass
     for traced in f._programs.values():
-        check_program(traced.program)  # what is made of it keeps to the rules too
+        check_program(traced.program)  # programs made of changed traces keep to the rules
     assert isinstance(f.program, str) and len(f.captured) <= 40 and f.retraces >= 0
 
 random.seed(3)
@@ -108,18 +107,18 @@ g = micrograd.compile(lambda x: [x[0] * w, (x[1] * x[0], functional.logsumexp([x
 g([1.0, 2.0])
 X, y = np.ones((5, 2)), np.ones(5)
 for whole in (f, g):
-    again = together(apart(whole))
+    again = from_lists(to_lists(whole))
     assert again.program == whole.program
 subjects = [(f, ([1.0, 2.0], 3.0), (X, y)), (g, ([1.0, 2.0],), (X,))]
 refused = ran = 0
 for k in range(1500):
     draw = random.Random(k)
     subject, one, many = subjects[k % 2]
-    root = apart(subject)
+    root = to_lists(subject)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         change(draw, root)
     try:
-        changed = together(root)
+        changed = from_lists(root)
     except ValueError:
         refused += 1
     except TypeError as error:

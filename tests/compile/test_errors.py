@@ -1,4 +1,4 @@
-"""Errors of a batch: which sample is named, and what is no error."""
+"""Errors in a batch: which sample is named, and what is not an error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_first_sample_to_raise_is_named(threads, samples):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_has_no_derivative_raises_in_backward(threads):
+def test_a_missing_derivative_raises_in_backward(threads):
     w = Value(1.0)
     f = micrograd.compile(lambda x: (w * x) ** 0.5, threads=threads)
     x = np.ones(100_000)  # enough to be worth a second thread
@@ -46,12 +46,12 @@ def test_what_has_no_derivative_raises_in_backward(threads):
     assert one.data == 0.0
     with pytest.raises(ZeroDivisionError):
         one.backward()
-    x[2500] = -1.0  # goes forward before anything goes back
+    x[2500] = -1.0  # the forward pass of all samples comes before the backward pass
     with pytest.raises(ValueError, match=r"^sample 2500: "):
         f.sum(x)
 
 
-def test_what_raises_once_a_call():
+def test_errors_of_the_prologue_name_no_sample():
     w = Value(0.0)
     f = micrograd.compile(lambda x: x * w.sqrt())
     total = f.sum([1.0, 2.0])  # its derivative is infinite in the first call too

@@ -1,4 +1,4 @@
-"""Compiled functions leave nothing behind, and MemoryError anywhere in one is only that."""
+"""Compiled functions do not leak, and MemoryError anywhere in one leaves it as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import micrograd
 from micrograd import Value, nn
 
 
-def test_nothing_is_left_behind():
+def test_nothing_leaks():
     import tracemalloc
 
     model = nn.MLP(2, [4, 1])
@@ -45,7 +45,7 @@ def test_nothing_is_left_behind():
 
 
 def test_out_of_memory_anywhere_is_a_memory_error(isolated):
-    """Fail every allocation in turn, in tracing, building and replaying; each time the next try works."""
+    """Let each allocation of tracing, lowering and replaying fail in turn; the next call works."""
     isolated(
         """
         import numpy as np

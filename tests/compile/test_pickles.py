@@ -35,7 +35,7 @@ def test_pickles_carry_programs_and_captured_leaves():
     assert again(1.0, 1.0).data == 4.0
 
 
-def test_what_was_never_called_does_not_pickle_but_is_copied():
+def test_a_function_that_was_never_called_does_not_pickle_but_is_copied():
     w = Value(2.0)
     f = micrograd.compile(lambda x: w * x, threads=2)
     with pytest.raises(TypeError, match=r"cannot pickle <compiled .*, 0 programs>: .* Call it first"):
@@ -70,7 +70,7 @@ class OwnCopy(Value):
         return self.copied
 
 
-def test_a_deep_copy_is_what_the_leaves_say():
+def test_a_deep_copy_copies_leaves_by_their_own_deepcopy():
     a, b, c = OwnCopy(2.0), OwnCopy(3.0), Value(10.0)
     f = micrograd.compile(lambda x: a * x + b)
     f(1.0)

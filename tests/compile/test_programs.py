@@ -87,7 +87,7 @@ def slots(function, *args):
 
 @pytest.mark.parametrize("name", [*UNARY, *BINARY])
 def test_what_no_partial_reads_has_no_slot_in_the_backward_pass(name):
-    """Of n ops between products with w and a sum, the n arguments, then n grads, and what the op's partials read."""
+    """For n ops between products with w and a sum: n arguments, n grads, and what the op's partials read."""
     w, n = Value(0.5), 64
     reads = set().union(*op_columns(name)["reads"])
     kept = 2 + sum(what in reads for what in ("ar" if name in UNARY else "abr"))
@@ -98,18 +98,18 @@ def test_what_no_partial_reads_has_no_slot_in_the_backward_pass(name):
     assert n * kept <= slots(ops, [1.0] * n) < n * kept + 8
 
 
-@pytest.mark.parametrize("reduce, kept", [(functional.sum, 0), (functional.logsumexp, 1)])
+@pytest.mark.parametrize(("reduce", "kept"), [(functional.sum, 0), (functional.logsumexp, 1)])
 def test_an_op_of_many_arguments_keeps_those_that_it_reads(reduce, kept):
     w, n = Value(0.5), 64
     count = slots(lambda x: functional.sum([reduce([v * w, v - w]) for v in x]), [1.0] * n)
     assert n * (2 + 3 * kept) <= count < n * (2 + 3 * kept) + 8
 
 
-def test_a_network_keeps_its_inputs_and_outputs():
-    """Of a network of 64 inputs and two layers of 64, each layer's inputs, and the grads of the last's outputs."""
-    for module in (nn, nn_tanh):
-        model = module.MLP(64, [64, 64, 1])
-        assert 256 <= slots(lambda x, y: (model(x) - y) ** 2, [1.0] * 64, 0.0) <= 260
+@pytest.mark.parametrize("module", [nn, nn_tanh])
+def test_a_network_keeps_the_inputs_of_its_layers(module):
+    """Three times 64 of them, and 64 grads."""
+    model = module.MLP(64, [64, 64, 1])
+    assert 256 <= slots(lambda x, y: (model(x) - y) ** 2, [1.0] * 64, 0.0) <= 260
 
 
 def test_a_layer_of_numbers_does_not_keep_its_inputs():
@@ -162,7 +162,7 @@ def test_the_listing_of_a_network_is_one_layer_after_another():
     ]
 
 
-def test_what_is_found_in_a_trace():
+def test_the_listing_counts_what_was_folded_and_dropped():
     w = Value(2.0)
 
     def f(x, unused):

@@ -1,4 +1,4 @@
-"""Code that would freeze a number into the trace raises TraceError, and the error may not be caught."""
+"""Code that would make a constant of data that may change raises TraceError, which must not be caught."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _assign_grad(x):
     return x
 
 
-SEEN_THROUGH = [
+READS = [
     ("reading .data", lambda x: Value(x.data)),
     ("reading .data", lambda x: x if (x * 2).tanh().data > 0 else -x),
     ("reading .data", lambda x: x if functional.sum([x, 2.0]).data > 0 else -x),
@@ -63,7 +63,7 @@ SEEN_THROUGH = [
 ]
 
 
-def _refused(what, function, compiled, *args):
+def assert_refused(what, function, compiled, *args):
     with pytest.raises(TraceError) as raised:
         compiled(*args)
     assert any(f"{what}{of} a Value" in str(raised.value) for of in ("", " of", " at"))
@@ -73,13 +73,13 @@ def _refused(what, function, compiled, *args):
     assert "relu()" in str(raised.value)
 
 
-@pytest.mark.parametrize(("what", "function"), SEEN_THROUGH, ids=range(len(SEEN_THROUGH)))
-def test_what_would_be_frozen_is_refused(what, function):
-    _refused(what, function, micrograd.compile(lambda x: function(x)), 1.0)
+@pytest.mark.parametrize(("what", "function"), READS, ids=range(len(READS)))
+def test_data_of_arguments_must_not_be_read(what, function):
+    assert_refused(what, function, micrograd.compile(lambda x: function(x)), 1.0)
 
 
 def _outside(kind):
-    """A Value whose data may be other at the next call."""
+    """A Value whose data may differ at the next call."""
     w = Value(1.0)
     return {
         "a leaf": lambda: w,
@@ -93,13 +93,13 @@ def _outside(kind):
 
 
 @pytest.mark.parametrize("kind", ["a leaf", "a result", "of a subclass", "of a neuron", "of a network", "of a sum"])
-@pytest.mark.parametrize(("what", "function"), SEEN_THROUGH, ids=range(len(SEEN_THROUGH)))
-def test_what_comes_from_outside_may_not_be_frozen_either(what, function, kind):
+@pytest.mark.parametrize(("what", "function"), READS, ids=range(len(READS)))
+def test_data_from_outside_must_not_be_read(what, function, kind):
     """The trace would keep a number read from a parameter, or a branch on it: later calls would be silently wrong."""
     w = _outside(kind)
     data = w.data
-    _refused(what, function, micrograd.compile(lambda x: function(w) or x), 1.0)
-    _refused(what, function, micrograd.compile(lambda x: function(w * 2 + Value(1.0)) or x), 1.0)
+    assert_refused(what, function, micrograd.compile(lambda x: function(w) or x), 1.0)
+    assert_refused(what, function, micrograd.compile(lambda x: function(w * 2 + Value(1.0)) or x), 1.0)
     assert (w.data, w.grad) == (data, 0.0)
     assert w == w  # no trace is left under way
     assert w
@@ -141,7 +141,7 @@ CAUGHT = [
 
 
 @pytest.mark.parametrize(("function", "first", "then"), [case[1:] for case in CAUGHT], ids=[case[0] for case in CAUGHT])
-def test_an_error_of_one_call_may_not_be_caught(function, first, then):
+def test_an_error_of_one_call_must_not_be_caught(function, first, then):
     """The trace would keep the except branch, also for calls that raise nothing."""
     w = Value(first)
 
@@ -155,7 +155,7 @@ def test_an_error_of_one_call_may_not_be_caught(function, first, then):
     for _ in range(2):
         with pytest.raises(TraceError, match=rf"{HERE}, line .* the trace would keep for good"):
             compiled(1.0)
-    with pytest.raises((ArithmeticError, ValueError, TraceError)):  # what is not caught passes through
+    with pytest.raises((ArithmeticError, ValueError, TraceError)):  # an error that is not caught passes through
         micrograd.compile(lambda x: function(w, x) if function.__defaults__ else function(w) * x)(1.0)
     assert micrograd.compile(lambda x: x * w)(2.0).data == 2.0 * first  # nothing of the trace is left
     if then is not None:

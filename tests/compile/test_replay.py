@@ -1,4 +1,4 @@
-"""What a compiled function computes is what eager code computes: data to the bit, gradients to rounding."""
+"""Compiled functions compute what eager code computes: data to the bit, gradients to rounding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def eager_samples(function, *arrays):
 
 
 def assert_agrees(function, leaves, *arrays, **options):
-    """map, sum, mean and one sample against eager code."""
+    """map, sum, mean and one sample have the results of eager code."""
     compiled = micrograd.compile(function, **options)
     samples = eager_samples(function, *arrays)
     data = np.array([sample.data for sample in samples])
@@ -50,7 +50,8 @@ def assert_agrees(function, leaves, *arrays, **options):
 
 
 @pytest.fixture(params=sorted(OPS))
-def row(request):
+def case(request):
+    """An op's name, and how many arguments it takes."""
     return request.param, OPS[request.param][1]
 
 
@@ -62,22 +63,22 @@ def variant(request):
     use_variant(variants()[0])
 
 
-def test_there_is_a_variant_for_every_machine():
+def test_the_baseline_variant_runs_everywhere():
     assert variants()[-1] == "baseline"
     with pytest.raises(ValueError, match="no variant 'abacus'"):
         use_variant("abacus")
 
 
 @pytest.mark.parametrize("samples", SIZES)
-def test_every_op_in_every_width(row, variant, samples):
-    name, arity = row
+def test_every_op_in_every_width(case, variant, samples):
+    name, arity = case
     X = np.random.default_rng(samples).uniform(0.1, 2.0, (samples, 2))
     w = Value(0.75)
     if arity == 1:
         assert_agrees(lambda x: op(name)(w * x[0]) + op(name)(x[1] * 1.0), [w], X)
     elif name.startswith("__"):
         assert_agrees(lambda x: op(name)(w + x[0], x[1] * 0.5) + op(name)(2.0, w * x[1]), [w], X)
-    else:  # a method, which a number has not
+    else:  # a method, which a number does not have
         assert_agrees(lambda x: op(name)(w + x[0], x[1] * 0.5) + op(name)(w * x[1], 2.0), [w], X)
 
 
@@ -96,9 +97,9 @@ def bits_or_error(function, *args):
         return type(error), str(error)
 
 
-def test_special_values_are_those_of_eager_code(row):
-    """Data and exceptions; these with the number of the sample."""
-    name, arity = row
+def test_special_values_are_those_of_eager_code(case):
+    """Data, and exceptions with the number of the sample."""
+    name, arity = case
     points = list(itertools.product(SPECIAL, repeat=arity))
     compiled = micrograd.compile(op(name))
     expected = [bits_or_error(op(name), *map(Value, point)) for point in points]
@@ -188,7 +189,7 @@ def test_gradients_of_each_of_several_outputs(name, count):
     assert len(found) == len(expected) == count
 
 
-def test_an_output_is_not_touched_by_the_others():
+def test_the_gradients_of_an_output_do_not_depend_on_the_others():
     """What only other outputs need may raise, or have an infinite derivative, and 0 times that is NaN."""
     w = Value(0.0)
 

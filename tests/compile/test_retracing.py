@@ -85,7 +85,7 @@ def test_parameters_are_read_at_every_call():
     assert (w.grad, f.captured) == (10.0, [w])
 
 
-def test_a_value_written_in_the_function_is_a_number():
+def test_a_value_made_in_the_function_is_a_number():
     kept = Value(4.0)
     f = micrograd.compile(lambda x: Value(2.0) * x + Value(3.0) * Value(5.0) + kept)
     assert f(1.0).data == 21.0
@@ -93,7 +93,7 @@ def test_a_value_written_in_the_function_is_a_number():
     assert "folded: 1 ops" in f.program
 
 
-def test_a_value_that_is_kept_elsewhere_is_none():
+def test_a_value_that_is_kept_outside_is_captured():
     made = []
 
     def f(x):
@@ -112,7 +112,7 @@ def test_a_compiled_function_in_another_is_traced_with_it():
     assert f.map([1.0, 3.0]).tolist() == [5.0, 13.0]
 
 
-def test_a_compiled_function_in_another_takes_and_returns_what_it_does_elsewhere():
+def test_a_compiled_function_in_another_takes_and_returns_values():
     """Numbers and arrays become Values and lists of them, numbers that are returned Values."""
     w = Value(2.0)
     square = micrograd.compile(lambda x: (x * x).tanh())

@@ -14,7 +14,7 @@ from micrograd import TraceError, Value, nn, optim
 
 
 @pytest.mark.parametrize("samples", [1, 255, 256, 257, 5000, 100_000])
-def test_the_number_of_threads_changes_no_bit(samples):
+def test_results_do_not_depend_on_the_number_of_threads(samples):
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(samples, 2)), draw.normal(size=samples)
     model = nn.MLP(2, [4, 1])
@@ -40,7 +40,7 @@ def test_many_threads_may_call_one_function():
     assert found == [expected] * 8
 
 
-def test_a_trace_is_a_matter_of_its_own_thread():
+def test_a_trace_does_not_affect_other_threads():
     """Another thread calls compiled functions and reads Values meanwhile."""
     w = Value(2.0)
     inside, done = threading.Event(), threading.Event()
@@ -75,7 +75,7 @@ def test_a_trace_is_a_matter_of_its_own_thread():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_child_forked_in_a_trace_is_in_none_itself(isolated):
+def test_a_process_forked_in_a_trace_is_not_in_one(isolated):
     isolated(
         """
         import os, threading
@@ -140,8 +140,8 @@ def test_many_threads_may_trace_at_once():
     assert found == [True] * 4 * 29
 
 
-def test_signals_are_heard(isolated):
-    """Ctrl-C in the middle of a batch: KeyboardInterrupt, soon, and the function can be called again."""
+def test_a_signal_interrupts_a_batch(isolated):
+    """Ctrl-C raises KeyboardInterrupt within two seconds, and the function can be called again."""
     isolated(
         """
         import os, signal, threading, time

@@ -1,4 +1,4 @@
-"""What code may do while it is traced, and that nothing stays of a trace that ended."""
+"""What code may do while it is traced, and that a trace has no effects after its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from micrograd.compiler import Compiled
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_destructor_that_runs_in_a_trace_is_no_part_of_it():
+def test_a_destructor_that_runs_in_a_trace_does_not_fail_it():
     w = Value(2.0)
 
     class Reads:
@@ -79,7 +79,7 @@ def test_a_value_made_in_the_function_may_be_read():
     assert compiled.captured == []
 
 
-def test_what_was_made_in_a_trace_before_comes_from_outside():
+def test_a_value_made_in_an_earlier_trace_comes_from_outside():
     kept = []
 
     def first(x):
@@ -93,7 +93,7 @@ def test_what_was_made_in_a_trace_before_comes_from_outside():
     assert kept[0].data == 2.0
 
 
-def test_data_may_not_be_assigned_in_a_trace_at_all():
+def test_data_must_not_be_assigned_in_a_trace():
     """Code before the assignment would use the old number, code after it the new one; a trace has one."""
 
     def f(x):
@@ -106,7 +106,7 @@ def test_data_may_not_be_assigned_in_a_trace_at_all():
         micrograd.compile(f)(1.0)
 
 
-def test_a_placeholder_shows_as_one():
+def test_the_repr_of_a_placeholder():
     w = Value(2.0)
     shown = []
     micrograd.compile(lambda x: shown.extend([repr(x), str(w), f"{w * 2}", repr(x * 2), repr(Value(3.0))]) or x)(1.0)
@@ -114,7 +114,7 @@ def test_a_placeholder_shows_as_one():
     assert repr(w) == "Value(data=2.0, grad=0.0)"
 
 
-def test_the_highest_of_captured_logits_is_found_at_every_call():
+def test_the_max_of_captured_logits_is_computed_at_every_call():
     ws = [Value(1.0), Value(2.0)]
     for loss in (functional.softmax, functional.log_softmax, lambda v: functional.cross_entropy(v, [0.5, 0.5])):
         f = micrograd.compile(lambda x: loss(ws))  # noqa: B023
@@ -146,7 +146,7 @@ def test_a_module_keeps_its_state_in_a_trace():
 
 
 @pytest.mark.parametrize("call", ["sum", "mean", "map", "value_and_grad"])
-def test_a_batch_is_no_part_of_a_trace(call):
+def test_a_batch_is_refused_in_a_trace(call):
     w = Value(2.0)
     inner = micrograd.compile(lambda x: w * x)
     inner.sum([1.0])
@@ -168,12 +168,12 @@ def test_a_value_is_never_static(static):
 
 
 @pytest.mark.parametrize("function", [math.exp, float, int, range, len])
-def test_what_python_refuses_of_a_value_it_refuses_in_a_trace(function):
+def test_conversions_that_values_do_not_have_are_type_errors_in_a_trace_too(function):
     with pytest.raises(TypeError):
         micrograd.compile(lambda x: function(x))(1.0)
 
 
-def test_values_are_as_ever_outside_a_trace():
+def test_values_outside_a_trace_are_not_affected():
     a, b = Value(1.0), Value(1.0)
     assert a
     assert a != b
@@ -208,7 +208,7 @@ def test_ops_in_python_are_refused_by_name():
         micrograd.compile(lambda x: x * outside)(1.0)
 
 
-def test_placeholders_that_got_out_are_refused():
+def test_placeholders_kept_after_their_trace_are_refused():
     kept = []
     f = micrograd.compile(lambda x: kept.append(x * 1) or x)
     assert f(1.0).data == 1.0
@@ -218,7 +218,7 @@ def test_placeholders_that_got_out_are_refused():
         micrograd.compile(lambda x: x * kept[0])(1.0)
 
 
-def test_an_error_in_the_function_leaves_nothing_behind():
+def test_a_function_that_raised_is_traced_anew():
     fail = [True]
 
     def f(x):
@@ -234,7 +234,7 @@ def test_an_error_in_the_function_leaves_nothing_behind():
     assert compiled.retraces == 0
 
 
-def test_what_can_be_compiled():
+def test_arguments_of_compile():
     with pytest.raises(TypeError, match="takes a function, not 'int'"):
         micrograd.compile(3)
     with pytest.raises(ValueError, match="threads must be at least 1"):

@@ -89,7 +89,7 @@ cdef class Replay:
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
-                          + program.pitch * self.lanes + <Py_ssize_t>program.widest)
+                               + program.pitch * self.lanes + <Py_ssize_t>program.widest)
         # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
         doubles = (2 * invariants + 2 * program.weights + program.biases + outputs + self.chunks * (1 + invariants)
                    + self.workspace_size)

@@ -41,7 +41,7 @@ typedef struct Lanes {
     double (*total)(const double *g, ptrdiff_t width);
 } Lanes;
 
-enum { TILE = 8 }; /* widths are multiples of it, but for LANES_ONE, whose width is 1 */
+enum { TILE = 8 }; /* widths are multiples of it, but for lanes_one, whose width is 1 */
 
 #define LANES_JOIN(a, b) a##_##b
 #define LANES_NAME(a, b) LANES_JOIN(a, b)

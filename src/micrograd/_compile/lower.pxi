@@ -23,7 +23,7 @@ cdef list count_uses(list instructions, tuple outputs):
         uses[i] += 1
     for i in range(len(instructions) - 1, -1, -1):
         op, operands = instructions[i]
-        if uses[i] and (op < OP_COUNT or op == DOT):
+        if uses[i] and is_computed(op):
             for operand in operands:
                 uses[operand] += 1
     return uses
@@ -33,7 +33,7 @@ cdef list find_invariant(list instructions):
     """Which instructions do not depend on the arguments."""
     cdef list invariant = []
     for op, operands in instructions:
-        if op < OP_COUNT or op == DOT:
+        if is_computed(op):
             invariant.append(all(invariant[operand] for operand in operands))
         else:
             invariant.append(op != ARGUMENT)
@@ -125,7 +125,7 @@ cdef class Lowered:
             if not uses[i] or instructions[i] is None:
                 continue
             op, operands = instructions[i]
-            if op < OP_COUNT or op == DOT:
+            if is_computed(op):
                 if MINUS_ZERO in operands and MINUS_ZERO not in new:
                     new[MINUS_ZERO] = self.put(NUMBER, (-0.0,), True)
                 operands = pick(new, operands)

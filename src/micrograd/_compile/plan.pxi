@@ -245,10 +245,10 @@ cdef Plan plan_prologue(Program program):
     for i, index in program.index_of.items():
         slot[i] = index
         slot[steps.grad(i)] = program.invariants + index
-        if program.instructions[i][0] < OP_COUNT or program.instructions[i][0] == DOT:
+        if is_computed(program.instructions[i][0]):
             steps.compute(i)
     for i in reversed(program.index_of):
-        if program.instructions[i][0] < OP_COUNT or program.instructions[i][0] == DOT:
+        if is_computed(program.instructions[i][0]):
             steps.propagate(i)
     plan.forward = int_array_new(encode_steps(steps.forward, slot))
     plan.backward = int_array_new(encode_steps(steps.backward, slot))

@@ -50,6 +50,11 @@ def is_traced(Value value not None):
     return value.node.flags & TRACED != 0
 
 
+cdef inline bint is_computed(int op) noexcept:
+    """Has an instruction of this op other instructions for operands?"""
+    return op < OP_COUNT or op == DOT
+
+
 def op_name(int op):
     """The name of an instruction's op in a listing."""
     if 0 <= op < OP_COUNT:
@@ -154,7 +159,7 @@ cdef class Trace:
         cdef list operands
         if n.form == LEAF:
             return 0
-        if n.flags & CUSTOM or n.op == 0:
+        if n.flags & CUSTOM or n.op == NO_OP:
             name = (<object>object_of(n))._op
             raise TraceError(
                 f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
