@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
 from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, result_new,
-                              sums_are_own, to_double, traces, weights_new)
+                              ops_unchanged, to_double, traces, weights_new)
 from micrograd._core.capi cimport *
 from micrograd._core.node cimport BINARY, END, INHERITED, LISTED, TRACED, Layer, Node, node_of, object_of
 from micrograd._core.ops cimport ADD, CROSS_ENTROPY, LOGSUMEXP, MAX, OP_COUNT, SUM, op_rule

@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
 from micrograd._core.capi cimport PySequence_Fast_ITEMS
-from micrograd._core cimport Value, check_changed, check_told, to_double, traces
+from micrograd._core cimport Value, trace_check_change, trace_check_read, to_double, traces
 from micrograd._core.debug cimport static_check
 from micrograd._core.node cimport LEAF, Node, node_of
 
@@ -31,7 +31,7 @@ cdef inline Node *param_node(PyObject *o) except NULL:
 
 cdef inline Node *grad_node(PyObject *o, str what) except NULL:
     cdef Node *n = param_node(o)
-    check_told(n, what)
+    trace_check_read(n, what)
     return n
 
 
@@ -101,7 +101,7 @@ cdef class State:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
         for i in range(self.count if traces != NULL else 0):
-            check_told(node_of(params[i]), "zero_grad() of")
+            trace_check_read(node_of(params[i]), "zero_grad() of")
         for i in range(self.count):
             node_of(params[i]).grad = 0.0
         return 0
@@ -154,7 +154,7 @@ def step(self, closure=None):
     states = synced(self)
     for state in states if traces != NULL else ():
         for param in (<State>state).params:
-            check_changed(node_of(<PyObject *>param), "an optimizer's step() at")
+            trace_check_change(node_of(<PyObject *>param), "an optimizer's step() at")
     for group in self.param_groups:
         self._update(states[i], group)
         i += 1

@@ -29,12 +29,12 @@ def affine(list weights, list x, list biases=None):
         if len(w) != len(x):
             raise ValueError(f"{len(w)} weights for {len(x)} inputs")
     outputs = PyList_New(count)
-    layer = layer_new(x, count, &flags) if sums_are_own(ADD) else NULL
+    layer = layer_new(x, count, &flags) if ops_unchanged(ADD) else NULL
     if layer != NULL and layer_nodes(layer, affine_fill(layer, weights, biases, count), flags,
                                      PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:
-        own(NULL)
+        raise_error()
     outputs = []
     for w, bias in zip(weights, [0.0] * count if biases is None else biases):
         if bias is None:
@@ -117,7 +117,7 @@ cdef int common_op(list groups) except -1:
             class_of(&known_neuron, PyList_GET_ITEM(neurons, 0))
         if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != known_neuron.type:
             return 0
-    return known_neuron.op if count and known_neuron.calls and sums_are_own(known_neuron.op) else 0
+    return known_neuron.op if count and known_neuron.calls and ops_unchanged(known_neuron.op) else 0
 
 
 cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyTypeObject *kind, int op) noexcept:
