@@ -53,7 +53,7 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
 
 
 cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
-    """Go on to the next older slab with marks. Returns its highest marked node, NULL where there is no such slab."""
+    """Go on to the next older slab with marks. Returns its newest marked node, NULL where there is no such slab."""
     cdef Node *n
     if walk.elsewhere == 0:
         return NULL
