@@ -199,7 +199,7 @@ cdef int backward_ordered(Node *root) except -1:
     engine.walking = True
     while n != NULL:
         while walk.here:
-            check(n >= slab_slot(walk.slab, 0), "the marks of a slab are in it")
+            check(n >= slab_slot(walk.slab, 0), "a walk finds the marks that it counts in a slab")
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | WALKED
                 walk.here -= 1

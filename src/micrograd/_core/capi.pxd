@@ -47,6 +47,7 @@ cdef extern from "Python.h":
         void *nb_index
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
+        Py_ssize_t tp_dictoffset
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
         initproc tp_init
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
@@ -80,7 +81,7 @@ cdef extern from "Python.h":
     void PyList_SET_ITEM(PyObject *o, Py_ssize_t i, PyObject *item)
     PyObject **PySequence_Fast_ITEMS(PyObject *o)
     PyObject *PyTuple_New(Py_ssize_t count)
-    Py_ssize_t PyTuple_GET_SIZE(PyObject *o)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *o) nogil
 
     bint PyLong_Check(PyObject *o)
     bint PyLong_CheckExact(PyObject *o)

@@ -162,7 +162,7 @@ cdef void node_release(Node *n) noexcept:
         attributes_release(n)
     if n.flags & LATE:
         engine.late_nodes -= 1
-        check(engine.late_nodes >= 0, "nodes that turned irregular late are counted")
+        check(engine.late_nodes >= 0, "no more late nodes are freed than were counted")
     parents_release(n.form, n.a, n.b, n.index)
     if kind == VALUE:
         slots_give_back(n, 1)

@@ -50,7 +50,7 @@ cdef void layer_materialize(Layer *layer) noexcept:
     cdef Py_ssize_t i
     if below == NULL:
         return
-    check(below.holders == 1 and below.slots != NULL, "a hidden layer has slots, and is held by the layer above alone")
+    check(below.holders == 1 and below.slots != NULL, "a layer that becomes nodes is hidden and has slots")
     layer.below = NULL
     layer.nodes = <PyObject **>layer.data
     for i in range(layer.inputs):

@@ -51,6 +51,9 @@ static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) <= SLOT_SIZE)
 static_check(sizeof(Slab) <= SLOT_SIZE)
 static_check((SLAB_SLOTS + 1) * SLOT_SIZE == SLAB_SIZE)
 static_check(sizeof(Piece) <= PIECE_STEP)
+static_check(sizeof(Node *) <= sizeof(double))  # node_link() and layer_materialize() put pointers over doubles
+static_check(OP_COUNT <= 256)                   # a node's op has one byte,
+static_check(LISTED < 65536)                    # and its flags have two
 
 
 # ---- Slots ---------------------------------------------------------------------------------------
@@ -133,6 +136,7 @@ cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
 
 cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
     """Make a slot a Value with one reference and no attributes. The caller sets `a`, `b` and `index`."""
+    check(not n.flags & PENDING, "a slot has no mark when it is handed out")
     set_first_reference(object_of(n))
     Py_SET_TYPE(object_of(n), VALUE)
     n.data = data
@@ -240,7 +244,7 @@ cdef void slab_close(Slab *slab) noexcept nogil:
     slab_link(slab, &heap.reserve)
     heap.reserved += 1
     arena.taken -= 1
-    check(0 <= arena.taken < ARENA_SLABS, "an arena counts its slabs that are not in the reserve")
+    check(0 <= arena.taken < ARENA_SLABS, "an arena counts its slabs outside of the reserve")
     if arena.taken == 0 and heap.reserved >= RESERVE + ARENA_SLABS:
         arena_close(arena)
 
@@ -307,7 +311,7 @@ cdef inline void *piece_take(size_t size) noexcept:
 cdef inline void piece_give_back(void *piece, size_t size) noexcept:
     """Give back what piece_take() gave for this size."""
     cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
-    check(heap.pieces_size <= PIECES_SIZE, "no more pieces are kept than the limit")
+    check(heap.pieces_size <= PIECES_SIZE, "pieces that are kept are within their limit")
     if kind >= PIECE_KINDS or heap.pieces_size + kind * PIECE_STEP > PIECES_SIZE:
         PyMem_Free(piece)
         return

@@ -78,8 +78,10 @@ cdef int setattro_assign(str name, of_object) except -1:
     setattr(Value, name, PyDescr_NewWrapper(VALUE, (<PyWrapperDescrObject *>of_object).d_base, <void *>value_setattro))
 
 
-if VALUE.tp_basicsize != SLOT_SIZE:
-    raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
+if VALUE.tp_basicsize > SLOT_SIZE:
+    raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, and its slot has {SLOT_SIZE}")
+if VALUE.tp_dictoffset != <Py_ssize_t>(sizeof(PyObject) + sizeof(Node)):
+    raise ImportError("a Value has other fields here than an object's head, its node and its __dict__")
 Py_INCREF(<PyObject *>VALUE)  # never given up: the Values in slabs hold no references to their type
 VALUE.tp_new = value_new
 VALUE.tp_alloc = value_alloc

@@ -6,7 +6,7 @@
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
-cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
+cdef inline Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
     """A block of these parents, with a reference to each, and with memory for local gradients if `local`. `flags`
     becomes the union of the parents' flags."""
     cdef Py_ssize_t i
@@ -14,7 +14,8 @@ cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *fla
     if block == NULL:
         raise MemoryError
     block.count = count
-    block.local = <double *>(block.parents + count) if local else NULL
+    # After an even number of pointers, so that doubles are aligned where pointers have 32 bits. The struct has one.
+    block.local = <double *>(block.parents + count + (count & 1)) if local else NULL
     flags[0] = 0
     for i in range(count):
         block.parents[i] = parents[i]

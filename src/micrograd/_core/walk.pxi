@@ -57,10 +57,11 @@ cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
     cdef Node *n
     if walk.elsewhere == 0:
         return NULL
-    walk.slab = walk.slab.older
-    while walk.slab.pending == 0:
+    while True:
         walk.slab = walk.slab.older
-        check(walk.slab != NULL, "marks elsewhere are in older slabs")
+        check(walk.slab != NULL, "marks in other slabs are in older ones")
+        if walk.slab.pending:
+            break
     walk.here = walk.slab.pending
     walk.slabs += 1
     check_marks(walk.slab, walk.here)
@@ -233,6 +234,7 @@ cdef int graph_zero_grad(Node *root) except -1:
             i += 1
     finally:
         order_release(&order)
+    check_no_dead()
     return 0
 
 

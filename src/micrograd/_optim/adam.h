@@ -1,6 +1,6 @@
 /* Adam's loop, for _optim.pyx: data and grads of four parameters at a time are read from their nodes into vectors, and
-   the new data are written back. Square roots and divisions take most of the time, and overlap with the loads. The lanes
-   are all computed in the same order, so the bits do not depend on the width of the machine's vectors. */
+   the new data are written back. Square roots and divisions take most of the time, and overlap with the loads. Every
+   lane is computed in the same order, so the bits do not depend on the width of the machine's vectors. */
 
 #ifndef MICROGRAD_ADAM_H
 #define MICROGRAD_ADAM_H
