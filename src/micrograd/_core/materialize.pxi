@@ -31,9 +31,11 @@ cdef inline void parents_of(Node *n, Parents *parents) noexcept:
             parents.count += n.b.layer.inputs
     else:
         parents.first = parents.own
-        parents.own[0] = object_of(n.a)
-        parents.own[1] = object_of(n.b.node)
         parents.split = parents.count = 0 if n.form == LEAF else 2 if n.form == BINARY else 1
+        if n.form != LEAF:
+            parents.own[0] = object_of(n.a)
+        if n.form == BINARY:
+            parents.own[1] = object_of(n.b.node)
 
 
 cdef inline PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil:
