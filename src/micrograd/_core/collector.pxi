@@ -1,9 +1,8 @@
 # What the cyclic collector sees of Values.
 #
-# Plain Values, whose class is Value itself, are not tracked by it. Two kinds of objects are: instances of subclasses,
-# and the __dict__ of a Value with a `_backward` that a user assigned. The collector needs to know each reference that
-# they own. So where such an object holds a plain Value alone, its tp_traverse looks through the Value: it visits what
-# the Value holds instead of the Value.
+# The collector does not track plain Values, whose class is Value itself. It tracks instances of subclasses, and the
+# __dict__ of a Value with a `_backward` that a user assigned. If only such an object holds a plain Value, it owns what
+# the Value holds, and tp_traverse visits that instead of the Value.
 #
 # Gives value_traverse and value_clear, which are slots of the type, and Attributes. Uses lifetime.pxi, materialize.pxi.
 
@@ -100,10 +99,22 @@ cdef int by_address(const void *a, const void *b) noexcept nogil:
     return (left > right) - (left < right)
 
 
+cdef Py_ssize_t search_index(Search *search, PyObject *o) noexcept:
+    """Where a Value is in the sorted list, or would be: the index of the first item that is not less."""
+    cdef Py_ssize_t middle, first = 0, end = search.found
+    while first < end:
+        middle = (first + end) // 2
+        if search.list[middle] < o:
+            first = middle + 1
+        else:
+            end = middle
+    return first
+
+
 cdef bint is_held_alone(PyObject *o, Search *search) noexcept:
     """Is a plain Value, a parent, held by its child and the child's `_backward` alone? The first call lists what that
     function holds, sorted, for all parents of the child."""
-    cdef Py_ssize_t middle, end, others = Py_REFCNT(o) - 1, first = 0
+    cdef Py_ssize_t first, last, others = Py_REFCNT(o) - 1
     if others == 0 or search == NULL or search.function == NULL:
         return others == 0
     if search.list == NULL and search.capacity == 0:
@@ -112,15 +123,10 @@ cdef bint is_held_alone(PyObject *o, Search *search) noexcept:
             qsort(search.list, search.found, sizeof(PyObject *), by_address)
     if search.capacity < 0:
         return others == references(o, search.function)
-    end = search.found
-    while first < end:
-        middle = (first + end) // 2
-        if search.list[middle] < o:
-            first = middle + 1
-        else:
-            end = middle
-    return (first + others <= search.found and search.list[first] == o and search.list[first + others - 1] == o
-            and (first + others == search.found or search.list[first + others] != o))
+    first = search_index(search, o)
+    last = first + others - 1
+    return (last < search.found and search.list[first] == o and search.list[last] == o
+            and (last + 1 == search.found or search.list[last + 1] != o))
 
 
 cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
@@ -131,6 +137,7 @@ cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
 
 
 cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    """tp_traverse of Attributes: with the reference of the owner to them, if only the function holds the owner."""
     cdef PyObject *owner = (<Attributes>o).owner
     cdef PyObject *function = <PyObject *>(<Attributes>o).function
     cdef int stop = attributes_visit(o, visit, arg)
@@ -202,6 +209,7 @@ cdef int passage_visit(PyObject *o, void *arg) noexcept:
 
 
 cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    """tp_traverse of an instance of a subclass."""
     cdef Node *n = node_of(o)
     cdef PyObject *held = node_attributes(n)[0]
     cdef Passage passage = Passage(visit, arg, TRAVERSE_DEPTH)

@@ -1,15 +1,16 @@
 # Reference counting: how nodes, and what they hold, are freed.
 #
-# A node is dead once its last reference is given up. That may be the last reference to its parents, too. Dead nodes are
-# linked through their own slots into a list. The outermost call of dead_release() goes over the list, and releases each
-# node: it gives up what the node holds. So a chain of any length is freed without recursion and without memory.
+# A node is dead when its last reference has been given up. It may hold the last references to its parents. Dead nodes
+# are put into a list, linked through their own slots. The outermost call of dead_release() releases each node in the
+# list: it gives up what the node holds, and its slot. So a chain of any length is freed without recursion and without
+# memory for the list.
 #
-# Releasing is suspended while it frees an object that may run Python code, as a `__del__`. Other threads may run then,
-# or fork, and they release the nodes that die meanwhile. So does this thread, until it is suspended SUSPENSIONS times;
-# from then on nodes stay in the list for the outer calls.
+# dead_release() is suspended while it frees an object that may run Python code, as a `__del__`. Meanwhile other threads
+# may run, or fork; they release the nodes that die in them. So does this thread, unless it is suspended SUSPENSIONS
+# times already; then it leaves nodes in the list for the outer calls.
 #
 # Gives value_dealloc, a slot of the type; node_unref and others, which give up references; and dead_release, which is
-# to be called after them. Uses slabs.pxi; of walk.pxi the count of late nodes, of collector.pxi Attributes..
+# to be called after them. Uses slabs.pxi; of walk.pxi the count of late nodes, of collector.pxi Attributes.
 
 cdef enum:
     SUSPENSIONS = 16         # how often one thread's releasing may be suspended at a time
@@ -48,7 +49,7 @@ cdef inline void weights_unref(PyObject *weights) noexcept:
 
 
 cdef void weights_empty(PyObject *weights) noexcept:
-    """Give up the items of a tuple that is about to be freed by node_unref(), which needs no recursion."""
+    """Give up the items of a tuple that is about to be freed. With node_unref() this needs no recursion."""
     cdef PyObject **items = tuple_items(weights)
     cdef Py_ssize_t i
     PyObject_GC_UnTrack(weights)  # so that Python code cannot reach it by way of the cyclic collector

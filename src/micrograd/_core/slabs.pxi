@@ -59,14 +59,17 @@ static_check(LISTED < 65536)                    # and its flags have two
 # ---- Slots ---------------------------------------------------------------------------------------
 
 cdef inline Slab *slab_of(Node *n) noexcept nogil:
+    """The slab that a node is in."""
     return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
 
 
 cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
+    """The node of the slab's slot i, counted from the oldest."""
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
 cdef inline Node *slot_before(Node *n, Py_ssize_t steps) noexcept nogil:
+    """The node that is `steps` slots before n, so older."""
     return <Node *>(<char *>n - steps * SLOT_SIZE)
 
 
@@ -148,6 +151,7 @@ cdef inline void slot_init(Node *n, int op, int form, int flags, double data) no
 
 
 cdef inline Node *leaf_new(double data) except NULL:
+    """A new leaf."""
     cdef Node *n = slot_take_leaf()
     if n == NULL:
         PyErr_NoMemory()
@@ -158,20 +162,14 @@ cdef inline Node *leaf_new(double data) except NULL:
     return n
 
 
-cdef inline Node *result_or_null(int op, int form, int flags, double data) noexcept:
-    """A node for the result of an op. The caller sets the parents, with a reference to each. NULL with an exception set
-    when memory is out."""
+cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
+    """A node for the result of an op. The caller sets the parents, with a reference to each."""
     cdef Node *n = slots_take(1)
     if n == NULL:
         PyErr_NoMemory()
         return NULL
     slot_init(n, op, form, flags, data)
     return n
-
-
-cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
-    """The same, raising."""
-    return result_or_null(op, form, flags, data)
 
 
 # ---- Slabs ---------------------------------------------------------------------------------------
