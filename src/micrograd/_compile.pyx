@@ -31,7 +31,7 @@ from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, le
                               parents_of, to_double, trace_begin, trace_end, trace_here, trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
                                    PyFloat_CheckExact, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr,
-                                   PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, tuple_items)
+                                   PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)

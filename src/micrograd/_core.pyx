@@ -2,23 +2,24 @@
 #
 # The parts, in reading order; each says in its first lines what it gives and what it uses:
 #
-#   tables       the op table as an array
-#   slabs        where nodes live, in order of creation
-#   walk         marks of the backward walk, and depth-first orders
-#   invariants   what a debug build asserts
-#   lifetime     how nodes die
-#   collector    what the cyclic collector sees
-#   numbers      what is a number, and which double it is
-#   tracing      what Python code may read while a function is traced
-#   affine       sums of products as one node; layers of them, hidden or not
-#   materialize  the nodes that the reference would have
-#   custom       ops of a user's own, and blocks of parents
-#   operators    operands of any type
-#   members      members of the class that users replace
-#   typeslots    slots of the type that Cython has no hook for
-#   build        how this was compiled
+#   op_table       the op table as an array
+#   slabs          the memory of nodes, in order of creation
+#   walk           marks of the backward walk, and depth-first orders
+#   invariants     assertions of a debug build
+#   lifetime       how nodes are freed
+#   collector      what the cyclic collector sees
+#   numbers        which objects are numbers, and their doubles
+#   tracing        what Python code may read while a function is traced
+#   affine         bias + w[0] x[0] + w[1] x[1] + ... as one node; layers of such nodes
+#   materialize    the nodes that the reference has and this engine keeps in another form
+#   user_ops       ops that users define, and blocks of parents
+#   operators      operands of any type
+#   class_members  methods of Value that users replace
+#   typeslots      slots of the type that Cython has no syntax for
+#   build          how this was compiled
 #
-# Nothing may stand behind an `include` in its line: cython-lint takes the last word of it for the name of the file.
+# The reference is karpathy/micrograd 0.1.0: data and grads have its bits.
+# No comment may follow an `include` on its line: cython-lint takes the last word of the line for the file's name.
 
 cimport cython
 from cpython.dict cimport PyDict_GetItem
@@ -37,9 +38,9 @@ import sys
 
 cdef extern from *:
     """
-    /* The op that an operator computes is a constant only once all inline functions on the way are inlined, and gcc
-       decides about them before that. This holds for all inline functions of the module: with operators that need no
-       frame it takes a * b from 67 to 44 instructions. */
+    /* Always inline the inline functions of this module: only then is `op` a constant in each operator, and gcc alone
+       does not inline them all. Together with operators that need no stack frame, a * b takes 44 instructions, not
+       67. */
     #if defined(__GNUC__) && defined(__OPTIMIZE__)
       #undef CYTHON_INLINE
       #define CYTHON_INLINE inline __attribute__((always_inline, unused))
@@ -49,7 +50,7 @@ cdef extern from *:
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 cdef PyTypeObject *OBJECT = <PyTypeObject *>object
 
-include "_core/tables.pxi"
+include "_core/op_table.pxi"
 include "_core/slabs.pxi"
 include "_core/walk.pxi"
 include "_core/invariants.pxi"
@@ -59,7 +60,7 @@ include "_core/numbers.pxi"
 include "_core/tracing.pxi"
 include "_core/affine.pxi"
 include "_core/materialize.pxi"
-include "_core/custom.pxi"
+include "_core/user_ops.pxi"
 include "_core/operators.pxi"
 
 
@@ -75,13 +76,13 @@ cdef inline object value_unary(int op, Value value):
     n.a = a
     n.b.number = 0.0
     Py_INCREF(<PyObject *>value)
-    node_fits(n)
+    check_node(n)
     return own(object_of(n))
 
 
 cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
-    """left op y, where that is a number and the newest slab has a slot; else NULL. It makes no calls, so the compiler
-    saves no registers: a third of an operator's instructions."""
+    """The node of left op y, with `b` as its right operand. NULL where the result is NaN or the newest slab is full. It
+    makes no calls, so the compiler saves no registers, which would be a third of an operator's instructions."""
     cdef Node *a = node_of(left)
     cdef double r = op_rule(op).forward(a.data, y)
     cdef Node *n
@@ -94,13 +95,13 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
     n.a = a
     n.b = b
     Py_INCREF(left)
-    node_fits(n)
+    check_node(n)
     return object_of(n)
 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
-    """left op right. Two Values, a Value and a number, and for an op that commutes a number and a Value, are compiled
-    into each operator: they are most of a program. All else is shared."""
+    """left op right. The common operands are compiled into each operator: two Values, a Value and a number, and for an
+    op that commutes a number and a Value. value_binary_slow() does the others."""
     cdef PyObject *o = NULL
     cdef Operand b
     cdef Kind kind
@@ -121,60 +122,60 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
 
 # ---- Backward ------------------------------------------------------------------------------------
 
-cdef inline bint binary_send(Node *n) noexcept:
-    """Add to the grads of two parents what the node's grad sends them. False with an exception set where a rule raises;
-    what was added before that stays."""
+cdef inline bint binary_step(Node *n) noexcept:
+    """Propagate the node's grad to its two parents. False with an exception set where a rule raises; what was added
+    before that stays."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef Node *b = n.b.node
     cdef double x = a.data, y = b.data, g = n.grad
-    cdef double sent
-    if n.op == ADD:  # half of all ops, and a product by 1.0 less in chains of grads that await each other
+    cdef double gain
+    if n.op == ADD:  # half of all ops. Without a product by 1.0, the next node waits less for its grad
         a.grad += g
         b.grad += g
-    elif n.op == MUL:  # most of the other half. By a column of the table, backward takes 9 % more instructions
+    elif n.op == MUL:  # most of the other half. Testing the table's shape instead takes 9 % more instructions
         a.grad += y * g
         b.grad += x * g
     elif rule.shape == LINEAR:
         a.grad += SLOPE_LEFT[n.op] * g
         b.grad += SLOPE_RIGHT[n.op] * g
     else:
-        sent = rule.d_left(x, y, n.data, g)
-        if send_failed(sent, a):
+        gain = rule.d_left(x, y, n.data, g)
+        if partial_failed(gain, a):
             return False
-        a.grad += sent
-        sent = rule.d_right(x, y, n.data, g)
-        if send_failed(sent, b):
+        a.grad += gain
+        gain = rule.d_right(x, y, n.data, g)
+        if partial_failed(gain, b):
             return False
-        b.grad += sent
+        b.grad += gain
     return True
 
 
-cdef inline bint unary_send(Node *n) noexcept:
-    """The same for one parent, of an op on it or on it and a number."""
+cdef inline bint unary_step(Node *n) noexcept:
+    """The same for one parent: the other operand, if the op has two, is a number."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
-    cdef double sent
+    cdef double gain
     if n.form == NUMBER_LEFT:
-        sent = rule.d_right(n.b.number, a.data, n.data, n.grad)
+        gain = rule.d_right(n.b.number, a.data, n.data, n.grad)
     elif rule.shape == LINEAR:
-        sent = SLOPE_LEFT[n.op] * n.grad
+        gain = SLOPE_LEFT[n.op] * n.grad
     elif rule.shape == PRODUCT:
-        sent = n.b.number * n.grad
+        gain = n.b.number * n.grad
     else:
-        sent = rule.d_left(a.data, n.b.number, n.data, n.grad)
-    if rule_failed(sent):
+        gain = rule.d_left(a.data, n.b.number, n.data, n.grad)
+    if rule_failed(gain):
         return False
-    a.grad += sent
+    a.grad += gain
     return True
 
 
 cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
-    """Send to the parents, and in a walk mark them. Returns the oldest node that was handled: with an affine node
-    others may have been. NULL with an exception set where a rule raises."""
-    node_fits(n)
+    """Propagate a node's grad to its parents, and in a walk mark them. Returns the oldest node that was handled: an
+    affine node is handled together with others of its layer. NULL with an exception set where a rule raises."""
+    check_node(n)
     if n.form == BINARY:
-        if not binary_send(n):
+        if not binary_step(n):
             return NULL
         walk_mark(walk, n.a)
         walk_mark(walk, n.b.node)
@@ -183,15 +184,15 @@ cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
     elif n.form == BLOCK:
         block_step(n, walk)
     elif n.form != LEAF:
-        if not unary_send(n):
+        if not unary_step(n):
             return NULL
         walk_mark(walk, n.a)
     return n
 
 
 cdef int backward_ordered(Node *root) except -1:
-    """Backward over a graph in slabs, where creation order is a topological order: from the root down the slots, each
-    marked node sends to its parents and marks them. Slabs without a mark are skipped."""
+    """Backward without a sort, since creation order is a topological order: go from the root's slot to older slots;
+    each marked node propagates its grad to its parents and marks them. Slabs without marks are skipped."""
     cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
     cdef Node *n = root
     cdef Node *oldest
@@ -199,7 +200,7 @@ cdef int backward_ordered(Node *root) except -1:
     engine.walking = True
     while n != NULL:
         while walk.here:
-            check(n >= slab_slot(walk.slab, 0), "the marks of a slab are in it")
+            check(n >= slab_slot(walk.slab, 0), "a walk finds the marks that it counts in a slab")
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | WALKED
                 walk.here -= 1
@@ -210,16 +211,16 @@ cdef int backward_ordered(Node *root) except -1:
                 n = oldest
             n = slot_before(n, 1)
         n = walk_next_slab(&walk)
-        if n != NULL and walk.slabs % SLABS_A_SIGNAL_CHECK == 0 and walk_disturbed(&walk):
+        if n != NULL and walk.slabs % SLABS_A_SIGNAL_CHECK == 0 and walk_interrupted(&walk):
             return backward_rest(&walk, n)
     engine.walking = False
-    marks_are_gone()
+    check_no_marks()
     return 0
 
 
 cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
-    """Backward from roots whose grads are there already, for graphs that creation order says too little about, and with
-    a user's `_backward`."""
+    """Backward from roots whose grads are set, in depth-first order: for graphs whose creation order is no topological
+    order, and graphs with a `_backward` in Python."""
     cdef Order order = Order(NULL, 0, 0)
     cdef Node *n
     order_sort(roots, count, &order)
@@ -232,11 +233,11 @@ cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
             if n.flags & CUSTOM:
                 (<object>object_of(n))._backward()
             elif node_step(n, NULL) == NULL:
-                own(NULL)
+                raise_error()
             if is_stale(&order.items[order.count - 1]):  # by its own `_backward`
                 order_renew(&order)
             if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
-                own(NULL)
+                raise_error()
             order.count -= 1
             Py_DECREF(object_of(n))
     finally:
@@ -247,7 +248,7 @@ cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
 cdef int graph_backward(Node *root) except -1:
     cdef Entry entry = Entry(root, root.form == AFFINE)
     root.grad = 1.0
-    if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: a signal handler, called from the walk
+    if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: in a signal handler during a walk
         return backward_general(&entry, 1)
     return backward_ordered(root) if root.form != LEAF else 0
 
@@ -259,8 +260,8 @@ cdef int graph_backward(Node *root) except -1:
 cdef class Value:
     """A number that remembers how it was computed.
 
-    `Value(data)` is a leaf; arithmetic and the methods below make new Values from old ones; `backward()` on the last
-    one fills in the `grad` of all it was computed from.
+    `Value(data)` is a leaf; arithmetic and the methods below make new Values from others; `backward()` adds to the
+    `grad` of every Value that a result was computed from.
 
     >>> a, b = Value(2.0), Value(-3.0)
     >>> c = (a * b + 10).tanh()
@@ -268,10 +269,10 @@ cdef class Value:
     >>> c.data, a.grad
     (0.999329299739067, -0.0040228520490775965)
 
-    `data` is anything `float()` takes, but no string and no array. The further arguments are for ops of your own: the
-    Values it was computed from (`_children`, `children` or `_prev`), what to show as `_op`, a `label`, and either
-    `local_grads`, d(this)/d(child) for each child, or a function assigned to `_backward` afterwards.
-    Third by position is `_op` if it is a string and `local_grads` if it is a tuple or list.
+    `data` is anything `float()` takes, except strings and arrays. The other arguments are for ops that you define: the
+    Values it was computed from (`_children`, `children` or `_prev`), its `_op` and `label`, and either `local_grads`,
+    d(this)/d(child) for each child, or a function assigned to `_backward` afterwards.
+    The third positional argument is `_op` if it is a string, `local_grads` if it is a tuple or list.
 
     Raises TypeError where `data` is not a real number, OverflowError where it is an int too large for a float,
     ValueError where the lengths of children and local_grads differ.
@@ -294,10 +295,10 @@ cdef class Value:
         node_begin_late(n)
         self.data = data
         n.grad = 0.0
-        node_orphan(n)
+        node_drop_parents(n)
         if parents or local_grads:
             irregular = not (n.flags & FRESH and Py_TYPE(<PyObject *>self) == VALUE and slot_is_newest(n))
-            node_turn_irregular(n, 0)
+            node_make_irregular(n, 0)
             if node_adopt(n, parents, local_grads):
                 irregular = True
         node_settle(n, irregular)
@@ -309,13 +310,13 @@ cdef class Value:
     @property
     def data(self):
         """The value, a float. Assigning takes whatever the constructor takes; backward() reads it when it runs."""
-        check_told(&self.node, "reading .data of")
+        trace_check_read(&self.node, "reading .data of")
         return self.node.data
 
     @data.setter
     def data(self, value):
-        check_changed(&self.node, "assigning .data of")
-        members_look()  # where the class was changed, value_setattro() comes here until then
+        trace_check_change(&self.node, "assigning .data of")
+        members_refresh()  # after a change of the class, value_setattro() takes its slow way until this was called
         self.node.data = to_double(value, "Value.data")
 
     @data.deleter
@@ -325,12 +326,12 @@ cdef class Value:
     @property
     def grad(self):
         """d(root)/d(self), a float, summed over the backward passes since it was last set."""
-        check_told(&self.node, "reading .grad of")
+        trace_check_read(&self.node, "reading .grad of")
         return self.node.grad
 
     @grad.setter
     def grad(self, value):
-        check_told(&self.node, "assigning .grad of")
+        trace_check_read(&self.node, "assigning .grad of")
         self.node.grad = to_double(value, "Value.grad")
 
     @grad.deleter
@@ -343,7 +344,7 @@ cdef class Value:
         >>> Value(2).item()
         2.0
         """
-        check_told(&self.node, "reading .item() of")
+        trace_check_read(&self.node, "reading .item() of")
         return self.node.data
 
     def backward(self):
@@ -359,7 +360,7 @@ cdef class Value:
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
         grads so far stay.
         """
-        check_told(&self.node, "backward() of")
+        trace_check_read(&self.node, "backward() of")
         graph_backward(&self.node)
 
     def zero_grad(self):
@@ -372,10 +373,10 @@ cdef class Value:
         >>> x.grad
         0.0
         """
-        check_told(&self.node, "zero_grad() of")
+        trace_check_read(&self.node, "zero_grad() of")
         graph_zero_grad(&self.node)
 
-    # -- arithmetic: the row of the op table says what it computes
+    # -- arithmetic: ops.pxd has what each op computes
 
     def __add__(left, right):
         """left + right."""
@@ -445,7 +446,7 @@ cdef class Value:
         """log(1 + e**x), without overflow."""
         return value_unary(SOFTPLUS, self)
 
-    # -- the graph, for whoever draws, inspects or extends it
+    # -- the graph, to be drawn, inspected or extended
 
     @property
     def _children(self):
@@ -480,7 +481,7 @@ cdef class Value:
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
         cdef Node *n = &self.node
         cdef double[2] d
-        check_told(n, "reading ._local_grads of")
+        trace_check_read(n, "reading ._local_grads of")
         node_materialize(n)
         if n.form == BLOCK:
             grads = []
@@ -494,15 +495,17 @@ cdef class Value:
             return ()
         d[0] = RULES[n.op].d_left(n.a.data, n.b.node.data if n.form == BINARY else n.b.number, n.data, 1.0)
         if rule_failed(d[0]):
-            return own(NULL)
+            raise_error()
         if n.form != BINARY:
             return (d[0],)
         d[1] = RULES[n.op].d_right(n.a.data, n.b.node.data, n.data, 1.0)
-        return own(NULL) if rule_failed(d[1]) else (d[0], d[1])
+        if rule_failed(d[1]):
+            raise_error()
+        return (d[0], d[1])
 
     @property
     def _backward(self):
-        """backward()'s step at this node, to call or to replace: add to the children's grads what `grad` sends them."""
+        """backward()'s step at this node, to call or to replace: it propagates `grad` to the grads of the children."""
         function = backward_function(&self.node)
         node_materialize(&self.node)
         return self._propagate if function is None else function
@@ -512,9 +515,9 @@ cdef class Value:
         if not callable(function):
             raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
         cdef Attributes held = attributes_that_hold(&self.node)
-        _replaced = held.function  # goes at the end, and what that runs finds the new one
+        _replaced = held.function  # freed on return: Python code that runs then sees the new function
         held.function = function
-        node_turn_irregular(&self.node, CUSTOM)
+        node_make_irregular(&self.node, CUSTOM)
 
     @_backward.deleter
     def _backward(self):
@@ -525,15 +528,15 @@ cdef class Value:
             held.function = None
 
     def _propagate(self):
-        check_told(&self.node, "calling ._backward of")
+        trace_check_read(&self.node, "calling ._backward of")
         if node_step(&self.node, NULL) == NULL:
-            own(NULL)
+            raise_error()
 
-    # Truth, equality and hash of Values are those of any object. The arguments of a function that is compiled may be
-    # numbers elsewhere, though, and what a comparison of numbers would say is not known in a trace.
+    # Truth, equality and hash of Values are those of any object. In a trace, truth and comparisons raise: a function
+    # that is also called with plain numbers would mean theirs, and in a trace the numbers are not known.
 
     def __bool__(self):
-        check_told(&self.node, "the truth of")
+        trace_check_read(&self.node, "the truth of")
         return True
 
     def __hash__(self):  # for subclasses; a Value's own slot is that of any object
@@ -542,25 +545,25 @@ cdef class Value:
     def __richcmp__(self, other, int comparison):
         cdef bint both = isinstance(other, Value)
         if both:
-            check_told(&(<Value>other).node, "comparing")
+            trace_check_read(&(<Value>other).node, "comparing")
         if both or PyNumber_Check(<PyObject *>other):
-            check_told(&self.node, "comparing")
+            trace_check_read(&self.node, "comparing")
         return NotImplemented
 
     def __repr__(self):
-        if not node_is_told(&self.node):
+        if not trace_may_read(&self.node):
             return "Value(data=?, grad=?)"
         return f"Value(data={self.node.data}, grad={self.node.grad})"
 
     def __format__(self, spec):
         if not spec:
             return str(self)
-        check_told(&self.node, "formatting")
+        trace_check_read(&self.node, "formatting")
         return format(self.node.data, spec)
 
     def __reduce__(self):
-        # A copy, or what is unpickled, is a leaf: data, grad and attributes, without the graph behind them.
-        check_told(&self.node, "copying or pickling")
+        # A copy, or an unpickled Value, is a leaf: it has data, grad and attributes, and no parents.
+        trace_check_read(&self.node, "copying or pickling")
         kind = Value if type(self) is _UserOp else type(self)
         kept = {k: v for k, v in attributes(self).items() if k != "_op"}
         return _bare, (kind,), (self.node.data, self.node.grad, kept)
@@ -573,17 +576,17 @@ cdef class Value:
 
 
 def _bare(kind):
-    """A Value of the kind, its __init__ not run: what unpickling starts from."""
+    """A Value of this class whose __init__ has not run, for unpickling."""
     return kind.__new__(kind)
 
 
-# Values made with children and no local gradients, whose `_backward` is a closure that holds them in turn. As instances
-# of an ordinary subclass they are tracked by the cyclic collector, which plain Values are not.
+# The class of Values made with children and no local gradients. Their `_backward` is usually a closure that holds them,
+# a reference cycle. Instances of an ordinary subclass are tracked by the cyclic collector; plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
-include "_core/members.pxi"
+include "_core/class_members.pxi"
 include "_core/typeslots.pxi"
 
-members_note()
+members_init()
 
 include "_core/build.pxi"

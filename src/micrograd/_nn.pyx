@@ -1,9 +1,16 @@
 # What nn.py and functional.py compute in C: outputs and parameters of neurons, layers and networks, and ops of any
 # number of arguments.
 #
-# The classes of nn.py define `__call__` and `parameters` in Python, and inherit the same methods in C from the bases
-# here. It is the C methods that run: for the whole layer or network at once if its parts have these methods unchanged,
-# else by calling the Python definition.
+# The classes of nn.py define `__call__` and `parameters` in Python. The decorator `implemented_in_c` replaces them by
+# the methods in C of the bases below. These compute a whole layer or network at once, if the methods of its layers and
+# neurons were not overridden; else they call the definitions in Python.
+#
+# The parts, in reading order; each says in its first lines what it gives and what it uses:
+#
+#   classes      which classes have the methods of nn.py unchanged
+#   layers       outputs of neurons, layers and networks
+#   parameters   their parameters
+#   functional   ops that are not methods of Value
 
 cimport cython
 from cpython.list cimport PyList_New
@@ -11,7 +18,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
 from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, result_new,
-                              sums_are_own, to_double, traces, weights_new)
+                              ops_unchanged, to_double, traces, weights_new)
 from micrograd._core.capi cimport *
 from micrograd._core.node cimport BINARY, END, INHERITED, LISTED, TRACED, Layer, Node, node_of, object_of
 from micrograd._core.ops cimport ADD, CROSS_ENTROPY, LOGSUMEXP, MAX, OP_COUNT, SUM, op_rule
@@ -21,12 +28,12 @@ cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 
 # ---- Bases of the classes in nn.py ---------------------------------------------------------------
 
-# Fields in C, which are read without a search, save a fifth of the time of a small network; calls without a frame of
-# Python save 3 %.
+# Fields in C are read without a search, which saves a fifth of the time of a small network. Methods in C need no frame
+# of Python's, which saves 3 %.
 
 @cython.auto_pickle(False)
 cdef class Picklable:
-    """Copies and pickles have the fields in C, as they have those of `__slots__`."""
+    """Copies and pickles have the fields in C, as if they were declared in `__slots__`."""
 
     def __getstate__(self):
         kind = type(self)
@@ -46,7 +53,7 @@ cdef class NeuronBase(Picklable):
     cdef public object b
     cdef public object nonlin
     cdef tuple affine      # (b, *w) as the last call read them: the affine nodes of all samples share one tuple
-    cdef int affine_flags  # what an affine node has of their flags
+    cdef int affine_flags  # the flags that an affine node inherits from them
 
     def parameters(self):
         return neuron_parameters(self)
@@ -91,7 +98,7 @@ def slot_names(kind):
     """The names of the slots of a class and its bases, other than fields in C."""
     names = kind.__dict__.get("__slotnames__")  # where copyreg keeps them
     if names is None:
-        import copyreg  # here: nothing else at import needs it, and it takes as long as all of this
+        import copyreg  # not at the top: this module's import would take twice as long
 
         names = copyreg._slotnames(kind)
     return names

@@ -1,6 +1,6 @@
 # cython: boundscheck=True, wraparound=True
-# The loops of optim.py and utils.py: one call reads and writes the nodes of all the parameters it is given. Options,
-# their ranges and the layout of state_dict() are in optim.py; Adam's loop itself is in _optim/adam.h.
+# The loops of optim.py and utils.py: one call reads and writes the nodes of all the parameters it is given. optim.py
+# has the options, their ranges and the layout of state_dict(); _optim/adam.h has Adam's loop.
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isinf, isnan, pow, sqrt
 from libc.string cimport memcmp
 from micrograd._core.capi cimport PySequence_Fast_ITEMS
-from micrograd._core cimport Value, check_changed, check_told, to_double, traces
+from micrograd._core cimport Value, trace_check_change, trace_check_read, to_double, traces
 from micrograd._core.debug cimport static_check
 from micrograd._core.node cimport LEAF, Node, node_of
 
@@ -24,14 +24,16 @@ def is_leaf(Value value not None):
 
 
 cdef inline Node *param_node(PyObject *o) except NULL:
+    """The node of a parameter. Raises TypeError where it is no Value."""
     if not isinstance(<object>o, Value):
         raise TypeError(f"a parameter must be a Value, not {type(<object>o).__name__!r}")
     return node_of(o)
 
 
 cdef inline Node *grad_node(PyObject *o, str what) except NULL:
+    """The same, for an operation on its grad, `what` in a TraceError."""
     cdef Node *n = param_node(o)
-    check_told(n, what)
+    trace_check_read(n, what)
     return n
 
 
@@ -39,10 +41,9 @@ cdef inline Node *grad_node(PyObject *o, str what) except NULL:
 
 @cython.final
 cdef class State:
-    """What an optimizer keeps of each parameter of a group: `width` numbers, which `values()` gives as a tuple.
+    """The state of an optimizer for the parameters of a group: `width` numbers for each, a tuple in `values()`.
 
-    It has references to the parameters, so that their nodes are alive when it goes over them, whatever becomes of the
-    group's list.
+    It holds the parameters, so that their nodes are alive while a loop reads them, even if the group's list is changed.
     """
 
     cdef readonly tuple params
@@ -75,6 +76,7 @@ cdef class State:
         PyMem_Free(self.columns)
 
     cdef int expect(self, Py_ssize_t width) except -1:
+        """Raise ValueError unless there are `width` numbers for each parameter."""
         if self.width != width:
             raise ValueError(f"state of {self.width} numbers a parameter, where {width} are needed")
         return 0
@@ -101,7 +103,7 @@ cdef class State:
         cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>self.params)
         cdef Py_ssize_t i
         for i in range(self.count if traces != NULL else 0):
-            check_told(node_of(params[i]), "zero_grad() of")
+            trace_check_read(node_of(params[i]), "zero_grad() of")
         for i in range(self.count):
             node_of(params[i]).grad = 0.0
         return 0
@@ -113,8 +115,8 @@ cdef class State:
 # ---- Methods of Optimizer ------------------------------------------------------------------------
 
 cpdef list synced(self):
-    """The states of an optimizer, one for each group. They are made anew if the parameters of a group have changed,
-    which is checked on every call, so groups may be edited."""
+    """The states of an optimizer, one for each group. Groups may be edited: each call checks their parameters, and
+    makes the states anew if these have changed."""
     cdef list states = self._states
     cdef Py_ssize_t i = 0
     for group in self.param_groups:
@@ -124,8 +126,8 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
-# The two methods of Optimizer that are in C: with `binding`, such a function becomes a method of the class that has it,
-# as a Python function does.
+# step() and zero_grad() are methods of the class Optimizer in optim.py. With `binding`, a function in C becomes a
+# method of a class as a Python function does.
 
 @cython.binding(True)
 def step(self, closure=None):
@@ -154,7 +156,7 @@ def step(self, closure=None):
     states = synced(self)
     for state in states if traces != NULL else ():
         for param in (<State>state).params:
-            check_changed(node_of(<PyObject *>param), "an optimizer's step() at")
+            trace_check_change(node_of(<PyObject *>param), "an optimizer's step() at")
     for group in self.param_groups:
         self._update(states[i], group)
         i += 1
@@ -163,8 +165,8 @@ def step(self, closure=None):
 
 @cython.binding(True)
 def zero_grad(self, set_to_none=True):
-    """Set the grad of every parameter to 0.0. `set_to_none` has no effect, since a grad is always a float; it is there
-    for programs written for PyTorch.
+    """Set the grad of every parameter to 0.0. `set_to_none` has no effect, since a grad is always a float; programs for
+    PyTorch may pass it.
 
     >>> from micrograd import Value
     >>> from micrograd.optim import SGD
@@ -220,39 +222,46 @@ static_check(adam_fits(<Node *>NULL))
 cdef AdamLoop adam_loop = adam_best()
 
 
-def adam(State state not None, group):
-    """One step of Adam or AdamW. A parameter's state is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
-
-    lr m^ / (sqrt(v^) + eps) is computed as lr' m / (sqrt(v) + eps'), as at the end of section 2 of the paper. That
-    takes one division a parameter less, and divisions take most of the time.
-    """
+cdef Adam adam_options(group) except *:
+    """The options of a group, other than those that change with the step: lr and eps are not corrected yet."""
     cdef Adam o
-    cdef double lr = to_double(group["lr"], "lr")
-    cdef double eps = to_double(group["eps"], "eps")
     cdef bint decoupled = group["decoupled_weight_decay"]
-    cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
-    cdef double *steps = state.columns
-    cdef double *average = steps + state.count
-    cdef double *square = average + state.count
-    cdef double *highest = square + state.count
-    cdef double step = 0.0, correction
-    cdef Py_ssize_t i, start = 0, end
+    o.lr = to_double(group["lr"], "lr")
+    o.eps = to_double(group["eps"], "eps")
     o.beta1 = to_double(group["betas"][0], "betas[0]")
     o.beta2 = to_double(group["betas"][1], "betas[1]")
     o.decay = to_double(group["weight_decay"], "weight_decay")
     o.kept = 1.0
     o.amsgrad = bool(group["amsgrad"])
     o.sign = -1.0 if group["maximize"] else 1.0
+    if decoupled:
+        o.kept = 1.0 - o.lr * o.decay
+        o.decay = 0.0
+    return o
+
+
+def adam(State state not None, group):
+    """One step of Adam or AdamW. A parameter's state is (step, exp_avg, exp_avg_sq, max_exp_avg_sq).
+
+    lr m^ / (sqrt(v^) + eps) is computed as lr' m / (sqrt(v) + eps'), as at the end of section 2 of the paper. That
+    takes one division a parameter less, and divisions take most of the time.
+    """
+    cdef Adam o = adam_options(group)
+    cdef double lr = o.lr, eps = o.eps
+    cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
+    cdef double *steps = state.columns
+    cdef double *average = steps + state.count
+    cdef double *square = average + state.count
+    cdef double *largest = square + state.count
+    cdef double step = 0.0, correction
+    cdef Py_ssize_t i, start = 0, end
     state.expect(4)
     if not (0.0 <= o.beta1 < 1.0 and 0.0 <= o.beta2 < 1.0):  # 1.0 would divide by zero
         raise ValueError(f"Invalid betas: {group['betas']}")
-    if decoupled:
-        o.kept = 1.0 - lr * o.decay
-        o.decay = 0.0
     for i in range(state.count):
         steps[i] += 1.0
     while start < state.count:
-        # All parameters at once if they have taken the same number of steps; one by one if some joined later.
+        # All parameters at once if they have taken the same number of steps; one by one if some were added later.
         end = start + 1
         if start == 0 and memcmp(steps, steps + 1, (state.count - 1) * sizeof(double)) == 0:
             end = state.count
@@ -261,14 +270,14 @@ def adam(State state not None, group):
             correction = sqrt(1.0 - pow(o.beta2, step))
             o.lr = lr * correction / (1.0 - pow(o.beta1, step))
             o.eps = eps * correction
-        adam_loop(&o, params + start, average + start, square + start, highest + start, end - start)
+        adam_loop(&o, params + start, average + start, square + start, largest + start, end - start)
         start = end
 
 
 # ---- Grads ---------------------------------------------------------------------------------------
 
 cdef int all_values(list params) except -1:
-    """Raise TypeError unless all are Values. Called first, so that either all grads change or none."""
+    """Raise TypeError unless all are Values. To be called first, so that all grads change or none."""
     for param in params:
         grad_node(<PyObject *>param, "assigning .grad of")
     return 0

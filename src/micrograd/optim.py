@@ -372,9 +372,9 @@ class Adam(Optimizer):
         if not entry:
             return (0.0, 0.0, 0.0, 0.0)
         needed = ("step", "exp_avg", "exp_avg_sq")
-        highest = ("max_exp_avg_sq",)
-        _check_names(key, entry, (*needed, *highest) if group["amsgrad"] else needed, (*needed, *highest))
-        values = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *highest))
+        optional = ("max_exp_avg_sq",)
+        _check_names(key, entry, (*needed, *optional) if group["amsgrad"] else needed, (*needed, *optional))
+        values = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *optional))
         if not values[0] >= 0.0:
             raise ValueError(f"step of {key!r} must be at least 0, not {entry['step']}")
         return values

@@ -126,7 +126,7 @@ cdef class Replay:
         if program.prologue.forward.count:
             self.invariant_work(&work)
             if not steps_forward(&program.prologue.forward, &self.shared, &work, 1, 1):
-                own(NULL)
+                raise_error()
         for k in range(program.layer_count):
             layer_gather(&program.layers[k], &self.shared)
         for i in range(self.plan.transposed.count):
@@ -270,7 +270,7 @@ cdef class Replay:
                 if outcome == DONE and PyErr_CheckSignals():
                     outcome = INTERRUPTED
                 if outcome != DONE:
-                    own(NULL)
+                    raise_error()
         except BaseException as error:
             self.raised.append((outcome, sample, error))
         return 0
@@ -347,7 +347,7 @@ cdef class Replay:
         self.invariant_work(&work)
         if self.chunks and not steps_backward(&program.prologue.backward, &self.shared, &work, 1, 1):
             try:
-                own(NULL)
+                raise_error()
             except BaseException as error:
                 self.raised.append((BACKWARD_RAISED, -1, error))
         return 0
@@ -361,7 +361,7 @@ cdef class Replay:
         with nogil:
             outcome = self.run_block(&self.own, 0, 1, &total)
         if outcome != DONE:
-            own(NULL)
+            raise_error()
         return 0
 
     cdef object sample_backward(self, Py_ssize_t output):
@@ -382,7 +382,7 @@ cdef class Replay:
                 self.scatter_layers(work)
         if not sound:
             try:
-                own(NULL)
+                raise_error()
             except BaseException as error:
                 return error
         self.add_chunks()

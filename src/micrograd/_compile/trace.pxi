@@ -246,7 +246,7 @@ cdef double rule_value(int op, list numbers) except? -1.0:
     else:
         r = RULES[op].forward(numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
         if rule_failed(r):
-            own(NULL)
+            raise_error()
     return r
 
 

@@ -1,19 +1,20 @@
-# Affine nodes: bias + w[0] x[0] + w[1] x[1] + ... as one node, with a neuron's activation where there is one. They add
-# in the reference's order, so the data have the same bits. Those over one sample share a Layer.
+# Affine nodes: bias + w[0] x[0] + w[1] x[1] + ... as one node, followed by an activation if a neuron has one. They add
+# in the reference's order, so the data have the same bits. The affine nodes of one sample x are in one Layer.
 #
-# The outputs of an inner layer of a network are not visible to Python, and get no nodes: they are data and grads of the
-# layer above, which holds them. Such a layer is hidden. Slots are kept for its nodes, directly below those of the
-# network's outputs, in case they are materialized.
+# A layer is hidden if its outputs are the inputs of the next layer of a network, and nothing else. Python cannot see
+# these outputs, so they are no nodes: their data and grads are in the layer above, which holds the hidden layer. In
+# case they have to become nodes (materialize.pxi), slots are kept for them, directly before those of the network's
+# outputs.
 #
-# Gives the making of layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward (affine_step).
-# Uses slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, materialize.pxi.
+# Gives the functions that make layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward
+# (affine_step). Uses slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, class_members.pxi, materialize.pxi.
 
 cdef enum:
-    STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first cache
+    STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first-level cache
 
 
-# ---- Making --------------------------------------------------------------------------------------
-# These functions leave an exception set without raising it: their callers have something to give back first.
+# ---- Forward -------------------------------------------------------------------------------------
+# These functions set an exception without raising it: their callers have to free something first.
 
 cdef inline bint is_any_value(PyObject *o) noexcept:
     return Py_TYPE(o) == VALUE or (
@@ -22,11 +23,11 @@ cdef inline bint is_any_value(PyObject *o) noexcept:
 
 cdef inline bint is_value(PyObject *o) noexcept:
     """Is it a Value whose class adds and multiplies as Value does?"""
-    return Py_TYPE(o) == VALUE or is_any_value(o) and sums_as_value(Py_TYPE(o))
+    return Py_TYPE(o) == VALUE or is_any_value(o) and subclass_ops_unchanged(Py_TYPE(o))
 
 
 cdef Layer *layer_alloc(size_t size, Py_ssize_t outputs) noexcept:
-    """A layer of no inputs so far, with `size` bytes for them. NULL with an exception set when memory is out."""
+    """A layer without inputs yet, with `size` bytes for them. NULL with an exception set when memory is out."""
     cdef Py_ssize_t i
     cdef Layer *layer
     size += sizeof(Layer) + (outputs - 1) * sizeof(Affine)
@@ -48,8 +49,8 @@ cdef Layer *layer_alloc(size_t size, Py_ssize_t outputs) noexcept:
 
 
 cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
-    """Read the inputs. False if some are Values and others numbers, a Value's class has operators of its own, or an
-    exception is set."""
+    """Read the inputs x into a layer. False if some are Values and others numbers, if a Value's class has operators of
+    its own, or with an exception set."""
     cdef PyObject *o
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>x)
     cdef bint sound
@@ -66,7 +67,7 @@ cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
             layer.inputs += 1
         return True
     for i in range(count):
-        if PyList_GET_SIZE(<PyObject *>x) != count:  # Python code that ran meanwhile changed the list
+        if PyList_GET_SIZE(<PyObject *>x) != count:  # Python code, an input's __float__, has changed the list
             return False
         o = PyList_GET_ITEM(<PyObject *>x, i)
         if PyFloat_CheckExact(o):
@@ -82,9 +83,9 @@ cdef bint layer_read(Layer *layer, list x, int *flags) noexcept:
 
 
 cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept:
-    """A layer over the inputs x. Its maker fills in weights, flags and op of each affine node, and then calls
-    layer_onto() or layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where the inputs cannot have
-    a layer: there are none, or some are Values and others numbers; or with an exception set."""
+    """A layer of the inputs x. The caller holds it, sets weights, flags and op of each affine node, and then calls
+    layer_onto() or layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where there can be no layer,
+    since there are no inputs or outputs, or some inputs are Values and others numbers; or with an exception set."""
     cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
     cdef Layer *layer = layer_alloc(count * sizeof(double), outputs) if count and outputs else NULL
     if layer != NULL and not layer_read(layer, x, flags):
@@ -94,7 +95,8 @@ cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept:
 
 
 cdef void layer_drop(Layer *layer, Py_ssize_t made) noexcept:
-    """Give up the maker's hold, and the weights of the affine nodes that were not made."""
+    """Give up the hold of the function that made the layer, and the weights of the outputs after the first `made`:
+    they have no nodes."""
     cdef Py_ssize_t i
     for i in range(made, layer.outputs):
         Py_XDECREF(layer.affine[i].weights)
@@ -109,7 +111,7 @@ cdef PyObject *weights_new(list weights, PyObject *bias, int *flags) noexcept:
     cdef PyObject *made
     cdef PyObject *o
     cdef int common = END
-    _bias, _weights = <object>bias, weights  # held: a new tuple may set off the collector, and that any Python code
+    _bias, _weights = <object>bias, weights  # held: a new tuple may run the cyclic collector, and that Python code
     made = PyTuple_New(count + 1)
     if made == NULL:
         return NULL
@@ -132,36 +134,42 @@ cdef PyObject *weights_new(list weights, PyObject *bias, int *flags) noexcept:
     return made
 
 
-cdef void layer_add_up(Layer *layer) noexcept:
-    """Compute the preactivations, each sum in order. The data of the x are fetched once for all of them."""
-    cdef double[STRIP] data
-    cdef double *x = data
+cdef inline double *strip_data(Layer *layer, Py_ssize_t start, Py_ssize_t size, double *buffer) noexcept:
+    """The data of `size` inputs, collected in the buffer where they are in nodes."""
+    cdef Py_ssize_t i
+    if layer.nodes == NULL:
+        return layer.data + start
+    for i in range(size):
+        buffer[i] = node_of(layer.nodes[start + i]).data
+    return buffer
+
+
+cdef void layer_forward(Layer *layer) noexcept:
+    """Compute the preactivations, adding in the reference's order. The data of an x are read once for all of them."""
+    cdef double[STRIP] buffer
+    cdef double *x
     cdef PyObject **w
     cdef Node *bias
-    cdef double total
+    cdef double preactivation
     cdef Py_ssize_t i, k, size, start = 0
     while start < layer.inputs:
         size = min(layer.inputs - start, <Py_ssize_t>STRIP)
-        if layer.nodes == NULL:
-            x = layer.data + start
-        else:
-            for i in range(size):
-                data[i] = node_of(layer.nodes[start + i]).data
+        x = strip_data(layer, start, size, buffer)
         for k in range(layer.outputs):
             if start:
-                total = layer.affine[k].preactivation
+                preactivation = layer.affine[k].preactivation
             else:
                 bias = affine_bias(&layer.affine[k])
-                total = bias.data if bias != NULL else 0.0
+                preactivation = bias.data if bias != NULL else 0.0
             w = affine_weights(&layer.affine[k]) + start
             for i in range(size):
-                total += node_of(w[i]).data * x[i]
-            layer.affine[k].preactivation = total
+                preactivation += node_of(w[i]).data * x[i]
+            layer.affine[k].preactivation = preactivation
         start += size
 
 
 cdef inline bint affine_output(Affine *affine, double *r) noexcept:
-    """The data of an affine node whose preactivation is computed. False with an exception set where its activation
+    """Compute the data of an affine node from its preactivation. False with an exception set where the activation
     raises."""
     affine.passes = 0
     affine.adjoints = NULL
@@ -173,7 +181,7 @@ cdef inline bint affine_output(Affine *affine, double *r) noexcept:
 
 
 cdef bint layer_make_nodes(Layer *layer, Py_ssize_t first, Py_ssize_t count, int flags, PyObject **made) noexcept:
-    """Make the nodes of `count` outputs, in slots side by side, and keep slots for those of the hidden layers below."""
+    """Make the nodes of `count` outputs in adjacent slots, and keep slots for the nodes of the hidden layers below."""
     cdef Node *newest = slots_take(layer.hidden + count)
     cdef Node *n
     cdef Layer *below = layer.below
@@ -201,16 +209,16 @@ cdef bint layer_make_nodes(Layer *layer, Py_ssize_t first, Py_ssize_t count, int
         n = slot_before(n, below.outputs)
         below = below.below
     for i in range(count if DEBUG else 0):
-        node_fits(node_of(made[i]))
+        check_node(node_of(made[i]))
     return True
 
 
 cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noexcept:
-    """Make the nodes of a layer's outputs, and give up the maker's hold on it. False where the weights are not `filled`
-    in, or with an exception set; `made`, NULL before, then has the nodes that were made."""
+    """Make the nodes of a layer's outputs, and give up the caller's hold on it. `filled`: were all weights set? If not,
+    nothing is made. False then, or with an exception set; items of `made` whose nodes were not made stay NULL."""
     cdef Py_ssize_t size, done = 0
     if filled:
-        layer_add_up(layer)
+        layer_forward(layer)
         while done < layer.outputs:
             size = min(layer.outputs - done, <Py_ssize_t>SLAB_SLOTS)
             if not layer_make_nodes(layer, done, size, flags, made + done):
@@ -222,15 +230,15 @@ cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noe
 
 
 cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:
-    """Make the outputs of a layer the inputs of `next`, without nodes. False with an exception set, or where they have
-    to be nodes: hidden layers inherit no flags and send to weights that are leaves, and a network's slots are in one
-    slab."""
+    """Make a layer hidden: its outputs become the inputs of `next`, without nodes. False with an exception set, or
+    where they have to be nodes: a hidden layer's weights are leaves, its nodes inherit no flags, and the slots for all
+    hidden layers of a network have to be in one slab."""
     cdef Py_ssize_t i, hidden = layer.hidden + layer.outputs
     for i in range(layer.outputs):
         flags |= layer.affine[i].flags
     if flags & (INHERITED | RESULT_WEIGHTS) or hidden + next.outputs > SLAB_SLOTS:
         return False
-    layer_add_up(layer)
+    layer_forward(layer)
     next.grad = next.data + layer.outputs
     for i in range(layer.outputs):
         if not affine_output(&layer.affine[i], &next.data[i]):
@@ -243,8 +251,8 @@ cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:
 
 
 cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_outputs) noexcept:
-    """The layer over the outputs of a layer that are visible to nothing else. NULL where layer_nodes() would be False;
-    then nothing is left of either."""
+    """The next layer of a network: its inputs are the outputs of `layer`, hidden or nodes. NULL where layer_nodes()
+    would return False; then both layers are given up."""
     cdef Layer *next = layer_alloc(2 * layer.outputs * sizeof(double), next_outputs)
     cdef Py_ssize_t count = layer.outputs
     if next == NULL:
@@ -269,8 +277,8 @@ cdef Layer *layer_onto(Layer *layer, bint filled, int *flags, Py_ssize_t next_ou
 # ---- Backward ------------------------------------------------------------------------------------
 
 cdef inline bint affine_adjoint(Affine *affine, double data, double grad, double *g) noexcept:
-    """d(root)/d(preactivation), from data and grad of the node. False with an exception set where the activation
-    raises."""
+    """d(root)/d(preactivation), from the node's data and grad. False with an exception set where the activation's
+    derivative raises."""
     if affine.op == ADD:
         g[0] = grad
         return True
@@ -279,7 +287,8 @@ cdef inline bint affine_adjoint(Affine *affine, double data, double grad, double
 
 
 cdef inline bint affine_first(Affine *affine, double data, double grad) noexcept:
-    """The first pass since grads were cleared: each of the reference's nodes for this one has the same adjoint."""
+    """The first backward pass since grads were cleared: the reference's products and sums for this node all have the
+    same adjoint. It is kept, and added to the bias's grad."""
     cdef Node *bias
     cdef double g
     if not affine_adjoint(affine, data, grad, &g):
@@ -292,12 +301,12 @@ cdef inline bint affine_first(Affine *affine, double data, double grad) noexcept
     return True
 
 
-cdef void layer_send(Layer *layer, Affine *newest, Affine *oldest) noexcept:
-    """Send the adjoints of affine nodes that stand side by side on to the w and x. What goes to an x is added up first:
-    an x is fetched once, not once a node."""
-    cdef double[STRIP] data
-    cdef double[STRIP] grad
-    cdef double *x = data
+cdef void layer_backward(Layer *layer, Affine *newest, Affine *oldest) noexcept:
+    """Propagate the adjoints of affine nodes, adjacent in their layer, to the w and x. The gain of an x is added up
+    before it is added to its grad: an x is read once, not once for each node."""
+    cdef double[STRIP] buffer
+    cdef double[STRIP] gain
+    cdef double *x
     cdef PyObject **w
     cdef Node *weight
     cdef Affine *affine
@@ -307,12 +316,8 @@ cdef void layer_send(Layer *layer, Affine *newest, Affine *oldest) noexcept:
     while start < layer.inputs:
         size = min(layer.inputs - start, <Py_ssize_t>STRIP)
         for i in range(size):
-            grad[i] = 0.0
-        if layer.nodes == NULL:
-            x = layer.data + start
-        else:
-            for i in range(size):
-                data[i] = node_of(layer.nodes[start + i]).data
+            gain[i] = 0.0
+        x = strip_data(layer, start, size, buffer)
         affine = newest
         while affine >= oldest:
             g = affine.adjoint
@@ -324,64 +329,75 @@ cdef void layer_send(Layer *layer, Affine *newest, Affine *oldest) noexcept:
                 for i in range(size):
                     weight = node_of(w[i])
                     weight.grad += x[i] * g
-                    grad[i] += weight.data * g
+                    gain[i] += weight.data * g
             affine -= 1
         if layer.below != NULL:
             for i in range(size):
-                layer.grad[start + i] += grad[i]
+                layer.grad[start + i] += gain[i]
         elif not numbers:
             for i in range(size):
-                node_of(layer.nodes[start + i]).grad += grad[i]
+                node_of(layer.nodes[start + i]).grad += gain[i]
         start += size
 
 
 cdef bint run_first(Node *newest, Node *oldest) noexcept:
-    """The first pass at affine nodes that stand side by side, as do their places in the layer."""
+    """The first pass at a run: affine nodes of one layer in adjacent slots, from the newest to the oldest."""
     cdef Node *n = newest
     cdef Affine *affine = node_affine(newest)
     cdef Affine *last = node_affine(oldest)
     while affine >= last and affine_first(affine, n.data, n.grad):
         n = slot_before(n, 1)
         affine -= 1
-    layer_send(newest.b.layer, node_affine(newest), affine + 1)
+    layer_backward(newest.b.layer, node_affine(newest), affine + 1)
     return affine < last
 
 
 cdef bint hidden_first(Layer *layer) noexcept:
-    """The first pass at the hidden layer below, in which no Python code runs: none can materialize it meanwhile."""
+    """The first pass at the hidden layer below, whose nodes' data and grads are in `layer`. No Python code runs in it,
+    which could materialize the layer."""
     cdef Affine *affine = layer.below.affine
     cdef Py_ssize_t i = layer.inputs - 1
     while i >= 0 and affine_first(&affine[i], layer.data[i], layer.grad[i]):
         i -= 1
-    layer_send(layer.below, &affine[layer.inputs - 1], &affine[i + 1])
+    layer_backward(layer.below, &affine[layer.inputs - 1], &affine[i + 1])
     return i < 0
 
 
-cdef bint affine_again(Node *n) noexcept:
-    """A further pass: the adjoints of the reference's nodes accumulate like any other grads, and differ from here on.
+cdef bint affine_keep_adjoints(Affine *affine, Py_ssize_t inputs) noexcept:
+    """Make the adjoints of the reference's products and sums, each that of the first pass. False with an exception set
+    when memory is out.
 
-    With s[i] the sum of the bias and the first i products: adjoints[i] is that of product i, adjoints[inputs + i] that
-    of s[i] for 0 < i < inputs, and adjoints[inputs] that of the whole sum where an activation follows."""
+    Let s[i] be the sum of the bias and the first i products. adjoints[i] is the adjoint of product i. adjoints[inputs +
+    i] is that of s[i] for 0 < i < inputs. adjoints[inputs] is that of the preactivation where an activation follows."""
+    cdef Py_ssize_t i
+    cdef double *adjoints = <double *>PyMem_Malloc(2 * inputs * sizeof(double))
+    if adjoints == NULL:
+        PyErr_NoMemory()
+        return False
+    for i in range(2 * inputs):
+        adjoints[i] = affine.adjoint
+    affine.adjoints = adjoints
+    return True
+
+
+cdef bint affine_again(Node *n) noexcept:
+    """A further pass. In the reference, the grads of the products and sums accumulate like all grads, and from the
+    second pass on each of them has another adjoint."""
     cdef Layer *layer = n.b.layer
     cdef Affine *affine = node_affine(n)
     cdef PyObject **w = affine_weights(affine)
     cdef Node *bias = affine_bias(affine)
     cdef Node *x
-    cdef double *products = affine.adjoints
+    cdef double *products
     cdef double *sums
     cdef double g
     cdef Py_ssize_t i, count = layer.inputs
     if not affine_adjoint(affine, n.data, n.grad, &g):
         return False
-    if products == NULL:
-        products = <double *>PyMem_Malloc(2 * count * sizeof(double))
-        if products == NULL:
-            PyErr_NoMemory()
-            return False
-        for i in range(2 * count):
-            products[i] = affine.adjoint
-        affine.adjoints = products
+    if affine.adjoints == NULL and not affine_keep_adjoints(affine, count):
+        return False
     affine.passes = 2
+    products = affine.adjoints
     sums = products + count
     if n.op != ADD:
         sums[0] += g
@@ -403,7 +419,7 @@ cdef bint affine_again(Node *n) noexcept:
 
 
 cdef void affine_forget(Node *n) noexcept:
-    """Clear the adjoints."""
+    """Clear the adjoints of an affine node."""
     cdef Affine *affine = node_affine(n)
     affine.passes = 0
     PyMem_Free(affine.adjoints)
@@ -411,8 +427,8 @@ cdef void affine_forget(Node *n) noexcept:
 
 
 cdef inline Node *run_take(Node *n, Walk *walk) noexcept:
-    """The oldest of the marked nodes of a layer that stand side by side from n down and are in their first pass. The
-    others count as handled."""
+    """The oldest node of the run that ends at n: marked nodes of its layer in adjacent slots, in their first pass. They
+    count as handled, and their marks are cleared."""
     cdef Node *next
     while n != slab_slot(walk.slab, 0):
         next = slot_before(n, 1)
@@ -425,7 +441,7 @@ cdef inline Node *run_take(Node *n, Walk *walk) noexcept:
 
 
 cdef inline bint slots_have_marks(Node *n, Py_ssize_t count) noexcept:
-    """Has one of the slots before this one a mark?"""
+    """Has one of the `count` slots before n a mark?"""
     cdef Py_ssize_t i
     for i in range(1, count + 1):
         if slot_before(n, i).flags & PENDING:
@@ -434,7 +450,7 @@ cdef inline bint slots_have_marks(Node *n, Py_ssize_t count) noexcept:
 
 
 cdef void affine_mark(Node *n, Walk *walk) noexcept:
-    """Mark the weights and the bias where some are results."""
+    """Mark the weights and the bias of an affine node if some are results; leaves need no marks."""
     cdef PyObject **items = tuple_items(node_affine(n).weights)
     cdef Py_ssize_t i
     for i in range(n.b.layer.inputs + 1 if n.flags & RESULT_WEIGHTS else 0):
@@ -443,9 +459,9 @@ cdef void affine_mark(Node *n, Walk *walk) noexcept:
 
 
 cdef Node *affine_step(Node *n, Walk *walk) noexcept:
-    """node_step() at an affine node; in a walk and in its first pass also at those of its layer that stand next to it,
-    and through the hidden layers below: once a walk comes to the newest of a layer's nodes, all of them have their
-    grads. Returns the oldest slot that was handled."""
+    """node_step() at an affine node. In a walk, in the first pass, it also handles the other nodes of the run, and the
+    hidden layers below: when a walk comes to the newest node of a layer, all nodes of the layer have their whole grads.
+    Returns the oldest slot that was handled."""
     cdef Layer *layer = n.b.layer
     cdef bint again = node_affine(n).passes > 0
     cdef Node *oldest = n

@@ -1,4 +1,6 @@
 # How the module was compiled, for reports and tests.
+#
+# Gives BUILD, ASSERTS and SANITIZED. Uses debug.pxd.
 
 cdef extern from *:
     """
@@ -21,10 +23,10 @@ cdef extern from *:
     const int built_plain
     const int CYTHON_HEX_VERSION
 
-ASSERTS = bool(DEBUG)       # for tests: what this build checks
+ASSERTS = bool(DEBUG)       # for tests: does this build check assertions, and memory that is not in use?
 SANITIZED = bool(SANITIZE)
 
-# How this was compiled, for reports: {what: value}.
+# For reports: {what: value}.
 BUILD = {
     "compiler": built_by.decode().strip(),
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",

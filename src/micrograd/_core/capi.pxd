@@ -1,14 +1,16 @@
-# CPython's C API on bare pointers. References are counted by hand. A function that returns NULL or -1 leaves the
-# exception set without raising it, so that its caller decides when to raise.
+# CPython's C API on bare pointers. References are counted by hand. A function that returns NULL or -1 without an
+# `except` clause leaves an exception set; its caller calls raise_error() when it is to be raised.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 cdef extern from *:
     """
-    /* Hands a reference that is already counted to Cython; a NULL raises the exception that is set. */
+    /* Hands to Cython a reference that is already counted. */
     #define own(p) ((PyObject *)(p))
-    /* Of memory that was never an object: Py_SET_REFCNT first asks whether the object is immortal. */
+    /* Raises the exception that is set: Cython takes -1 for the sign of it. Nothing after the call runs. */
+    #define raise_error() (-1)
+    /* For memory that was no object. Py_SET_REFCNT would read the old count first, to see if the object is immortal. */
     #define set_first_reference(o) ((o)->ob_refcnt = 1)
     /* Ints of one digit, read without a call. */
     #if PY_VERSION_HEX >= 0x030C0000
@@ -22,7 +24,7 @@ cdef extern from *:
       #define short_int(o) (Py_SIZE(o) * (Py_ssize_t)((PyLongObject *)(o))->ob_digit[0])
     #endif
     #define tuple_items(o) (((PyTupleObject *)(o))->ob_item)
-    /* Another number after every change of the class or of one it inherits from; 0 while it has none. */
+    /* A number that changes with every change of the class or of one that it inherits from; 0 while it has none. */
     #if PY_VERSION_HEX < 0x030B0000
       #define type_version(type) ((type)->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? (type)->tp_version_tag : 0)
     #else
@@ -61,6 +63,7 @@ cdef extern from *:
     #endif
     """
     object own(PyObject *p)
+    int raise_error() except -1
     void set_first_reference(PyObject *o) nogil
     PyObject **tuple_items(PyObject *o) nogil
     bint int_is_short(PyObject *o) nogil
@@ -78,11 +81,11 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         Py_ssize_t tp_basicsize
         const char *tp_doc
+        Py_ssize_t tp_dictoffset
         PyObject *(*tp_call)(PyObject *, PyObject *, PyObject *) except NULL
         initproc tp_init
         PyObject *(*tp_new)(PyTypeObject *, PyObject *, PyObject *) except NULL
         PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) except NULL
-        int (*tp_setattro)(PyObject *, PyObject *, PyObject *)
         PyObject *(*tp_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
         void (*tp_dealloc)(PyObject *)
         void (*tp_free)(void *)
@@ -116,7 +119,6 @@ cdef extern from "Python.h":
 
     bint PyLong_Check(PyObject *o)
     bint PyLong_CheckExact(PyObject *o)
-    bint PyComplex_Check(PyObject *o)
     bint PyFloat_Check(PyObject *o)
     bint PyFloat_CheckExact(PyObject *o)
     double PyFloat_AS_DOUBLE(PyObject *o)
@@ -157,5 +159,6 @@ cdef extern from "Python.h":
 
 
 cdef inline uint64_t this_thread() noexcept:
-    """A number of this thread's that is never used again in the process, nor in a child forked from another thread."""
+    """A number of this thread. No later thread of the process has it, and no thread of a child that another thread
+    forks."""
     return PyThreadState_GetID(PyThreadState_Get())

@@ -1,33 +1,34 @@
 # What the cyclic collector sees of Values.
 #
-# Plain Values are not tracked by it. Instances of subclasses are, and so is the __dict__ of a Value with a `_backward`
-# of the user's: these visit, in the stead of plain Values that they alone hold, what those hold.
+# The collector does not track plain Values, whose class is Value itself. It tracks instances of subclasses, and the
+# __dict__ of a Value with a `_backward` that a user assigned. If only such an object holds a plain Value, it owns what
+# the Value holds, and tp_traverse visits that instead of the Value.
 #
-# Gives value_traverse and value_clear, which are the type's slots, and Attributes. Uses lifetime.pxi, materialize.pxi.
+# Gives value_traverse and value_clear, which are slots of the type, and Attributes. Uses lifetime.pxi, materialize.pxi.
 
 cdef extern from "Python.h":
     PyTypeObject PyDict_Type
     bint PyObject_IS_GC(PyObject *o)
 
 cdef enum:
-    HELD_DEPTH = 50       # of objects, each held by the one before alone, that are searched for a Value
-    TRAVERSE_DEPTH = 100  # of plain Values that the collector looks through
+    HELD_DEPTH = 50       # how deep a search goes into what a function holds
+    TRAVERSE_DEPTH = 100  # how many plain Values, one the parent of the other, tp_traverse looks through
 
 
 # ---- A user's `_backward` ------------------------------------------------------------------------
-# It nearly always closes over the Value it is assigned to, a reference cycle:
+# It is usually a closure over the Value that it is assigned to, a reference cycle:
 #
 #     Value -> its __dict__ -> function -> cell -> Value
 #
-# Plain Values are not tracked by the cyclic collector, which would take the reference to the __dict__ for one from
-# outside. The __dict__ answers for its owner: once every reference to the Value comes from what the function alone
-# holds, it presents the Value's reference to it as its own, and the collector sees the cycle closed.
+# The Value is not tracked, so the collector would count its reference to the __dict__ as one from outside of the cycle.
+# Therefore the __dict__ visits itself on the Value's behalf, once all references to the Value come from objects that
+# only the function holds. Then the collector finds no reference from outside.
 
 cdef class Attributes(dict):
-    """The attributes of a Value whose `_backward` is a function of the user's."""
+    """The __dict__ of a Value with a `_backward` that a user assigned."""
 
-    cdef object function      # the user's `_backward`, None once that is deleted
-    cdef PyObject *owner      # the plain Value it belongs to, not counted; NULL for other kinds, and once dead
+    cdef object function      # that `_backward`, None once it is deleted
+    cdef PyObject *owner      # the plain Value it belongs to, not counted; NULL for a subclass, and once it is released
 
     def __reduce__(self):
         return dict, (dict(self),)
@@ -36,31 +37,38 @@ cdef class Attributes(dict):
 cdef PyTypeObject *ATTRIBUTES = <PyTypeObject *>Attributes
 
 
-cdef struct Search:   # among what a function alone holds, and what that alone holds, and so on: a tree
+cdef struct Search:       # of the objects that only a function holds, and those that only these hold, and so on
     PyObject *function
-    PyObject *sought  # NULL: plain Values that are held from elsewhere too are listed
-    Py_ssize_t found  # references to what is sought, or in the list
-    PyObject **list
-    Py_ssize_t room   # in the list; -1 where there is no memory for it
+    PyObject *sought      # count the references to this object; NULL: list the plain Values that others hold too
+    Py_ssize_t found      # how many references, or items in the list
+    PyObject **list       # a Value once for each reference
+    Py_ssize_t capacity   # of the list; -1 when memory is out for it
     int depth
 
 
+cdef inline bint is_container(PyObject *o) noexcept:
+    """Is it tracked by the collector, and no Value? (A tracked Value has value_traverse() for what it holds.)"""
+    return PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), VALUE)
+
+
 cdef void search_list(Search *search, PyObject *o) noexcept:
-    cdef Py_ssize_t room = max(32, 2 * search.room)
+    """Add a Value to the list."""
+    cdef Py_ssize_t capacity = max(32, 2 * search.capacity)
     cdef void *items
-    if search.found == search.room:
-        items = realloc(search.list, room * sizeof(PyObject *))
+    if search.found == search.capacity:
+        items = realloc(search.list, capacity * sizeof(PyObject *))
         if items == NULL:
-            search.room = -1
+            search.capacity = -1
         else:
             search.list = <PyObject **>items
-            search.room = room
-    if search.room >= 0:
+            search.capacity = capacity
+    if search.capacity >= 0:
         search.list[search.found] = o
         search.found += 1
 
 
 cdef int search_visit(PyObject *o, void *arg) noexcept:
+    """The visitor of a search: for each reference to an object that it comes to."""
     cdef Search *search = <Search *>arg
     if o == search.sought:
         search.found += 1
@@ -70,16 +78,16 @@ cdef int search_visit(PyObject *o, void *arg) noexcept:
             node_traverse(node_of(o), NULL, search_visit, arg, 0)
         elif Py_TYPE(o) == ATTRIBUTES:
             attributes_visit(o, search_visit, arg)
-        elif PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), VALUE):  # those answer for themselves
+        elif is_container(o):
             Py_TYPE(o).tp_traverse(o, search_visit, arg)
         search.depth -= 1
-    elif search.sought == NULL and search.room >= 0 and Py_TYPE(o) == VALUE:
+    elif search.sought == NULL and search.capacity >= 0 and Py_TYPE(o) == VALUE:
         search_list(search, o)
     return 0
 
 
 cdef Py_ssize_t references(PyObject *o, PyObject *function) noexcept:
-    """References to an object that go with a function."""
+    """How many references to an object come from what only this function holds."""
     cdef Search search = Search(function, o, 0, NULL, 0, 0)
     search_visit(function, &search)
     return search.found
@@ -91,37 +99,45 @@ cdef int by_address(const void *a, const void *b) noexcept nogil:
     return (left > right) - (left < right)
 
 
-cdef bint goes_with(PyObject *o, Search *search) noexcept:
-    """Does a plain Value go with the node that holds it once, and with the function of an instance? What that holds is
-    listed first, once for all parents."""
-    cdef Py_ssize_t middle, end, others = Py_REFCNT(o) - 1, first = 0
-    if others == 0 or search == NULL or search.function == NULL:
-        return others == 0
-    if search.list == NULL and search.room == 0:
-        search_visit(search.function, search)
-        if search.room > 0:
-            qsort(search.list, search.found, sizeof(PyObject *), by_address)
-    if search.room < 0:
-        return others == references(o, search.function)
-    end = search.found
+cdef Py_ssize_t search_index(Search *search, PyObject *o) noexcept:
+    """Where a Value is in the sorted list, or would be: the index of the first item that is not less."""
+    cdef Py_ssize_t middle, first = 0, end = search.found
     while first < end:
         middle = (first + end) // 2
         if search.list[middle] < o:
             first = middle + 1
         else:
             end = middle
-    return (first + others <= search.found and search.list[first] == o and search.list[first + others - 1] == o
-            and (first + others == search.found or search.list[first + others] != o))
+    return first
+
+
+cdef bint is_held_alone(PyObject *o, Search *search) noexcept:
+    """Is a plain Value, a parent, held by its child and the child's `_backward` alone? The first call lists what that
+    function holds, sorted, for all parents of the child."""
+    cdef Py_ssize_t first, last, others = Py_REFCNT(o) - 1
+    if others == 0 or search == NULL or search.function == NULL:
+        return others == 0
+    if search.list == NULL and search.capacity == 0:
+        search_visit(search.function, search)
+        if search.capacity > 0:
+            qsort(search.list, search.found, sizeof(PyObject *), by_address)
+    if search.capacity < 0:
+        return others == references(o, search.function)
+    first = search_index(search, o)
+    last = first + others - 1
+    return (last < search.found and search.list[first] == o and search.list[last] == o
+            and (last + 1 == search.found or search.list[last + 1] != o))
 
 
 cdef int attributes_visit(PyObject *o, visitproc visit, void *arg) noexcept:
-    """Visit what attributes hold."""
+    """Visit the items of Attributes and the function."""
     cdef PyObject *function = <PyObject *>(<Attributes>o).function
     cdef int stop = PyDict_Type.tp_traverse(o, visit, arg)
     return stop if stop or function == NULL else visit(function, arg)
 
 
 cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    """tp_traverse of Attributes: with the reference of the owner to them, if only the function holds the owner."""
     cdef PyObject *owner = (<Attributes>o).owner
     cdef PyObject *function = <PyObject *>(<Attributes>o).function
     cdef int stop = attributes_visit(o, visit, arg)
@@ -133,19 +149,17 @@ cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
 ATTRIBUTES.tp_traverse = attributes_traverse
 
 
-# ---- Subclasses ----------------------------------------------------------------------------------
-# They are tracked by the cyclic collector, and these are what it calls; plain Values are not.
+# ---- Instances of subclasses ---------------------------------------------------------------------
 
 cdef int held_visit(PyObject *o, Search *search, visitproc visit, void *arg, int depth) noexcept:
-    """Visit what a node holds; in a plain Value's stead, where none but the node and what is searched, the function of
-    an instance, hold it, what the Value holds."""
-    if depth and Py_TYPE(o) == VALUE and goes_with(o, search):
+    """Visit a parent, or look through it if it is a plain Value that is held by its child alone."""
+    if depth and Py_TYPE(o) == VALUE and is_held_alone(o, search):
         return node_traverse(node_of(o), search, visit, arg, depth - 1)
     return visit(o, arg)
 
 
 cdef int layer_traverse(Layer *layer, Search *search, visitproc visit, void *arg, int depth) noexcept:
-    """Visit the inputs of a layer, and what hidden layers below hold. The last of a layer's nodes holds them."""
+    """Visit the inputs of a layer, and what the hidden layers below hold, if one node alone holds the layer."""
     cdef Py_ssize_t i
     cdef int stop = 0
     while layer != NULL and layer.holders == 1 and not stop:
@@ -158,6 +172,7 @@ cdef int layer_traverse(Layer *layer, Search *search, visitproc visit, void *arg
 
 
 cdef int node_traverse(Node *n, Search *search, visitproc visit, void *arg, int depth) noexcept:
+    """Visit what a node holds. `search`, NULL for none, is of its `_backward`; `depth` as TRAVERSE_DEPTH says."""
     cdef PyObject *held = node_attributes(n)[0]
     cdef Parents parents
     cdef Py_ssize_t i
@@ -171,40 +186,42 @@ cdef int node_traverse(Node *n, Search *search, visitproc visit, void *arg, int 
     return stop
 
 
-cdef struct Inside:
+cdef struct Passage:   # the collector's visitor, passed on to what plain Values hold
     visitproc visit
     void *arg
     int depth
 
 
-cdef int inside_visit(PyObject *o, void *arg) noexcept:
-    """In the stead of plain Values among what an instance alone holds by its attributes, visit what they hold."""
-    cdef Inside *inside = <Inside *>arg
+cdef int passage_visit(PyObject *o, void *arg) noexcept:
+    """Go through the objects that only an instance's attributes hold, and visit what plain Values among them hold. The
+    collector visits those objects itself, but not what is in plain Values."""
+    cdef Passage *passage = <Passage *>arg
     cdef int stop = 0
-    if Py_REFCNT(o) != 1 or inside.depth == 0:
+    if Py_REFCNT(o) != 1 or passage.depth == 0:
         return 0
-    inside.depth -= 1
+    passage.depth -= 1
     if Py_TYPE(o) == VALUE:
-        stop = node_traverse(node_of(o), NULL, inside.visit, inside.arg, inside.depth)
-    elif Py_TYPE(o) != ATTRIBUTES and PyObject_IS_GC(o) and not PyType_IsSubtype(Py_TYPE(o), VALUE):
-        stop = Py_TYPE(o).tp_traverse(o, inside_visit, arg)
-    inside.depth += 1
+        stop = node_traverse(node_of(o), NULL, passage.visit, passage.arg, passage.depth)
+    elif Py_TYPE(o) != ATTRIBUTES and is_container(o):
+        stop = Py_TYPE(o).tp_traverse(o, passage_visit, arg)
+    passage.depth += 1
     return stop
 
 
 cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
+    """tp_traverse of an instance of a subclass."""
     cdef Node *n = node_of(o)
     cdef PyObject *held = node_attributes(n)[0]
-    cdef Inside inside = Inside(visit, arg, TRAVERSE_DEPTH)
+    cdef Passage passage = Passage(visit, arg, TRAVERSE_DEPTH)
     cdef Search search = Search(NULL, NULL, 0, NULL, 0, 0)
     cdef int stop = visit(<PyObject *>Py_TYPE(o), arg)
-    if held != NULL and Py_REFCNT(held) == 1:  # else vars() gave them, and the function with them, to other code
+    if held != NULL and Py_REFCNT(held) == 1:  # else Python code got the __dict__ by vars(), and holds it too
         if Py_TYPE(held) == ATTRIBUTES:
             search.function = <PyObject *>(<Attributes>held).function
         if not stop:
-            stop = PyDict_Type.tp_traverse(held, inside_visit, &inside)
+            stop = PyDict_Type.tp_traverse(held, passage_visit, &passage)
         if not stop and search.function != NULL:
-            stop = inside_visit(search.function, &inside)
+            stop = passage_visit(search.function, &passage)
     if not stop:
         stop = node_traverse(n, &search, visit, arg, TRAVERSE_DEPTH)
     free(search.list)
@@ -215,5 +232,5 @@ cdef int value_clear(PyObject *o) noexcept:
     cdef Node *n = node_of(o)
     if node_attributes(n)[0] != NULL:
         attributes_release(n)
-    node_orphan(n)
+    node_drop_parents(n)
     return 0

@@ -1,6 +1,5 @@
-# What a debug build (MICROGRAD_DEBUG=1) does more than others: assertions; and what one under AddressSanitizer
-# (MICROGRAD_SANITIZE=1) does more than that: memory that is not in use is marked. What is asserted stands in
-# invariants.pxi.
+# Assertions, of debug builds (MICROGRAD_DEBUG=1); and marks on memory that is not in use, of builds under
+# AddressSanitizer (MICROGRAD_SANITIZE=1), which have both. The assertions themselves are in _core/invariants.pxi.
 
 cdef extern from *:
     """
@@ -13,7 +12,7 @@ cdef extern from *:
       #define MICROGRAD_DEBUG 1
       #define check(holds, what) do { if (!(holds)) { fprintf(stderr, "not so: %s\\n", what); assert(0); } } while (0)
     #endif
-    /* In every build, of what the compiler knows. */
+    /* In every build, at compile time. */
     #if defined(__GNUC__) || (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L)
       #define static_check(holds) _Static_assert(holds, #holds)
     #else
@@ -30,7 +29,7 @@ cdef extern from *:
       #define unpoison(p, size) ((void)(p), (void)(size))
     #endif
     """
-    bint DEBUG "MICROGRAD_DEBUG"  # constants: what stands under `if DEBUG` is in no release
+    bint DEBUG "MICROGRAD_DEBUG"  # constants: code under `if DEBUG` is not in a release
     bint SANITIZE "MICROGRAD_SANITIZE"
     void check(bint holds, const char *what) noexcept nogil
     void static_check(bint holds) noexcept nogil

@@ -1,26 +1,29 @@
-# Reference counting: how nodes die, and with them what they hold.
+# Reference counting: how nodes, and what they hold, are freed.
 #
-# A node that dies may be the last to hold its parents. Dead nodes are linked through their own slots and released one
-# after the other by the outermost dealloc, so a chain of any length is freed without recursion and without memory.
+# A node is dead when its last reference has been given up. It may hold the last references to its parents. Dead nodes
+# are put into a list, linked through their own slots. The outermost call of dead_release() releases each node in the
+# list: it gives up what the node holds, and its slot. So a chain of any length is freed without recursion and without
+# memory for the list.
 #
-# What a node holds besides may run Python code when it is freed, and during that other threads run, or fork. They
-# release what dies meanwhile. So does this thread, some levels deep; below that it leaves the dead to the levels above.
+# dead_release() is suspended while it frees an object that may run Python code, as a `__del__`. Meanwhile other threads
+# may run, or fork; they release the nodes that die in them. So does this thread, unless it is suspended SUSPENSIONS
+# times already; then it leaves nodes in the list for the outer calls.
 #
-# Gives value_dealloc, which is the type's slot; node_unref, which gives up a reference; and dead_release, which whoever
-# gives up references calls in the end. Uses slabs.pxi.
+# Gives value_dealloc, a slot of the type; node_unref and others, which give up references; and dead_release, which is
+# to be called after them. Uses slabs.pxi; of walk.pxi the count of late nodes, of collector.pxi Attributes.
 
 cdef enum:
-    OUTSIDE_DEPTH = 16     # of releases in Python code that runs in the middle of one
+    SUSPENSIONS = 16         # how often one thread's releasing may be suspended at a time
 
-cdef struct Outside:   # Python code that runs in the middle of releasing: `__del__`, a callback of a weak reference
-    uint64_t thread    # in which thread
-    bint releasing     # was that thread in dead_release()?
-    Outside *outer     # likewise, of other threads, or of this one further out
+cdef struct Suspension:      # of releasing, by Python code: `__del__`, a callback of a weak reference
+    uint64_t thread          # the thread that is suspended
+    bint releasing           # was it in dead_release()?
+    Suspension *outer        # an earlier one, of any thread
 
 cdef struct Dead:
-    Node *first        # dead nodes that still hold what they held
-    bint releasing     # the thread that has the GIL is in dead_release(); no other code of the engine runs meanwhile
-    Outside *outside   # but for threads that are in Python code, called from there
+    Node *first              # dead nodes, not yet released
+    bint releasing           # the thread that has the GIL is in dead_release()
+    Suspension *suspended    # the newest, of any thread
 
 cdef Dead dead
 
@@ -28,12 +31,12 @@ cdef Dead dead
 # ---- References ----------------------------------------------------------------------------------
 
 cdef inline void node_unref(Node *n) noexcept:
-    """Give up a reference. With the last one the node goes onto the list of the dead, without the call of a dealloc."""
+    """Give up a reference. After the last one the node is put on the list of dead nodes; tp_dealloc is not called."""
     if Py_REFCNT(object_of(n)) == 1 and Py_TYPE(object_of(n)) == VALUE:
         node_link(n, dead.first)
         dead.first = n
     elif Py_REFCNT(object_of(n)) == 1:
-        decref_outside(object_of(n))
+        decref_suspended(object_of(n))
     else:
         Py_DECREF(object_of(n))
 
@@ -46,10 +49,10 @@ cdef inline void weights_unref(PyObject *weights) noexcept:
 
 
 cdef void weights_empty(PyObject *weights) noexcept:
-    """Take the items out of a tuple that is about to be freed, and give them up one by one."""
+    """Give up the items of a tuple that is about to be freed. With node_unref() this needs no recursion."""
     cdef PyObject **items = tuple_items(weights)
     cdef Py_ssize_t i
-    PyObject_GC_UnTrack(weights)  # no `__del__` is to find it half empty
+    PyObject_GC_UnTrack(weights)  # so that Python code cannot reach it by way of the cyclic collector
     for i in range(PyTuple_GET_SIZE(weights)):
         if items[i] != Py_None:
             node_unref(node_of(items[i]))
@@ -57,7 +60,7 @@ cdef void weights_empty(PyObject *weights) noexcept:
 
 
 cdef void layer_release(Layer *layer) noexcept:
-    """One holder less. With the last one go the inputs, and hidden layers below."""
+    """Give up a hold on a layer. With the last one give up its inputs and the hidden layers below, and free it."""
     cdef Layer *below
     cdef Py_ssize_t i
     while layer != NULL:
@@ -98,8 +101,8 @@ cdef inline void parents_release(int form, Node *a, Operand b, unsigned int inde
             node_unref(b.node)
 
 
-cdef inline void node_orphan(Node *n) noexcept:
-    """Make a leaf of the node."""
+cdef inline void node_drop_parents(Node *n) noexcept:
+    """Give up a node's parents, which makes it a leaf."""
     cdef int form = n.form
     n.form = LEAF
     n.op = NO_OP
@@ -108,41 +111,41 @@ cdef inline void node_orphan(Node *n) noexcept:
     dead_release()
 
 
-# ---- Death ---------------------------------------------------------------------------------------
+# ---- Dead nodes ----------------------------------------------------------------------------------
 
-cdef inline void outside_enter(Outside *outside) noexcept:
-    outside.thread = this_thread()
-    outside.releasing = dead.releasing
-    outside.outer = dead.outside
-    dead.outside = outside
+cdef inline void release_suspend(Suspension *suspension) noexcept:
+    suspension.thread = this_thread()
+    suspension.releasing = dead.releasing
+    suspension.outer = dead.suspended
+    dead.suspended = suspension
     dead.releasing = False
 
 
-cdef void outside_leave(Outside *outside) noexcept:
-    cdef Outside **link = &dead.outside
-    while link[0] != outside:  # those of other threads may have come in front of it
+cdef void release_resume(Suspension *suspension) noexcept:
+    cdef Suspension **link = &dead.suspended
+    while link[0] != suspension:  # other threads may have put newer ones in front of it
         link = &link[0].outer
-    link[0] = outside.outer
-    dead.releasing = outside.releasing
+    link[0] = suspension.outer
+    dead.releasing = suspension.releasing
 
 
-cdef bint is_deep() noexcept:
-    """Is this thread as many levels deep in releasing as it may be?"""
+cdef bint is_suspended_often() noexcept:
+    """Is this thread's releasing suspended as often as it may be?"""
     cdef uint64_t thread = this_thread()
-    cdef Outside *outside = dead.outside
-    cdef int levels = 0
-    while outside != NULL:
-        levels += outside.thread == thread
-        outside = outside.outer
-    return levels >= OUTSIDE_DEPTH
+    cdef Suspension *suspension = dead.suspended
+    cdef int count = 0
+    while suspension != NULL:
+        count += suspension.thread == thread
+        suspension = suspension.outer
+    return count >= SUSPENSIONS
 
 
-cdef void decref_outside(PyObject *o) noexcept:
-    """Give up the last reference to what may run Python code when it goes."""
-    cdef Outside outside
-    outside_enter(&outside)
+cdef void decref_suspended(PyObject *o) noexcept:
+    """Give up a reference to an object that may run Python code when it is freed."""
+    cdef Suspension suspension
+    release_suspend(&suspension)
     Py_DECREF(o)
-    outside_leave(&outside)
+    release_resume(&suspension)
 
 
 cdef void attributes_release(Node *n) noexcept:
@@ -150,23 +153,23 @@ cdef void attributes_release(Node *n) noexcept:
     if Py_TYPE(held) == ATTRIBUTES:
         (<Attributes>held).owner = NULL
     node_attributes(n)[0] = NULL
-    decref_outside(held)
+    decref_suspended(held)
 
 
 cdef void node_release(Node *n) noexcept:
-    """Give up all that a dead node holds, and its memory."""
+    """Give up what a dead node holds, and free its memory."""
     cdef PyTypeObject *kind = Py_TYPE(object_of(n))
     if node_attributes(n)[0] != NULL:
         attributes_release(n)
     if n.flags & LATE:
         engine.late_nodes -= 1
-        check(engine.late_nodes >= 0, "nodes that turned irregular late are counted")
+        check(engine.late_nodes >= 0, "no more late nodes are freed than were counted")
     parents_release(n.form, n.a, n.b, n.index)
     if kind == VALUE:
         slots_give_back(n, 1)
     else:
         kind.tp_free(object_of(n))
-        decref_outside(<PyObject *>kind)
+        decref_suspended(<PyObject *>kind)
 
 
 cdef inline bint is_ordinary(Node *n) noexcept:
@@ -176,9 +179,9 @@ cdef inline bint is_ordinary(Node *n) noexcept:
 
 
 cdef void dead_release() noexcept:
-    """Release the dead, and those that die with them; unless that is already being done."""
+    """Release the dead nodes, and those that die by it; unless an outer call does so."""
     cdef Node *n
-    if dead.releasing or dead.outside != NULL and is_deep():
+    if dead.releasing or dead.suspended != NULL and is_suspended_often():
         return
     dead.releasing = True
     while dead.first != NULL:

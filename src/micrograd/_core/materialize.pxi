@@ -1,20 +1,21 @@
-# Materialize: make the nodes that the reference would have where this engine keeps less.
+# Materialize: make the nodes that the reference has, where this engine keeps something smaller.
 #
 #   kept as                         becomes                                     when
-#   the outputs of a hidden layer   an affine node each                         parents of the layer above are asked for
+#   the outputs of a hidden layer   an affine node each                         parents_of() a node of the layer above
 #   an affine node                  products, sums and activation, a node each  Python code reads its parents
 #   the number in a node, `x * 2`   a leaf                                      Python code reads its parents
 #
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
-# Gives parents_of, a view of a node's parents for the passes over a graph; node_materialize, which comes before Python
-# code sees them; and send_failed, for what a rule sends to such a leaf. Uses slabs.pxi and lifetime.pxi.
+# Gives parents_of, a view of a node's parents for functions that go through a graph; node_materialize, to be called
+# before Python code sees parents or rules; and partial_failed, for the partial of such a leaf. Uses slabs.pxi,
+# lifetime.pxi, walk.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 
 cdef inline void parents_of(Node *n, Parents *parents) noexcept:
-    """A view of the parents, which is good until something changes them; of an affine node the bias, the weights, and
-    the inputs where they are nodes, in this order. A hidden layer below is materialized, which allocates nothing."""
+    """A view of the parents, valid until they are changed. Those of an affine node are the bias, the weights, and the
+    inputs where they are nodes, in this order. A hidden layer below is materialized, which allocates nothing."""
     cdef bint biased
     parents.second = NULL
     if n.form == BLOCK:
@@ -31,9 +32,9 @@ cdef inline void parents_of(Node *n, Parents *parents) noexcept:
     else:
         parents.first = parents.own
         parents.split = parents.count = 0 if n.form == LEAF else 2 if n.form == BINARY else 1
-        if parents.count:
+        if n.form != LEAF:
             parents.own[0] = object_of(n.a)
-        if parents.count == 2:
+        if n.form == BINARY:
             parents.own[1] = object_of(n.b.node)
 
 
@@ -44,14 +45,14 @@ cdef inline PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil:
 # ---- Hidden layers -------------------------------------------------------------------------------
 
 cdef void layer_materialize(Layer *layer) noexcept:
-    """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Each takes
-    the place of its data, which is read before."""
+    """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Pointers to
+    the nodes overwrite the layer's data, each after the number at that index was read."""
     cdef Layer *below = layer.below
     cdef Node *n
     cdef Py_ssize_t i
     if below == NULL:
         return
-    check(below.holders == 1 and below.slots != NULL, "a hidden layer has slots, and is held by the layer above alone")
+    check(below.holders == 1 and below.slots != NULL, "a layer that becomes nodes is hidden and has slots")
     layer.below = NULL
     layer.nodes = <PyObject **>layer.data
     for i in range(layer.inputs):
@@ -70,6 +71,7 @@ cdef void layer_materialize(Layer *layer) noexcept:
 
 cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double data, int flags,
                       double grad) except NULL:
+    """A product or sum of an affine node: a op b, or a op number if the form is NUMBER_RIGHT."""
     cdef Node *n = result_new(op, form, flags, data)
     n.grad = grad
     n.a = a
@@ -79,7 +81,7 @@ cdef Node *small_node(int op, int form, Node *a, Node *b, double number, double 
         Py_INCREF(object_of(b))
     else:
         n.b.number = number
-    node_fits(n)
+    check_node(n)
     return n
 
 
@@ -98,62 +100,53 @@ cdef Node *product_node(Node *n, Py_ssize_t i) except NULL:
     return small_node(MUL, BINARY, w, x, 0.0, w.data * x.data, flags | (w.flags | x.flags) & INHERITED, adjoint)
 
 
-cdef Node *sum_node(Node *n, Py_ssize_t i, Node *total, Node *product) except NULL:
-    """The sum of the bias and the first i + 1 products of an affine node; `total` is the one before, NULL for none."""
+cdef Node *sum_node(Node *n, Py_ssize_t i, Node *before, Node *product) except NULL:
+    """The sum of the bias and the first i + 1 products of an affine node: `before`, the last sum or the bias or NULL,
+    plus the product."""
     cdef Py_ssize_t count = n.b.layer.inputs
     cdef Affine *affine = node_affine(n)
     cdef double adjoint = affine.adjoint if affine.passes else 0.0
     cdef int flags = WALKED if affine.passes else 0
     if affine.adjoints != NULL:
         adjoint = affine.adjoints[count + (i + 1) % count]
-    if total == NULL:
+    if before == NULL:
         return small_node(ADD, NUMBER_RIGHT, product, NULL, 0.0, 0.0 + product.data,
                           flags | product.flags & INHERITED, adjoint)
-    return small_node(ADD, BINARY, total, product, 0.0, total.data + product.data,
-                      flags | (total.flags | product.flags) & INHERITED, adjoint)
+    return small_node(ADD, BINARY, before, product, 0.0, before.data + product.data,
+                      flags | (before.flags | product.flags) & INHERITED, adjoint)
 
 
 cdef int affine_materialize(Node *n) except -1:
-    """Make the products and sums of an affine node, which becomes the last of them, or the activation. They are younger
-    than the node, so creation order says nothing about it any more: it turns irregular."""
-    cdef Node *total = affine_bias(node_affine(n))
+    """Make the products and sums of an affine node, which becomes the last sum, or the activation. They are newer than
+    the node, their child, so creation order is no topological order any more: the node becomes irregular."""
+    cdef Node *last_sum = affine_bias(node_affine(n))
     cdef Node *product = NULL
-    cdef Node *next
     cdef int op = n.op
     cdef Py_ssize_t i, count = n.b.layer.inputs
+    held_sum = <object>object_of(last_sum) if last_sum != NULL else None
     layer_materialize(n.b.layer)
-    if total != NULL:
-        Py_INCREF(object_of(total))
-    try:
-        for i in range(count):
-            product = product_node(n, i)
-            if i == count - 1 and op == ADD:
-                break  # the last addition is the node itself
-            try:
-                next = sum_node(n, i, total, product)
-                if total != NULL:
-                    Py_DECREF(object_of(total))
-                total = next
-            finally:
-                Py_DECREF(object_of(product))
-    except MemoryError:
-        if total != NULL:
-            Py_DECREF(object_of(total))
-        raise
-    node_orphan(n)
+    for i in range(count):
+        product = product_node(n, i)
+        held_product = own(object_of(product))
+        if i < count - 1 or op != ADD:  # else the last sum is the node itself
+            last_sum = sum_node(n, i, last_sum, product)
+            held_sum = own(object_of(last_sum))
+    node_drop_parents(n)
     n.op = op
     n.flags &= ~END
-    n.a = total
+    n.a = last_sum
     n.b.number = 0.0
     if op != ADD:
         n.form = UNARY
-    elif total == NULL:
+    elif last_sum == NULL:
         n.form = NUMBER_RIGHT
         n.a = product
     else:
         n.form = BINARY
         n.b.node = product
-    node_turn_irregular(n, 0)
+        Py_INCREF(object_of(product))
+    Py_INCREF(object_of(n.a))
+    node_make_irregular(n, 0)
     engine.materialized += 1
     return 0
 
@@ -161,7 +154,7 @@ cdef int affine_materialize(Node *n) except -1:
 # ---- Numbers -------------------------------------------------------------------------------------
 
 cdef int number_materialize(Node *n) except -1:
-    """Give the number of a node a leaf, with the grad that it would have."""
+    """Make the number of a node a leaf, with the grad that it would have after the passes so far."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *leaf = leaf_new(n.b.number)
     leaf.flags |= CONSTANT
@@ -170,7 +163,7 @@ cdef int number_materialize(Node *n) except -1:
             leaf.grad = rule.d_right(n.a.data, n.b.number, n.data, n.grad)
         else:
             leaf.grad = rule.d_left(n.b.number, n.a.data, n.data, n.grad)
-        send_failed(leaf.grad, leaf)
+        partial_failed(leaf.grad, leaf)
     if n.form == NUMBER_LEFT:
         n.b.node = n.a
         n.a = leaf
@@ -181,7 +174,7 @@ cdef int number_materialize(Node *n) except -1:
 
 
 cdef int node_materialize(Node *n) except -1:
-    """Make of a node what the reference would have, for Python code that reads its parents or its rule."""
+    """Make a node what it is in the reference, before Python code reads its parents or its `_backward`."""
     if n.form == AFFINE:
         affine_materialize(n)
     if n.form == NUMBER_LEFT or n.form == NUMBER_RIGHT and n.op != POW:
@@ -201,19 +194,20 @@ cdef tuple node_children(Node *n):
     return tuple(children)
 
 
-# ---- Errors of constants -------------------------------------------------------------------------
+# ---- Errors at constants -------------------------------------------------------------------------
+# A leaf that was materialized from a number has the flag CONSTANT. The same program without materialization computes no
+# grad for it, and raises nothing. So an error there is cleared, and the grad is NaN.
 
-cdef bint send_raised(Node *receiver) noexcept:
-    """Is a NaN that a rule sends an error? For a constant, which has a grad only since it was materialized, the error
-    is cleared."""
+cdef bint partial_raised(Node *parent) noexcept:
+    """Is an exception set that is to be raised?"""
     if PyErr_Occurred() == NULL:
         return False
-    if not receiver.flags & CONSTANT:
+    if not parent.flags & CONSTANT:
         return True
     PyErr_Clear()
     return False
 
 
-cdef inline bint send_failed(double sent, Node *receiver) noexcept:
-    """Did the rule raise that computed what is sent to this parent?"""
-    return sent != sent and send_raised(receiver)
+cdef inline bint partial_failed(double gain, Node *parent) noexcept:
+    """Did the rule raise that computed what this parent's grad gains?"""
+    return gain != gain and partial_raised(parent)

@@ -1,9 +1,8 @@
-# Numbers and operands: what counts as a number, and which double it is.
+# Numbers and operands: which objects are numbers, and their doubles.
 #
-# Gives operand, which tells Values, numbers and other objects apart; to_double and double_read, which take numbers
-# alone. Uses node.pxd.
+# Gives operand, for a Value or a number; to_double and double_read, for a number alone. Uses node.pxd.
 
-cdef enum Kind:
+cdef enum Kind:  # of an object
     FAILED = -1  # an exception is set
     OTHER        # neither a Value nor a number
     NODE
@@ -12,7 +11,7 @@ cdef enum Kind:
 
 
 cdef inline Kind number_quick(PyObject *o, double *x) noexcept:
-    """A float, or an int of one digit, which are read without a call; OTHER for all else."""
+    """A float, or an int of one digit, which are read without a call; OTHER for other objects."""
     if PyFloat_CheckExact(o):
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
@@ -29,9 +28,9 @@ cdef inline bint has_number(PyObject *o) noexcept:
 
 
 cdef object scalar_of(object o):
-    """What is to be converted for an object that has __float__ or __index__: of an array without dimensions its item,
-    None where it stands for more or less than one real number. (float() also takes arrays of one element, text, dates,
-    masked elements, and drops imaginary parts.)"""
+    """The number in an object that has __float__ or __index__: the object, or the item of an array without dimensions.
+    None where it is not one real number: float() would also take arrays of one element, text, dates and masked
+    elements, and drop imaginary parts."""
     dtype = getattr(o, "dtype", None)
     if dtype is not None:
         if getattr(o, "shape", ()) != () or getattr(dtype, "kind", "f") in "cSUMm":
@@ -55,8 +54,8 @@ cdef Kind number_like(object o, double *x) except FAILED:
 
 
 cdef Kind number_slow(PyObject *o, double *x) noexcept:
-    """A number that is not exactly a float: whatever has __float__ or __index__, but no text and no array with
-    dimensions. FAILED with an exception set where it raises."""
+    """A number of any class with __float__ or __index__, as scalar_of() says. FAILED with an exception set where these
+    raise."""
     if PyFloat_Check(o):  # of a subclass, as NumPy's float64 is
         x[0] = PyFloat_AS_DOUBLE(o)
         return FLOAT
@@ -69,6 +68,7 @@ cdef Kind number_slow(PyObject *o, double *x) noexcept:
 
 
 cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
+    """An operand: its number or data in x, and for a Value its node in n. FAILED as number_slow()."""
     cdef Kind kind
     if Py_TYPE(o) == VALUE:
         n[0] = node_of(o)
@@ -85,7 +85,7 @@ cdef inline Kind operand(PyObject *o, Node **n, double *x) noexcept:
 
 
 cdef bint double_read(PyObject *o, str what, double *x) noexcept:
-    """A number as a double; False with an exception set, that names `what`, where it is none."""
+    """Read a number. False with an exception set where it is none: a TypeError that names `what`."""
     cdef Kind kind = number_quick(o, x)
     cdef PyObject *name
     if kind != OTHER:
@@ -102,5 +102,5 @@ cdef bint double_read(PyObject *o, str what, double *x) noexcept:
 cdef double to_double(object o, str what) except? -1.0:
     cdef double x
     if not double_read(<PyObject *>o, what, &x):
-        own(NULL)
+        raise_error()
     return x

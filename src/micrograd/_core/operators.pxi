@@ -1,14 +1,14 @@
-# Operators, as far as they are not compiled into each: operands that are neither a Value nor a float or a short int,
-# and errors.
+# Operators for operands that are rare, and their errors. _core.pyx has the common ones: Values, floats, short ints.
 #
-# Gives value_binary_slow, and the attribute that NumPy's numbers look for. Uses numbers.pxi, slabs.pxi, tracing.pxi.
+# Gives value_binary_slow, and the attribute that NumPy's numbers look for. Uses op_table.pxi, numbers.pxi, slabs.pxi,
+# tracing.pxi.
 
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
 
 cdef refuse_operands(int op, left, right):
-    """Return NotImplemented, so that Python asks the other type. Raise directly for built-in sequences, whose own
-    message would be about the Value, and for methods, for which Python asks no other type."""
+    """Return NotImplemented, so that Python tries the other type. Raise TypeError for built-in sequences, whose own
+    message would not name the op, and for methods, for which Python tries no other type."""
     if type(left) in SEQUENCES or type(right) in SEQUENCES or not RULES[op].name.startswith(b"__"):
         names = type(left).__name__, type(right).__name__
         raise TypeError("unsupported operand type(s) for {}: '{}' and '{}'".format(RULES[op].symbol.decode(), *names))
@@ -21,13 +21,13 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     cdef Node *n
     cdef double x, y, r
     cdef Kind kind_left, kind_right
-    if PyErr_Occurred() != NULL:  # the op has been tried, and raised
+    if PyErr_Occurred() != NULL:  # set by the rule, called in value_binary()
         return op_raised(left, right)
     kind_left = operand(left, &a, &x)
     kind_right = operand(right, &b, &y)
     if kind_left <= OTHER or kind_right <= OTHER:
         if kind_left == FAILED or kind_right == FAILED:
-            return own(NULL)
+            raise_error()
         return refuse_operands(op, <object>left, <object>right)
     r = RULES[op].forward(x, y)
     if rule_failed(r):
@@ -52,14 +52,14 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
         n.b.node = b
         Py_INCREF(left)
         Py_INCREF(right)
-    node_fits(n)
+    check_node(n)
     return own(object_of(n))
 
 
 @cython.auto_pickle(False)
 cdef class _Absent:
-    """An attribute that is not there, and says so fast: what NumPy's numbers look up before they leave `number * value`
-    to us. Without it Python 3.11 spends half of such a product on the text of an AttributeError that nobody reads."""
+    """A descriptor that raises AttributeError, of a name that NumPy's numbers look up before they return NotImplemented
+    for `number * value`. Without it Python 3.11 spends half of the time of such a product on the error's text."""
 
 
 cdef PyObject *absent_get(PyObject *absent, PyObject *owner, PyObject *kind) noexcept:

@@ -1,19 +1,19 @@
-# The op rules, and nothing else: what each op computes and how its gradient flows back.
+# The op rules, and nothing else: what each op computes, and its partial derivatives.
 #
-# An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. Nodes carry the number of
-# the row. Forward and backward call through the row, and the tests take their cases from the rows. A column says what
-# other code has to know of an op, so that it need not know ops by name.
+# An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. A node has the number of
+# its op. Forward and backward call the functions in the row, and the tests take their cases from the rows. Columns say
+# what other code has to know of an op, so that it need not know ops by name.
 #
 #   forward  (a, b) -> r              the op on doubles; an op of one argument ignores b
-#   reduce   (x, count) -> r          in place of forward, for a variadic op: one of any number of arguments
+#   reduce   (x, count) -> r          instead of forward, for a variadic op: one of any number of arguments
 #   d_left   (a, b, r, g) -> double   what the left argument's grad gains when the result's grad is g; for a variadic
 #                                     op, what each argument's grad gains, `a` being that argument
 #   d_right  (a, b, r, g) -> double   likewise for the right argument
-#   reads                             which of a, b and r the partial before it reads: programs keep no others for it
+#   reads                             which of a, b and r the partial before it reads; compiled programs keep no others
 #
 # Numbers follow Python's `float` and `math` to the bit, and so do the errors. Where a result is not finite, a rule asks
-# Python for the same operation, which raises Python's own exception; the rule then returns NaN. So whoever calls a rule
-# tests one thing, `rule_failed(r)`, and it costs a comparison unless the result is NaN.
+# Python for the same operation, which raises Python's own exception; the rule then returns NaN. So a caller tests one
+# thing, `rule_failed(r)`, which costs one comparison unless the result is NaN.
 #
 # Uses capi.pxd, and pow.h for powers.
 
@@ -109,7 +109,7 @@ cdef inline double pass_on(double a, double b, double r, double g) noexcept nogi
 cdef inline double sub(double a, double b) noexcept nogil:
     return a - b
 
-cdef inline double pass_on_negated(double a, double b, double r, double g) noexcept nogil:
+cdef inline double pass_negated(double a, double b, double r, double g) noexcept nogil:
     return -g
 
 
@@ -134,11 +134,11 @@ cdef inline double div_right(double a, double b, double r, double g) noexcept no
     return (-1.0 * power(b, -2.0)) * (a * g)
 
 
-# x**0 is 1 whatever x is: the derivative is 0 there, where b * a**(b - 1) would be 0 times what a has no power for.
+# x**0 is 1 for every x, so the derivative is 0; b * a**(b - 1) would raise at a == 0.
 cdef inline double pow_left(double a, double b, double r, double g) noexcept nogil:
     return (b * power(a, b - 1.0)) * g if b != 0.0 else 0.0
 
-# a**b log(a), which has no real value for a negative base; at 0 the limit for every exponent that is allowed there.
+# a**b log(a), which has no real value where a is negative; at a == 0 it is the limit, for each b that pow allows there.
 cdef inline double pow_right(double a, double b, double r, double g) noexcept nogil:
     return 0.0 * g if a == 0.0 else (r * math.log(a)) * g if a > 0.0 else math.NAN
 
@@ -207,7 +207,7 @@ cdef inline double cos_left(double a, double b, double r, double g) noexcept nog
     return -sin(a, b) * g
 
 
-# `abs` would shadow C's own in the generated code.
+# Not `abs`, which would hide C's own in the generated code.
 cdef inline double absolute(double a, double b) noexcept nogil:
     return math.fabs(a)
 
@@ -231,30 +231,30 @@ cdef inline double sum_of(const double *x, Py_ssize_t count) noexcept nogil:
     return total
 
 
-# log(sum of e^x) with the highest taken out first: nothing overflows, and where that one outweighs the rest, math.log1p
-# keeps what they add.
+# log(sum of e^x), with the largest x taken out of the sum first: nothing overflows, and where its term is much larger
+# than the others, math.log1p keeps what they add.
 cdef inline double logsumexp(const double *x, Py_ssize_t count) noexcept nogil:
-    cdef double highest = -math.INFINITY, rest = 0.0
+    cdef double largest = -math.INFINITY, rest = 0.0
     cdef Py_ssize_t i, top = 0
     for i in range(count):
-        if x[i] > highest or x[i] != x[i]:
-            highest = x[i]
+        if x[i] > largest or x[i] != x[i]:
+            largest = x[i]
             top = i
         if x[i] != x[i]:
             break
-    if math.isfinite(highest):
+    if math.isfinite(largest):
         for i in range(count):
             if i != top:
-                rest += math.exp(x[i] - highest)
-        highest += math.log1p(rest)
-    return highest
+                rest += math.exp(x[i] - largest)
+        largest += math.log1p(rest)
+    return largest
 
-# softmax: the share of an argument in the sum, r being its logarithm.
+# softmax: e^a as a fraction of the sum, of which r is the logarithm.
 cdef inline double logsumexp_left(double a, double b, double r, double g) noexcept nogil:
     return math.exp(a - r) * g
 
 
-# What is subtracted from logits before they are exponentiated. It cancels in the result, and so has no gradient.
+# What is subtracted from logits before exp. It cancels in the result, and so has no gradient.
 cdef inline double max_of(const double *x, Py_ssize_t count) noexcept nogil:
     cdef double r = x[0]
     cdef Py_ssize_t i
@@ -262,26 +262,25 @@ cdef inline double max_of(const double *x, Py_ssize_t count) noexcept nogil:
         r = x[i] if x[i] > r else r
     return r
 
-cdef inline double pass_nothing_on(double a, double b, double r, double g) noexcept nogil:
+cdef inline double pass_nothing(double a, double b, double r, double g) noexcept nogil:
     return 0.0
 
 
-# a - b, where a is the logsumexp of all logits and b the target's logit. b is also a part of a, but a is made to send
-# it nothing: its whole gradient, softmax(b) - 1, is computed here. As two terms it would cancel where the softmax is
-# near 1.
-cdef inline double cross_entropy_right(double a, double b, double r, double g) noexcept nogil:
+# a - b, where a is the logsumexp of all logits and b the target's logit. The whole gradient of b, softmax(b) - 1, is
+# computed here, and a has no gradient for b: as two terms they would cancel where the softmax is near 1.
+cdef inline double entropy_right(double a, double b, double r, double g) noexcept nogil:
     return math.expm1(-r) * g
 
 
 # ---- The table -----------------------------------------------------------------------------------
 
-cdef enum Shape:  # what is known of the partials
-    NONLINEAR     # they are what the functions say
-    LINEAR        # they are constants: what the functions say at any point
+cdef enum Shape:  # what is known of the partial derivatives
+    NONLINEAR     # nothing: call the functions
+    LINEAR        # they are constants
     PRODUCT       # each is the other argument
 
 cdef enum Read:   # what a partial reads besides g
-    NOTHING = 0
+    NONE = 0
     A = 1
     B = 2
     R = 4
@@ -296,8 +295,8 @@ ctypedef double (*Reduce)(const double *x, Py_ssize_t count) noexcept nogil
 ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogil
 
 cdef struct Rule:
-    const char *name    # the method, as in `v.tanh()`, or the operator's, as in `__add__`; `_name`: of functional alone
-    const char *symbol  # what `_op` shows
+    const char *name    # the method, as in `v.tanh()`, or `__add__` of an operator; `_name`: of functional.py alone
+    const char *symbol  # what `_op` says
     int arity           # arguments: 1, 2 or VARIADIC
     Shape shape
     bint commutes
@@ -311,7 +310,7 @@ cdef struct Rule:
 
 cdef inline Rule unary(const char *name, const char *symbol, Shape shape, Forward forward,
                        Partial partial, int reads) noexcept nogil:
-    return Rule(name, symbol, 1, shape, ORDERED, forward, NULL, partial, reads, NULL, NOTHING)
+    return Rule(name, symbol, 1, shape, ORDERED, forward, NULL, partial, reads, NULL, NONE)
 
 
 cdef inline Rule binary(const char *name, const char *symbol, Shape shape, bint commutes, Forward forward,
@@ -321,7 +320,7 @@ cdef inline Rule binary(const char *name, const char *symbol, Shape shape, bint 
 
 cdef inline Rule variadic(const char *name, const char *symbol, Shape shape, Reduce reduce,
                           Partial partial, int reads) noexcept nogil:
-    return Rule(name, symbol, VARIADIC, shape, ORDERED, NULL, reduce, partial, reads, NULL, NOTHING)
+    return Rule(name, symbol, VARIADIC, shape, ORDERED, NULL, reduce, partial, reads, NULL, NONE)
 
 
 cdef enum Op:
@@ -335,31 +334,30 @@ cdef enum Op:
 
 # With a constant `op`, as in a method of Value, the compiler folds the whole call to the row's forward, inlined.
 cdef inline Rule op_rule(int op) noexcept nogil:
-    # binary:                        name          symbol  shape               forward d_left   reads    d_right  reads
-    if op == ADD: return binary("__add__",     "+",  LINEAR,    COMMUTES, add,   pass_on,  NOTHING, pass_on,   NOTHING)
-    if op == SUB: return binary("__sub__",     "-",  LINEAR,    ORDERED,  sub,   pass_on,  NOTHING, pass_on_negated,
-                                NOTHING)
-    if op == MUL: return binary("__mul__",     "*",  PRODUCT,   COMMUTES, mul,   mul_left, B,       mul_right, A)
-    if op == DIV: return binary("__truediv__", "/",  NONLINEAR, ORDERED,  div,   div_left, B,       div_right, A | B)
-    if op == POW: return binary("__pow__",     "**", NONLINEAR, ORDERED,  power, pow_left, A | B,   pow_right, A | R)
-    if op == CROSS_ENTROPY: return binary("_cross_entropy", "cross_entropy", NONLINEAR, ORDERED, sub, pass_on, NOTHING,
-                                          cross_entropy_right, R)
+    # binary:                   name           symbol shape      commutes  forward d_left    reads  d_right       reads
+    if op == ADD: return binary("__add__",     "+",   LINEAR,    COMMUTES, add,    pass_on,  NONE,  pass_on,      NONE)
+    if op == SUB: return binary("__sub__",     "-",   LINEAR,    ORDERED,  sub,    pass_on,  NONE,  pass_negated, NONE)
+    if op == MUL: return binary("__mul__",     "*",   PRODUCT,   COMMUTES, mul,    mul_left, B,     mul_right,    A)
+    if op == DIV: return binary("__truediv__", "/",   NONLINEAR, ORDERED,  div,    div_left, B,     div_right,    A | B)
+    if op == POW: return binary("__pow__",     "**",  NONLINEAR, ORDERED,  power,  pow_left, A | B, pow_right,    A | R)
+    if op == CROSS_ENTROPY: return binary("_cross_entropy", "cross_entropy",
+                                                      NONLINEAR, ORDERED,  sub,    pass_on,  NONE,  entropy_right, R)
 
-    # unary:                             name        symbol      shape      forward   partial          reads
-    if op == NEG:      return unary("__neg__",  "neg",      LINEAR,    neg,      pass_on_negated, NOTHING)
-    if op == RELU:     return unary("relu",     "ReLU",     NONLINEAR, relu,     relu_left,       R)
-    if op == TANH:     return unary("tanh",     "tanh",     NONLINEAR, tanh,     tanh_left,       R)
-    if op == EXP:      return unary("exp",      "exp",      NONLINEAR, exp,      exp_left,        R)
-    if op == LOG:      return unary("log",      "log",      NONLINEAR, log,      log_left,        A)
-    if op == SIGMOID:  return unary("sigmoid",  "sigmoid",  NONLINEAR, sigmoid,  sigmoid_left,    R)
-    if op == SQRT:     return unary("sqrt",     "sqrt",     NONLINEAR, sqrt,     sqrt_left,       R)
-    if op == SIN:      return unary("sin",      "sin",      NONLINEAR, sin,      sin_left,        A)
-    if op == COS:      return unary("cos",      "cos",      NONLINEAR, cos,      cos_left,        A)
-    if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left,   A)
-    if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left,   A)
+    # unary:                        name        symbol      shape      forward   partial        reads
+    if op == NEG:      return unary("__neg__",  "neg",      LINEAR,    neg,      pass_negated,  NONE)
+    if op == RELU:     return unary("relu",     "ReLU",     NONLINEAR, relu,     relu_left,     R)
+    if op == TANH:     return unary("tanh",     "tanh",     NONLINEAR, tanh,     tanh_left,     R)
+    if op == EXP:      return unary("exp",      "exp",      NONLINEAR, exp,      exp_left,      R)
+    if op == LOG:      return unary("log",      "log",      NONLINEAR, log,      log_left,      A)
+    if op == SIGMOID:  return unary("sigmoid",  "sigmoid",  NONLINEAR, sigmoid,  sigmoid_left,  R)
+    if op == SQRT:     return unary("sqrt",     "sqrt",     NONLINEAR, sqrt,     sqrt_left,     R)
+    if op == SIN:      return unary("sin",      "sin",      NONLINEAR, sin,      sin_left,      A)
+    if op == COS:      return unary("cos",      "cos",      NONLINEAR, cos,      cos_left,      A)
+    if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left, A)
+    if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left, A)
 
-    # variadic:                              name         symbol       shape      reduce     partial          reads
-    if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,         NOTHING)
-    if op == LOGSUMEXP: return variadic("logsumexp", "logsumexp", NONLINEAR, logsumexp, logsumexp_left,  A | R)
-    if op == MAX:       return variadic("max",       "max",       LINEAR,    max_of,    pass_nothing_on, NOTHING)
-    return Rule("", "", VARIADIC, NONLINEAR, ORDERED, NULL, NULL, NULL, NOTHING, NULL, NOTHING)
+    # variadic:                         name         symbol       shape      reduce     partial         reads
+    if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)
+    if op == LOGSUMEXP: return variadic("logsumexp", "logsumexp", NONLINEAR, logsumexp, logsumexp_left, A | R)
+    if op == MAX:       return variadic("max",       "max",       LINEAR,    max_of,    pass_nothing,   NONE)
+    return Rule("", "", VARIADIC, NONLINEAR, ORDERED, NULL, NULL, NULL, NONE, NULL, NONE)

@@ -1,11 +1,11 @@
-# Slabs: where nodes live. Results of ops are handed out upwards from slabs linked in order of creation, so (slab,
-# address) is a topological order of any graph. A slot is not used again before its whole slab is free. Leaves have no
-# order to keep: they live in slabs of their own and reuse slots, so a parameter that lives long keeps no slab of
-# results alive.
+# Slabs: the memory of nodes. A slab is 64 KB of slots, one for each node. Results of ops take the slots of a slab in
+# ascending order, and slabs are linked in order of creation. So (slab, address) is a topological order of any graph. A
+# slot is used again only after all nodes of its slab were freed. Leaves need no order: they are in slabs of their own
+# and take any free slot, so a parameter that is alive for long keeps no slab of results.
 #
 # Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab,
-# which the backward walk goes through. Uses node.pxd, and arenas.h for memory. The order is explained in
-# docs/architecture.md.
+# which the backward walk goes through. Uses node.pxd, and arenas.h for memory. docs/architecture.md has more of the
+# order.
 
 cdef extern from "_core/arenas.h" nogil:
     void *arena_map(size_t size)
@@ -14,35 +14,35 @@ cdef extern from "_core/arenas.h" nogil:
 cdef enum:
     SLOT_SIZE = 64             # a Value, in one cache line
     SLAB_SIZE = 65536
-    SLAB_SLOTS = 1023          # one more is the header
+    SLAB_SLOTS = 1023          # the header takes one more
     ARENA_SLABS = 32           # 2 MB, a huge page
     ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
     RESERVE = 256              # empty slabs kept for the next graph: 16 MB
     PIECE_STEP = 64            # bytes by which a size class of pieces is larger than the one before
-    PIECE_KINDS = 64           # size classes that are kept
-    PIECES_SIZE = 1048576      # bytes that are kept at most
+    PIECE_KINDS = 64           # size classes of pieces that are kept when given back
+    PIECES_SIZE = 1048576      # bytes of pieces that are kept at most
 
-cdef struct Slab:        # heads 64 KB, aligned to their size, of which the rest are slots
+cdef struct Slab:        # the header of 64 KB, which are aligned to their size
     Slab *older          # neighbours in order of creation, in the list of leaf slabs with free slots, or in the reserve
     Slab *newer
     Node *free           # leaf slabs: freed slots
-    Node *top            # backward walk: the highest marked node
+    Node *top            # backward walk: the newest marked node
     Py_ssize_t pending   # backward walk: marked nodes not handled yet
     Slab *arena          # the first slab of the 2 MB it was mapped with
-    int taken            # in the first slab of an arena: how many of its slabs are not in the reserve
-    int used             # slots ever handed out
-    int freed            # slots given back
-    bint leaves          # holds leaves, in any order; else results of ops, in order of creation
+    int taken            # in the first slab of an arena: how many slabs of the arena are not in the reserve
+    int used             # slots handed out since the slab was opened
+    int freed            # of these, slots given back
+    bint leaves          # its nodes are leaves, in any order; else results of ops, in order of creation
 
-cdef struct Piece:       # of memory that was given back
-    Piece *next
+cdef struct Piece:       # memory for a layer that was given back and is kept
+    Piece *next          # in a list of pieces of one size class
 
 cdef struct Heap:
     Slab *newest                # result slabs, newest first
     Slab *leaf_slabs            # leaf slabs with free slots
     Slab *reserve               # empty slabs
-    int reserved                # how many
-    Piece *pieces[PIECE_KINDS]  # kept to be used again, by size
+    int reserved                # how many empty slabs
+    Piece *pieces[PIECE_KINDS]  # pieces to be used again, by size class
     size_t pieces_size          # bytes in them
 
 cdef Heap heap
@@ -51,23 +51,29 @@ static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) <= SLOT_SIZE)
 static_check(sizeof(Slab) <= SLOT_SIZE)
 static_check((SLAB_SLOTS + 1) * SLOT_SIZE == SLAB_SIZE)
 static_check(sizeof(Piece) <= PIECE_STEP)
+static_check(sizeof(Node *) <= sizeof(double))  # node_link() and layer_materialize() put pointers over doubles
+static_check(OP_COUNT <= 256)                   # a node's op has one byte,
+static_check(LISTED < 65536)                    # and its flags have two
 
 
 # ---- Slots ---------------------------------------------------------------------------------------
 
 cdef inline Slab *slab_of(Node *n) noexcept nogil:
+    """The slab that a node is in."""
     return <Slab *>(<uintptr_t>n & ~<uintptr_t>(SLAB_SIZE - 1))
 
 
 cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
+    """The node of the slab's slot i, counted from the oldest."""
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
 cdef inline Node *slot_before(Node *n, Py_ssize_t steps) noexcept nogil:
+    """The node that is `steps` slots before n, so older."""
     return <Node *>(<char *>n - steps * SLOT_SIZE)
 
 
-# Slots without a node are linked through the memory of `data`.
+# Free slots of leaves, and dead nodes, are in lists that are linked through the memory of `data`.
 
 cdef inline void node_link(Node *n, Node *next) noexcept nogil:
     memcpy(&n.data, &next, sizeof(next))
@@ -80,8 +86,8 @@ cdef inline Node *node_next(Node *n) noexcept nogil:
 
 
 cdef inline void slots_poison(Node *n, Py_ssize_t count) noexcept nogil:
-    """A slot without a node, and others before it. What may be touched is a leaf's link, and of a result's slot what
-    the backward walk reads: op, form, flags and index."""
+    """Mark `count` slots without a node, n and those before it, as not to be read. Excepted are the link in a leaf's
+    slot, and what the backward walk reads in a result's: op, form, flags and index."""
     if SANITIZE:
         for _ in range(count):
             poison(object_of(n), SLOT_SIZE)
@@ -97,7 +103,7 @@ cdef inline void slots_unpoison(Node *n, Py_ssize_t count) noexcept nogil:
 
 
 cdef inline void slots_give_back(Node *n, Py_ssize_t count) noexcept nogil:
-    """Give back a slot and those before it, `count` in all; leaves are given back one by one."""
+    """Give back `count` slots, n and those before it; of leaves one at a time."""
     cdef Slab *slab = slab_of(n)
     slab.freed += <int>count
     check(slab.freed <= slab.used, "no slot is given back twice")
@@ -107,13 +113,13 @@ cdef inline void slots_give_back(Node *n, Py_ssize_t count) noexcept nogil:
 
 
 cdef inline bint slot_is_newest(Node *n) noexcept nogil:
-    """Is this the last slot handed out to the result of an op, so that all other nodes were made before it?"""
+    """Is it in the last slot that a result took? Then all other results were made before it."""
     return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
 
 
 cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
-    """The last of the next `count` slots in order of creation, which stand side by side; NULL where the newest slab has
-    not so many. They have no mark: arenas are zeros at first, and walks take their marks away."""
+    """Take the next `count` slots of the newest slab, and return the last. NULL where it has not as many left. Their
+    flags have no PENDING: arenas are zeros at first, and walks clear it."""
     cdef Slab *slab = heap.newest
     if slab == NULL or slab.used + count > SLAB_SLOTS:
         return NULL
@@ -123,7 +129,7 @@ cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
 
 
 cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
-    """The same, in a new slab where they do not fit into the newest; NULL when memory is out. `count` is at most
+    """The same, but of a new slab where the newest has not as many left. NULL when memory is out. `count` is at most
     SLAB_SLOTS."""
     cdef Node *n = slots_take_here(count)
     if n == NULL and slab_open(leaves=False) != NULL:
@@ -132,6 +138,8 @@ cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
 
 
 cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
+    """Make a slot a Value with one reference and no attributes. The caller sets `a`, `b` and `index`."""
+    check(not n.flags & PENDING, "a slot has no mark when it is handed out")
     set_first_reference(object_of(n))
     Py_SET_TYPE(object_of(n), VALUE)
     n.data = data
@@ -143,6 +151,7 @@ cdef inline void slot_init(Node *n, int op, int form, int flags, double data) no
 
 
 cdef inline Node *leaf_new(double data) except NULL:
+    """A new leaf."""
     cdef Node *n = slot_take_leaf()
     if n == NULL:
         PyErr_NoMemory()
@@ -153,20 +162,14 @@ cdef inline Node *leaf_new(double data) except NULL:
     return n
 
 
-cdef inline Node *result_or_null(int op, int form, int flags, double data) noexcept:
-    """A node for the result of an op; the caller fills in the parents, with a reference to each. NULL with an exception
-    set when memory is out."""
+cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
+    """A node for the result of an op. The caller sets the parents, with a reference to each."""
     cdef Node *n = slots_take(1)
     if n == NULL:
         PyErr_NoMemory()
         return NULL
     slot_init(n, op, form, flags, data)
     return n
-
-
-cdef inline Node *result_new(int op, int form, int flags, double data) except NULL:
-    """The same, raising."""
-    return result_or_null(op, form, flags, data)
 
 
 # ---- Slabs ---------------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ cdef void slab_unlink(Slab *slab, Slab **head) noexcept nogil:
 
 
 cdef bint arena_open() noexcept nogil:
-    """Put the slabs of a new arena into the reserve, the first on top; False when memory is out."""
+    """Put the slabs of a new arena into the reserve, to be taken in order of address. False when memory is out."""
     cdef char *arena = <char *>arena_map(ARENA_SIZE)
     cdef Slab *slab
     cdef int i
@@ -232,14 +235,14 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
 
 
 cdef void slab_close(Slab *slab) noexcept nogil:
-    """Move an empty slab from its list to the reserve. Give its arena back to the system if that is empty and the
-    reserve is full."""
+    """Move an empty slab from its list to the reserve. If all slabs of its arena are there, and the reserve has enough
+    others, give the arena back to the system."""
     cdef Slab *arena = slab.arena
     slab_unlink(slab, &heap.leaf_slabs if slab.leaves else &heap.newest)
     slab_link(slab, &heap.reserve)
     heap.reserved += 1
     arena.taken -= 1
-    check(0 <= arena.taken < ARENA_SLABS, "an arena has as many slabs taken as are in a list")
+    check(0 <= arena.taken < ARENA_SLABS, "an arena counts its slabs outside of the reserve")
     if arena.taken == 0 and heap.reserved >= RESERVE + ARENA_SLABS:
         arena_close(arena)
 
@@ -260,23 +263,24 @@ cdef Node *slot_take_leaf() noexcept nogil:
         n = slab_slot(slab, slab.used)
         slab.used += 1
     slots_unpoison(n, 1)
-    check(slab.leaves and slab_of(n) == slab and n != slab_slot(slab, -1), "a slab's free slots are its own")
+    check(slab.leaves and slab_of(n) == slab and n != slab_slot(slab, -1), "a slab's free slots are in the slab")
     if slab.free == NULL and slab.used == SLAB_SLOTS:
         slab_unlink(slab, &heap.leaf_slabs)
     return n
 
 
 cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
-    """Finish giving back a slot: keep a leaf's for the next leaf, and close a slab that is empty now."""
+    """What follows when slot n was given back: a leaf's slot goes onto the slab's free list; a slab without nodes is
+    closed."""
     if slab.leaves:
-        if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, and in no list
+        if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, so it was in no list
             slab_link(slab, &heap.leaf_slabs)
         node_link(n, slab.free)
         slab.free = n
         if slab.freed == slab.used and slab.older != NULL:
             slab_close(slab)
     elif slab.freed == slab.used:
-        if slab == heap.newest:  # start it again: a loop that keeps no results stays in one slab
+        if slab == heap.newest:  # use it again: a loop that keeps no results stays in one slab
             slab.used = slab.freed = 0
         else:
             slab_close(slab)
@@ -284,11 +288,11 @@ cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
 
 # ---- Pieces --------------------------------------------------------------------------------------
 
-# Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a step. malloc would join and
-# split them each time, which takes 3 % of a training step.
+# Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a training step. With malloc,
+# which merges and divides free blocks each time, a step takes 3 % more.
 
 cdef inline void *piece_take(size_t size) noexcept:
-    """Memory as PyMem_Malloc() gives it; NULL when it is out."""
+    """Memory of this size, in bytes; NULL when memory is out."""
     cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
     cdef Piece *piece = heap.pieces[kind] if kind < PIECE_KINDS else NULL
     if piece == NULL:
@@ -305,7 +309,7 @@ cdef inline void *piece_take(size_t size) noexcept:
 cdef inline void piece_give_back(void *piece, size_t size) noexcept:
     """Give back what piece_take() gave for this size."""
     cdef size_t kind = (size + PIECE_STEP - 1) // PIECE_STEP
-    check(heap.pieces_size <= PIECES_SIZE, "no more pieces are kept than the limit")
+    check(heap.pieces_size <= PIECES_SIZE, "pieces that are kept are within their limit")
     if kind >= PIECE_KINDS or heap.pieces_size + kind * PIECE_STEP > PIECES_SIZE:
         PyMem_Free(piece)
         return

@@ -1,20 +1,21 @@
-# Tracing, as far as eager code has to know of it: what Python code reads of a Value while a function is traced becomes
-# part of the trace, so data that may differ at the next call must not be read.
+# What eager code has to know of traces: a number that Python code reads while a function is traced becomes part of the
+# trace, so data that may differ at the next call must not be read.
 #
-# A trace is a mode of its thread. Values that depend on the arguments of the traced function carry the flag TRACED,
-# leaves made in the trace the flag MADE and the trace's number. Data that follow from MADE leaves alone are the same at
-# every call, and may be read; all else raises TraceError.
+# A trace is a mode of its thread. Values that depend on the arguments of the traced function have the flag TRACED,
+# leaves made in the trace have the flag MADE and the trace's number. Data that follow from MADE leaves alone are the
+# same at every call, and may be read; reading other data raises TraceError.
 #
-# Gives trace_begin, trace_end and trace_here; check_told and check_changed, which are asked before data are read or
-# changed; and TraceError. Uses slabs.pxi and materialize.pxi.
+# Gives trace_begin, trace_end and trace_here; trace_check_read and trace_check_change, to be called before data are
+# read or changed; and TraceError. Uses slabs.pxi and materialize.pxi.
 
-# Those under way in all threads. It is NULL nearly always, so that eager code pays one comparison. A child that was
-# forked while another thread traced keeps that thread's entry, which then matches no thread of its own.
+# `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
+# one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
+# thread finds it.
 cdef unsigned int traces_begun = 0
 
 
 class TraceError(RuntimeError):
-    """A compiled function does what its trace cannot show: the message names the line, and what to do instead.
+    """A compiled function does what a trace cannot record. The message names the line, and what to do instead.
 
     >>> import micrograd
     >>> @micrograd.compile
@@ -51,7 +52,7 @@ cdef Tracing *trace_here() noexcept:
 
 
 cdef int trace_begin() except -1:
-    """This thread, which is in no trace, begins one."""
+    """Begin a trace in this thread, which is in none."""
     global traces, traces_begun
     cdef Tracing *trace = <Tracing *>PyMem_Malloc(sizeof(Tracing))
     if trace == NULL:
@@ -88,26 +89,26 @@ cdef void leaf_mark(Node *n) noexcept:
         n.index = trace.number
 
 
-# ---- Questions -----------------------------------------------------------------------------------
+# ---- Checks --------------------------------------------------------------------------------------
 
-cdef inline int check_told(Node *n, str what) except -1:
-    """Raise TraceError where this thread is in a trace and what is read is true of this one call only. `what` names the
-    operation for the error."""
-    return trace_check(n, what, False) if n.flags & TRACED or traces != NULL else 0
+cdef inline int trace_check_read(Node *n, str what) except -1:
+    """Raise TraceError if n's data may differ at the next call of a traced function. `what` is the operation that reads
+    them, for the message."""
+    return trace_check_slow(n, what, False) if n.flags & TRACED or traces != NULL else 0
 
 
-cdef inline int check_changed(Node *n, str what) except -1:
-    """Raise TraceError where this thread is in a trace, which does not see changes."""
-    return trace_check(n, what, True) if n.flags & TRACED or traces != NULL else 0
+cdef inline int trace_check_change(Node *n, str what) except -1:
+    """Raise TraceError if this thread is in a trace, which does not record changes of data."""
+    return trace_check_slow(n, what, True) if n.flags & TRACED or traces != NULL else 0
 
 
 cdef bint is_made(Node *n, Tracing *trace) noexcept:
-    """Is it marked as computed from this trace's own numbers? Leaves made for the number of an op do not count."""
+    """Is it marked as computed from numbers of this trace alone? Leaves materialized from an op's number are not."""
     return n.flags & (MADE | CONSTANT) == MADE and n.index == trace.number
 
 
-cdef bint node_is_told(Node *n) except -1:
-    """May its data be read here? In a trace only if they follow from numbers written in the function."""
+cdef bint trace_may_read(Node *n) except -1:
+    """May its data be read here? In a trace they may if they follow from numbers in the traced function."""
     cdef Tracing *trace = trace_here()
     cdef Node *last
     cdef Parents parents
@@ -129,14 +130,14 @@ cdef bint node_is_told(Node *n) except -1:
         parents_of(last, &parents)
         for i in range(parents.count):
             todo.append(<object>parent_at(&parents, i))
-    if n.form != AFFINE:  # so that what is read at every step of a long computation is not walked through each time
+    if n.form != AFFINE:  # so that a function that reads every step of a long computation takes linear time
         n.flags |= MADE
         n.index = trace.number
     return True
 
 
-cdef int trace_check(Node *n, str what, bint change) except -1:
-    """Raise TraceError for what would be of one call only: `what` is asked, or changed, of a Value in a trace."""
+cdef int trace_check_slow(Node *n, str what, bint change) except -1:
+    """trace_check_read() and, with `change`, trace_check_change(), where a trace is under way."""
     cdef Tracing *trace = trace_here()
     if n.flags & TRACED:
         trace_refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for "
@@ -147,27 +148,27 @@ cdef int trace_check(Node *n, str what, bint change) except -1:
         if not (n.flags & FRESH and is_made(n, trace)):
             trace_refuse(f"{what} a Value while a compiled function is traced: that would happen once, not at every "
                          f"call. Do it outside, or make a new Value. {ADVICE}")
-    elif not node_is_told(n):
+    elif not trace_may_read(n):
         trace_refuse(f"{what} a Value that comes from outside of a compiled function, or was computed from one: it may "
                      f"change, and the trace would keep for good what is true of one call. {ADVICE}")
     return 0
 
 
 cdef int trace_refuse(str what) except -1:
-    """Raise TraceError for the line of the user's that is being run."""
+    """Raise TraceError with the user's file and line."""
     error = TraceError(f"{user_line()}: {what}")
     trace_note(error)
     raise error
 
 
 cdef object op_raised(PyObject *left, PyObject *right):
-    """Raise what a rule raised. A trace notes it, if the error is of this one call: the function may catch it, and what
-    it does then would be kept for good. `left` and `right` are what the op was given, or NULL; both NULL for a layer,
-    whose inputs or weights are taken to be of this one call."""
+    """Raise the exception that a rule has set. If the data that caused it may differ at the next call, the trace notes
+    a TraceError: the function may catch the exception, and the trace would record what it does then. `left` and `right`
+    are the op's operands, or NULL; both are NULL for a layer, whose data are assumed to differ."""
     if traces == NULL or trace_here() == NULL:
-        return own(NULL)
+        raise_error()
     try:
-        return own(NULL)
+        raise_error()
     except (ArithmeticError, ValueError) as error:
         if left == right == NULL or may_be_of_one_call(left) or may_be_of_one_call(right):
             trace_note(TraceError(
@@ -179,12 +180,12 @@ cdef object op_raised(PyObject *left, PyObject *right):
 
 
 cdef bint may_be_of_one_call(PyObject *o) except -1:
-    """Is it a Value that may have other data at the next call? One that is NaN in a trace has no part in an error."""
+    """Is it a Value whose data may differ at the next call? One that is NaN in a trace has not caused the error."""
     cdef Node *n
     if o == NULL or not PyType_IsSubtype(Py_TYPE(o), VALUE):
         return False
     n = node_of(o)
-    return n.data == n.data if n.flags & TRACED else not node_is_told(n)
+    return n.data == n.data if n.flags & TRACED else not trace_may_read(n)
 
 
 cdef int trace_note(error) except -1:
@@ -197,7 +198,7 @@ cdef int trace_note(error) except -1:
 
 
 cdef bint in_finalizer() except -1:
-    """Is this a `__del__` that happens to run in the trace? Python reports its errors, and the function goes on."""
+    """Is this a `__del__` that runs during the trace? Python prints its errors, and the function goes on."""
     frame = sys._getframe()
     while frame is not None and frame.f_code.co_name != "_trace":
         if frame.f_code.co_name == "__del__":
@@ -207,7 +208,7 @@ cdef bint in_finalizer() except -1:
 
 
 cdef str user_line():
-    """The line of the user's that is being run."""
+    """The user's file and line: the innermost frame that is not in this package."""
     frame = sys._getframe()
     while frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")

@@ -1,17 +1,18 @@
-# Slots of the type that Cython has no hook for: allocation, the constructor's short way, quick setting of `data` and
-# `grad`.
+# Slots of the type Value that Cython has no syntax for: allocation in slabs, a quick constructor, quick assignment of
+# `data` and `grad`.
 #
-# Uses slabs.pxi, numbers.pxi, members.pxi, lifetime.pxi, collector.pxi. Runs last: it changes the type when the module
-# is imported.
+# Gives nothing: it sets the slots when the module is imported. Uses slabs.pxi, numbers.pxi, class_members.pxi,
+# lifetime.pxi, collector.pxi, user_ops.pxi.
 
 cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
-    """Memory for a Value of no subclass: those have their own allocation, CPython's. object.__new__() comes here."""
+    """tp_alloc: a Value in a slab. Subclasses have CPython's own tp_alloc. object.__new__() calls this."""
     cdef Node *n = leaf_new(0.0)
     node_begin(n)
     return object_of(n)
 
 
 cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) except NULL:
+    """tp_new. A Value with parents is a result, in a slab of results, if it has local gradients; else a _UserOp."""
     cdef tuple positional
     cdef dict named
     cdef PyObject *o = NULL
@@ -44,6 +45,7 @@ cdef initproc value_init = VALUE.tp_init
 
 
 cdef PyObject *value_vectorcall(PyObject *kind, PyObject *const *args, size_t nargsf, PyObject *names) except NULL:
+    """tp_vectorcall: `Value(number)` at once, other calls by way of tp_call."""
     cdef Py_ssize_t i, count = PyVectorcall_NARGS(nargsf)
     if count == 1 and names == NULL and VALUE.tp_init == value_init and VALUE.tp_new == value_new:
         return object_of(leaf_new(to_double(<object>args[0], "Value.data")))
@@ -63,8 +65,8 @@ cdef PyObject *GRAD = PyUnicode_InternFromString("grad")
 
 
 cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
-    """`data` and `grad` without the search for a descriptor. (Not so for reading: a tp_getattro of one's own costs the
-    interpreter's shortcut for methods, 50 ns a call of v.relu(), and saves 15 ns a read.)"""
+    """tp_setattro: `data` and `grad` without a search for their descriptors. (There is no such tp_getattro: the
+    interpreter would not cache methods any more, which costs 50 ns a call of v.relu() and saves 15 ns a read.)"""
     if (Py_TYPE(o) == VALUE and value != NULL and PyFloat_CheckExact(value)
             and type_version(VALUE) == members.fields_version and traces == NULL):
         if name == DATA:
@@ -77,13 +79,15 @@ cdef int value_setattro(PyObject *o, PyObject *name, PyObject *value) noexcept:
 
 
 cdef int setattro_assign(str name, of_object) except -1:
-    """Make value_setattro the type's slot by way of its members, which `super().__setattr__` finds in a subclass."""
+    """Make value_setattro the type's slot, by a member that `super().__setattr__` in a subclass finds too."""
     setattr(Value, name, PyDescr_NewWrapper(VALUE, (<PyWrapperDescrObject *>of_object).d_base, <void *>value_setattro))
 
 
-if VALUE.tp_basicsize != SLOT_SIZE:
-    raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, not the {SLOT_SIZE} of its slot")
-Py_INCREF(<PyObject *>VALUE)  # for good: the Values in slabs hold no references to their type
+if VALUE.tp_basicsize > SLOT_SIZE:
+    raise ImportError(f"a Value takes {VALUE.tp_basicsize} bytes here, and its slot has {SLOT_SIZE}")
+if VALUE.tp_dictoffset != <Py_ssize_t>(sizeof(PyObject) + sizeof(Node)):
+    raise ImportError("a Value has other fields here than an object's head, its node and its __dict__")
+Py_INCREF(<PyObject *>VALUE)  # never given up: the Values in slabs hold no references to their type
 VALUE.tp_doc = SIGNATURE
 VALUE.tp_new = value_new
 VALUE.tp_alloc = value_alloc
@@ -94,4 +98,4 @@ VALUE.tp_traverse = value_traverse
 VALUE.tp_clear = value_clear
 setattro_assign("__setattr__", object.__setattr__)
 setattro_assign("__delattr__", object.__delattr__)
-Value.__name__ = "Value"  # what messages say, as they do of a class that is written in Python
+Value.__name__ = "Value"  # without the module's name, as of a class in Python

@@ -1,25 +1,25 @@
-# What the passes over a graph are made of, beside their rules: the marks of the ordered walk, and a depth-first order
-# for graphs that creation order says too little about. The passes themselves are in _core.pyx.
+# Ways through a graph: by marks in creation order, which backward uses; or in depth-first order, for graphs whose
+# creation order is no topological order, and for zero_grad(). Backward itself is in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab, order_sort, graph_zero_grad, the state that passes share, and for traces
-# graph_nodes. Uses slabs.pxi, materialize.pxi, affine.pxi.
+# Gives Walk with walk_mark and walk_next_slab; Order with order_sort; graph_zero_grad; for traces graph_nodes; and
+# Engine, the state that they share. Uses slabs.pxi, materialize.pxi, affine.pxi.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
     NODES_A_SIGNAL_CHECK = 65536
 
 cdef struct Engine:
-    Py_ssize_t late_nodes    # nodes alive that turned irregular when they may have had descendants already
-    Py_ssize_t materialized  # affine nodes that became small nodes, so far
-    bint walking             # a walk or a sort is under way: whoever asks is a signal handler or thread within it
-    bint sorting             # a sort is, with its marks in the nodes' flags
+    Py_ssize_t late_nodes    # nodes with the flag LATE that are alive
+    Py_ssize_t materialized  # how many affine nodes were materialized so far
+    bint walking             # a walk or sort is under way, in which a signal handler or another thread may run
+    bint sorting             # a sort is under way, whose marks are in the nodes' flags
 
 cdef Engine engine
 
 
-cdef void node_turn_irregular(Node *n, int why) noexcept:
-    """Descendants inherit the flag when they are made. Where some may exist already, count the node: while it lives,
-    no backward pass trusts the flags."""
+cdef void node_make_irregular(Node *n, int why) noexcept:
+    """Set the flag IRREGULAR, and `why`, in a node. Descendants that exist already have not inherited the flag, so the
+    node is LATE: while it is alive, backward sorts every graph."""
     if not n.flags & IRREGULAR:
         n.flags |= LATE
         engine.late_nodes += 1
@@ -29,11 +29,11 @@ cdef void node_turn_irregular(Node *n, int why) noexcept:
 # ---- Marks ---------------------------------------------------------------------------------------
 
 cdef struct Walk:
-    Slab *slab               # being walked
+    Slab *slab               # the slab that the walk is in
     Py_ssize_t here          # nodes marked in it
     Py_ssize_t elsewhere     # nodes marked in older slabs
-    Py_ssize_t slabs         # how many were walked
-    Py_ssize_t materialized  # of the engine, when it began
+    Py_ssize_t slabs         # how many slabs with marks are done
+    Py_ssize_t materialized  # engine.materialized when the walk began
 
 
 cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
@@ -53,17 +53,18 @@ cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
 
 
 cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
-    """Go on to the next older slab with marks. Returns its highest marked node, NULL where there is no such slab."""
+    """Go on to the next older slab with marks. Returns its newest marked node, NULL where there is no such slab."""
     cdef Node *n
     if walk.elsewhere == 0:
         return NULL
-    walk.slab = walk.slab.older
-    while walk.slab.pending == 0:
+    while True:
         walk.slab = walk.slab.older
-        check(walk.slab != NULL, "marks elsewhere are in older slabs")
+        check(walk.slab != NULL, "marks in other slabs are in older ones")
+        if walk.slab.pending:
+            break
     walk.here = walk.slab.pending
     walk.slabs += 1
-    marks_fit(walk.slab, walk.here)
+    check_marks(walk.slab, walk.here)
     walk.elsewhere -= walk.here
     walk.slab.pending = 0
     n = walk.slab.top
@@ -72,8 +73,8 @@ cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
 
 
 cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
-    """Take away all marks from n down. The nodes go onto `marked` unless that is NULL; False where memory is out for
-    them."""
+    """End a walk: take away the marks of n and of older nodes. The nodes are pushed onto `marked` unless that is NULL.
+    False with an exception set when memory is out for them."""
     cdef bint sound = True
     while n != NULL:
         while walk.here:
@@ -84,36 +85,36 @@ cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
             n = slot_before(n, 1)
         n = walk_next_slab(walk)
     engine.walking = False
-    marks_are_gone()
+    check_no_marks()
     return sound
 
 
 # ---- Order ---------------------------------------------------------------------------------------
-# A depth-first order, as the reference's, that holds a reference to every node, since the Python code that runs
-# meanwhile may do anything.
+# A depth-first order, as the reference's. It holds a reference to each node, since Python code that runs before the
+# pass ends, a `_backward` or a signal handler, may give up others.
 
 cdef struct Entry:
     Node *node
-    bint affine   # it was an affine node when it was put here
+    bint affine   # was it an affine node when it was pushed?
 
 cdef struct Order:
     Entry *items
     Py_ssize_t count
-    Py_ssize_t room
+    Py_ssize_t capacity
 
 
 cdef bint order_push_entry(Order *order, Entry entry) noexcept:
     """False with an exception set when memory is out."""
     cdef void *items
-    cdef Py_ssize_t room
-    if order.count == order.room:
-        room = max(64, 2 * order.room)
-        items = realloc(order.items, room * sizeof(Entry))
+    cdef Py_ssize_t capacity
+    if order.count == order.capacity:
+        capacity = max(64, 2 * order.capacity)
+        items = realloc(order.items, capacity * sizeof(Entry))
         if items == NULL:
             PyErr_NoMemory()
             return False
         order.items = <Entry *>items
-        order.room = room
+        order.capacity = capacity
     order.items[order.count] = entry
     order.count += 1
     return True
@@ -124,7 +125,7 @@ cdef inline bint order_push(Order *order, Node *n) noexcept:
 
 
 cdef inline bint is_stale(Entry *entry) noexcept:
-    """Was an affine node materialized since it was put here? Its small nodes are to be sorted in."""
+    """Was an affine node materialized since it was pushed? Then its products and sums are missing from the order."""
     return entry.affine and entry.node.form != AFFINE
 
 
@@ -136,7 +137,8 @@ cdef void order_release(Order *order) noexcept:
 
 
 cdef inline bint first_visit(Node *n, int mark, set nested) except -1:
-    """Mark the node; False where it is marked. A sort within a sort keeps its marks in a set."""
+    """Mark the node with SEEN or SORTED; False where it has the mark. Marks are flags, but items of the set `nested` in
+    a sort that runs while another one does."""
     if nested is not None:
         key = <uintptr_t>n + (mark == SORTED)
         if key in nested:
@@ -150,13 +152,13 @@ cdef inline bint first_visit(Node *n, int mark, set nested) except -1:
 
 
 cdef int sort_behind(Node *root, Order *todo, Order *order, set nested) except -1:
-    """Push onto `order` the root and its ancestors that are not in it yet, parents first."""
+    """Push the root and its ancestors onto `order`, unless they are in it: parents before children."""
     cdef Node *n
     cdef Node *parent
     cdef Parents parents
     cdef Py_ssize_t i, steps = 0
     if not order_push(todo, root):
-        own(NULL)
+        raise_error()
     while todo.count:
         n = todo.items[todo.count - 1].node
         if first_visit(n, SEEN, nested):
@@ -164,26 +166,26 @@ cdef int sort_behind(Node *root, Order *todo, Order *order, set nested) except -
             for i in range(parents.count - 1, -1, -1):
                 parent = node_of(parent_at(&parents, i))
                 if (nested is not None or not parent.flags & SEEN) and not order_push(todo, parent):
-                    own(NULL)
+                    raise_error()
         else:
             if first_visit(n, SORTED, nested):
                 if not order_push_entry(order, todo.items[todo.count - 1]):
-                    own(NULL)
+                    raise_error()
                 Py_INCREF(object_of(n))
             todo.count -= 1
         steps += 1
         if steps % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
-            own(NULL)
+            raise_error()
     return 0
 
 
 cdef int order_sort(Entry *roots, Py_ssize_t count, Order *order) except -1:
-    """Push the nodes of the graph behind the roots, parents first, with a reference to each."""
+    """Push the roots and all their ancestors, parents before children, with a reference to each."""
     cdef Order todo = Order(NULL, 0, 0)
     cdef Py_ssize_t i
     cdef bint failed = True
     cdef bint was_walking = engine.walking
-    cdef set nested = set() if engine.sorting else None  # a signal handler, called from the sort
+    cdef set nested = set() if engine.sorting else None  # in a signal handler or thread that runs during a sort
     engine.sorting = engine.walking = True
     try:
         for i in range(count):
@@ -204,7 +206,7 @@ cdef int order_sort(Entry *roots, Py_ssize_t count, Order *order) except -1:
 
 
 cdef int order_renew(Order *order) except -1:
-    """Sort again what is left of an order of which an entry is stale. The last stays the last."""
+    """Sort again what is left of an order that has a stale entry. The last node stays the last."""
     cdef Order renewed = Order(NULL, 0, 0)
     order_sort(order.items, order.count, &renewed)
     order_release(order)
@@ -256,25 +258,26 @@ cdef int graph_zero_grad(Node *root) except -1:
             i += 1
     finally:
         order_release(&order)
+    check_no_dead()
     return 0
 
 
-# ---- A walk that is disturbed --------------------------------------------------------------------
+# ---- Interrupted walks ---------------------------------------------------------------------------
 
-cdef bint walk_disturbed(Walk *walk) noexcept:
-    """Run signal handlers. Has one raised, or has Python code, in a handler or another thread, materialized affine
-    nodes? Then creation order is no order of the graph any more."""
+cdef bint walk_interrupted(Walk *walk) noexcept:
+    """Run signal handlers. Did one raise, or did one, or another thread meanwhile, materialize affine nodes? Then
+    creation order is no topological order of the graph any more."""
     return PyErr_CheckSignals() or engine.materialized != walk.materialized
 
 
 cdef int backward_rest(Walk *walk, Node *n) except -1:
-    """End a walk that was disturbed: raise what a signal handler raised, or go on from the marked nodes in general
-    order."""
+    """End a walk that was interrupted: raise what a signal handler raised, or go on from the marked nodes in
+    depth-first order."""
     cdef Order marked = Order(NULL, 0, 0)
     cdef bint raised = PyErr_Occurred() != NULL
     try:
         if not walk_unmark(walk, n, NULL if raised else &marked) or raised:
-            own(NULL)
+            raise_error()
         return backward_general(marked.items, marked.count)
     finally:
         free(marked.items)

@@ -1,6 +1,7 @@
-# How methods of nn.py are implemented in C, and which classes have them unchanged: these are called plain, and may be
-# computed without calling the methods. Gives `implemented_in_c`, DEFINITIONS, `class_of` and `plain_groups`; uses the
-# bases in _nn.pyx.
+# How methods of nn.py are implemented in C, and which classes have them unchanged. Such classes, and their instances,
+# are called plain: their results may be computed without calling the methods.
+#
+# Gives `implemented_in_c`, DEFINITIONS, `class_of` and `plain_groups`. Uses the bases in _nn.pyx.
 
 cdef extern from "Python.h":
     struct wrapperbase:  # CPython's description of a slot of types
@@ -15,27 +16,27 @@ cdef extern from "Python.h":
         PyMethodDef *d_method
     object PyDescr_NewMethod(PyTypeObject *kind, PyMethodDef *method)
 
-cdef struct KnownClass:    # a class whose methods have been looked at
+cdef struct KnownClass:    # a class whose methods have been compared with those of nn.py
     PyTypeObject *type
-    PyTypeObject *plain    # the class of nn.py that it is compared with
-    unsigned int version   # of the class then: CPython gives it another when a class in its MRO changes
-    bint calls             # its `__call__` is the one of nn.py
-    bint lists             # so is its `parameters`
-    int op                 # a neuron's activation, 0 for one that is no op
+    PyTypeObject *plain    # the class of nn.py
+    unsigned int version   # of the type then: CPython gives it another when a class in its MRO changes
+    bint plain_call        # is its `__call__` that of nn.py?
+    bint plain_parameters  # is its `parameters`?
+    int op                 # a neuron's activation, 0 if it is no op
 
 cdef KnownClass known_neuron
 cdef KnownClass known_layer
 cdef dict DEFINITIONS = {}  # {(base, name of a method): its definition in Python}
-cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, those that the loops in C rely on
-cdef list DOCS = []         # docstrings to which descriptors point
+cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, the members that the loops in C rely on
+cdef list DOCS = []         # keeps the docstrings to which descriptors point
 cdef dict UNARY_OPS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
 
 
 def implemented_in_c(kind):
     """Class decorator: replace `__call__` and `parameters` by the base's methods in C, where it has them.
 
-    The method in C gets the signature and the docstring of the definition in Python, and computes what that says. It
-    calls the definition where a layer or a neuron has `__call__` or `parameters` of its own.
+    A method in C has the signature and the docstring of the definition in Python, and computes the same. It calls the
+    definition where a layer or a neuron overrides `__call__` or `parameters`.
     """
     base = base_of(kind)
     for name in ("__call__", "parameters"):
@@ -52,15 +53,15 @@ def implemented_in_c(kind):
 
 
 cdef object documented(object method, PyTypeObject *kind, object source):
-    """A method in C as a member of a class, with the signature and docstring of a Python function. CPython takes the
-    slot of a class from such a member, so a call of an instance is a call of the C function."""
+    """A method in C as a member of a class, with the signature and docstring of a Python function. CPython sets a slot
+    of the class from such a member, so that a call of an instance calls the C function."""
     cdef wrapperbase *slot
     cdef PyMethodDef *copy
     names = ", ".join(source.__code__.co_varnames[:source.__code__.co_argcount])
     cdef bytes doc = f"{source.__name__}(${names})\n--\n\n{source.__doc__ or ''}".encode()
     DOCS.append(doc)
     if Py_TYPE(<PyObject *>method) == &PyWrapperDescr_Type:
-        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # never freed, as the classes of nn.py
+        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # never freed, like the classes of nn.py
         if slot == NULL:
             raise MemoryError
         slot[0] = (<WrapperDescr *>method).d_base[0]
@@ -75,40 +76,41 @@ cdef object documented(object method, PyTypeObject *kind, object source):
 
 
 cdef int class_learn(KnownClass *known, object kind) except -1:
-    """Find out what is plain in a class. `known` is changed at the end, all at once, since looking up members may run
-    any Python code."""
+    """Compare a class with that of nn.py. `known` is changed at the end, all at once, since getattr() may run Python
+    code."""
     cdef KnownClass found
     found.type = <PyTypeObject *>kind
     found.plain = known.plain
     found.version = type_version(found.type)
-    found.calls = found.lists = False
+    found.plain_call = found.plain_parameters = False
     found.op = 0
     if known.plain != NULL and issubclass(kind, <object>known.plain):
         changed = {name for name, member in MEMBERS[<object>known.plain].items() if getattr(kind, name) is not member}
-        found.calls = not changed - {"parameters"}
-        found.lists = not changed - {"__call__"}
+        found.plain_call = not changed - {"parameters"}
+        found.plain_parameters = not changed - {"__call__"}
         found.op = UNARY_OPS.get(kind.activation, 0) if known == &known_neuron else 0
     known[0] = found
     return 0
 
 
 cdef inline KnownClass *class_of(KnownClass *known, PyObject *o) except NULL:
+    """What is known of the class of an object: `known`, made anew if it was of another class or version."""
     if known.type != Py_TYPE(o) or known.version == 0 or known.version != type_version(known.type):
         class_learn(known, <object>Py_TYPE(o))
     return known
 
 
 cdef list plain_groups(object layers):
-    """The neurons of each layer; an empty list where a layer has a `__call__` of its own."""
+    """The neurons of each layer; an empty list if a layer overrides `__call__`."""
     cdef list held = layers if type(layers) is list else list(layers)
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>held)
     cdef list groups = PyList_New(count)
     cdef PyObject *neurons
     for i in range(count):
-        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that class_of() may run changed the list
+        if PyList_GET_SIZE(<PyObject *>held) != count:  # Python code that class_of() may run has changed the list
             return []
         layer = held[i]
-        if not class_of(&known_layer, <PyObject *>layer).calls:
+        if not class_of(&known_layer, <PyObject *>layer).plain_call:
             return []
         neurons = <PyObject *>(<LayerBase>layer).neurons
         Py_INCREF(neurons)

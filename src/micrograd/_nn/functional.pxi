@@ -1,5 +1,6 @@
-# What functional.py computes: ops that are not methods of Value, most of them variadic, each of one node. Uses `sample`
-# of layers.pxi.
+# What functional.py computes: ops that are not methods of Value, most of them variadic.
+#
+# Gives functions of lists of Values. Uses `sample` of layers.pxi.
 
 cdef object variadic(int op, list values):
     """The node of a variadic op."""
@@ -20,7 +21,7 @@ cdef object variadic(int op, list values):
 
 
 def as_values(items, str what):
-    """A list of Values, of which numbers become leaves. Raises TypeError for anything else; `what` names an item."""
+    """A list of Values; numbers become leaves. Raises TypeError, with `what` for the item, for other objects."""
     cdef list values = []
     for item in sample(items):
         values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
@@ -38,17 +39,17 @@ def logsumexp_values(list values):
 
 
 def shifted_values(list values):
-    """[x - max(values) for each x]. The maximum gets no gradient. It is a node and not a number, since in a trace its
+    """[x - max(values) for each x]. No gradient goes to the maximum. It is a node, not a number, since in a trace its
     data are not known."""
     cdef list shifted = []
-    highest = variadic(MAX, values)
+    maximum = variadic(MAX, values)
     for x in values:
-        shifted.append(x - highest)
+        shifted.append(x - maximum)
     return shifted
 
 
 def softmax_values(list values):
-    """[exp(x) / sum(exp(x')) for each x], for values whose maximum is 0."""
+    """[exp(x) / sum(exp(values)) for each x], for values whose maximum is 0."""
     cdef list exps = [], softmax = []
     for x in values:
         exps.append(x.exp())
@@ -60,8 +61,8 @@ def softmax_values(list values):
 
 def cross_entropy_value(list shifted, target):
     """-log softmax(shifted)[target], for values whose maximum is 0."""
-    cdef Node *total
-    cdef Node *logit
+    cdef Node *a
+    cdef Node *b
     cdef Node *n
     cdef Value normalizer
     cdef list logits = list(shifted)
@@ -69,12 +70,12 @@ def cross_entropy_value(list shifted, target):
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
-    logits[index] = variadic(MAX, [chosen])  # its data without its gradient, which the rule below sends
+    logits[index] = variadic(MAX, [chosen])  # the same number without a gradient: CROSS_ENTROPY's partial has all of it
     normalizer = variadic(LOGSUMEXP, logits)
-    total, logit = &normalizer.node, &(<Value>chosen).node
-    n = result_new(CROSS_ENTROPY, BINARY, (total.flags | logit.flags) & INHERITED,
-                   op_rule(CROSS_ENTROPY).forward(total.data, logit.data))
-    n.a, n.b.node = total, logit
-    Py_INCREF(object_of(total))
-    Py_INCREF(object_of(logit))
+    a, b = &normalizer.node, &(<Value>chosen).node
+    n = result_new(CROSS_ENTROPY, BINARY, (a.flags | b.flags) & INHERITED,
+                   op_rule(CROSS_ENTROPY).forward(a.data, b.data))
+    n.a, n.b.node = a, b
+    Py_INCREF(object_of(a))
+    Py_INCREF(object_of(b))
     return own(object_of(n))

@@ -1,5 +1,6 @@
-# What neurons, layers and networks compute. Gives `sample`, `affine`, `layer_outputs` and `network_outputs`; uses
-# classes.pxi and the engine's layers.
+# What neurons, layers and networks compute.
+#
+# Gives `sample`, `affine`, `layer_outputs` and `network_outputs`. Uses classes.pxi, and from _core its layers.
 
 def sample(x):
     """One sample as a list of numbers and Values; a lone number or Value is a sample of one."""
@@ -7,7 +8,7 @@ def sample(x):
         return x
     if isinstance(x, Value):
         return [x]
-    if hasattr(x, "tolist"):  # an array: Python's floats, not NumPy's
+    if hasattr(x, "tolist"):  # an array: its items as Python's floats
         x = x.tolist()
         return x if isinstance(x, list) else [x]
     return list(x) if hasattr(x, "__iter__") else [x]
@@ -16,11 +17,11 @@ def sample(x):
 # ---- Weights and biases of any kind --------------------------------------------------------------
 
 def affine(list weights, list x, list biases=None):
-    """[biases[i] + weights[i][0] x[0] + weights[i][1] x[1] + ... for each i], one node each where the weights are lists
-    of Values and the x all Values or all numbers.
+    """[biases[i] + weights[i][0] x[0] + weights[i][1] x[1] + ... for each i]. Each is one node where the weights are
+    lists of Values and the x all Values or all numbers.
 
-    `biases` is None, or as many Values and numbers as there are lists of weights. Raises ValueError where such a list
-    is not as long as `x`, TypeError where a bias is None.
+    `biases` is None, or a Value or number for each list of weights. Raises ValueError where a list of weights is not as
+    long as `x`, TypeError where a bias is None.
     """
     cdef Py_ssize_t count = len(weights)
     cdef Layer *layer
@@ -29,12 +30,12 @@ def affine(list weights, list x, list biases=None):
         if len(w) != len(x):
             raise ValueError(f"{len(w)} weights for {len(x)} inputs")
     outputs = PyList_New(count)
-    layer = layer_new(x, count, &flags) if sums_are_own(ADD) else NULL
+    layer = layer_new(x, count, &flags) if ops_unchanged(ADD) else NULL
     if layer != NULL and layer_nodes(layer, affine_fill(layer, weights, biases, count), flags,
                                      PySequence_Fast_ITEMS(<PyObject *>outputs)):
         return outputs
     if PyErr_Occurred() != NULL:
-        own(NULL)
+        raise_error()
     outputs = []
     for w, bias in zip(weights, [0.0] * count if biases is None else biases):
         if bias is None:
@@ -44,14 +45,14 @@ def affine(list weights, list x, list biases=None):
 
 
 cdef bint affine_fill(Layer *layer, list weights, list biases, Py_ssize_t count) noexcept:
-    """Give the affine nodes to be made their weights and biases. False where some are no Values, or with an exception
-    set."""
+    """Set the weights, flags and op of each affine node of a layer. False where a weight or bias is no Value, or with
+    an exception set."""
     cdef Py_ssize_t i
     cdef PyObject *w
     cdef PyObject *bias = Py_None
     for i in range(count):
         if i >= PyList_GET_SIZE(<PyObject *>weights):
-            return False  # Python code that ran since changed the lists
+            return False  # Python code that ran meanwhile has changed the lists
         if biases is not None:
             if i >= PyList_GET_SIZE(<PyObject *>biases) or PyList_GET_ITEM(<PyObject *>biases, i) == Py_None:
                 return False
@@ -66,16 +67,17 @@ cdef bint affine_fill(Layer *layer, list weights, list biases, Py_ssize_t count)
     return True
 
 
-cdef object affine_op_by_op(w, list x, total):
+cdef object affine_op_by_op(w, list x, bias):
+    preactivation = bias
     for wi, xi in zip(w, x):
-        total = total + wi * xi
-    return total
+        preactivation = preactivation + wi * xi
+    return preactivation
 
 
 # ---- Neurons of plain classes --------------------------------------------------------------------
 
 cdef list plain_outputs(list groups, list x):
-    """x through one group of neurons after the other; None where they are not all plain."""
+    """The outputs of layers of neurons, one after the other, for a sample. None where the neurons are not all plain."""
     cdef Py_ssize_t i, width, next_width, last = PyList_GET_SIZE(<PyObject *>groups) - 1
     cdef Layer *layer
     cdef list outputs
@@ -85,7 +87,7 @@ cdef list plain_outputs(list groups, list x):
     if not op:
         return None
     kind = known_neuron.type
-    _held = <object>kind  # so that an input's __float__ cannot free it
+    _held = <object>kind  # an input's __float__ may give up other references to it
     width = len(<list>groups[0])
     outputs = PyList_New(len(<list>groups[last]))
     layer = layer_new(x, width, &flags)
@@ -105,8 +107,8 @@ cdef list plain_outputs(list groups, list x):
 
 
 cdef int common_op(list groups) except -1:
-    """The activation of the neurons, if the first of each group are of one class with the `__call__` of nn.Neuron, and
-    Value has the members that compute it unchanged; else 0."""
+    """The activation of the neurons; 0 if the first neurons of the groups are not all of one plain class, or if Value's
+    methods for it were replaced."""
     cdef PyObject *neurons
     cdef Py_ssize_t i, count = PyList_GET_SIZE(<PyObject *>groups)
     for i in range(count):
@@ -117,17 +119,17 @@ cdef int common_op(list groups) except -1:
             class_of(&known_neuron, PyList_GET_ITEM(neurons, 0))
         if PyList_GET_SIZE(neurons) == 0 or Py_TYPE(PyList_GET_ITEM(neurons, 0)) != known_neuron.type:
             return 0
-    return known_neuron.op if count and known_neuron.calls and sums_are_own(known_neuron.op) else 0
+    return known_neuron.op if count and known_neuron.plain_call and ops_unchanged(known_neuron.op) else 0
 
 
 cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyTypeObject *kind, int op) noexcept:
-    """Give the affine nodes to be made the weights, biases and activations of neurons of one class. False where some
-    compute something else, or with an exception set."""
+    """Set the weights, flags and op of each affine node of a layer, from neurons of one class. False where a neuron is
+    of another class or not computed so, or with an exception set."""
     cdef Py_ssize_t i
     cdef PyObject *o
     cdef PyObject *nonlin
     for i in range(count):
-        if PyList_GET_SIZE(neurons) != count:  # neuron_affine() may run any Python code
+        if PyList_GET_SIZE(neurons) != count:  # Python code that neuron_affine() may run has changed the list
             return False
         o = PyList_GET_ITEM(neurons, i)
         if Py_TYPE(o) != kind:
@@ -143,8 +145,8 @@ cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyType
 
 
 cdef inline PyObject *neuron_affine(PyObject *o, Py_ssize_t count, int *flags) noexcept:
-    """The neuron's (b, *w), a new reference, and what an affine node has of their flags. NULL where it has not that
-    many weights or one is no Value, or with an exception set."""
+    """The neuron's (b, *w), a new reference, and the flags that an affine node inherits. NULL where it has not `count`
+    weights or one is no Value, or with an exception set."""
     cdef PyObject *w = <PyObject *>(<NeuronBase>o).w
     cdef PyObject *affine = <PyObject *>(<NeuronBase>o).affine
     if (affine == Py_None or PyTuple_GET_SIZE(affine) != count + 1
@@ -158,14 +160,14 @@ cdef inline PyObject *neuron_affine(PyObject *o, Py_ssize_t count, int *flags) n
 
 
 cdef PyObject *neuron_affine_new(PyObject *o, Py_ssize_t count, int *flags) noexcept:
-    """neuron_affine() where the weights or the bias are others than at the last call."""
-    cdef NeuronBase neuron = <NeuronBase>o  # held: what makes a tuple and frees the old one may run any Python code
+    """neuron_affine() where the weights or the bias have changed since the last call."""
+    cdef NeuronBase neuron = <NeuronBase>o  # held: making a tuple, and freeing the old one, may run Python code
     cdef PyObject *affine
     if not PyList_CheckExact(<PyObject *>neuron.w) or PyList_GET_SIZE(<PyObject *>neuron.w) != count:
         return NULL
     affine = weights_new(<list>neuron.w, <PyObject *>neuron.b, flags)
     if affine != NULL:
-        neuron.affine_flags = flags[0]  # first, since Python code that runs when the old tuple is freed may set both
+        neuron.affine_flags = flags[0]  # before the old tuple is freed: Python code that runs then may set both
         neuron.affine = <tuple>affine
     return affine
 

@@ -1,5 +1,7 @@
-# Lists of parameters. Gives `is_parameter`, `neuron_parameters`, `layer_parameters`, `network_parameters` and
-# `clear_grads`; uses classes.pxi.
+# Lists of parameters.
+#
+# Gives `is_parameter`, `neuron_parameters`, `layer_parameters`, `network_parameters` and `clear_grads`. Uses
+# classes.pxi.
 
 def is_parameter(o):
     """Is it a leaf, and no argument of a function that is being traced?"""
@@ -23,18 +25,21 @@ cdef object network_parameters(object network):
 
 
 cdef list plain_neurons(object layers):
-    """The neurons of all layers; an empty list where a layer has `parameters` of its own."""
+    """The neurons of all layers; an empty list if a layer overrides `parameters`."""
     cdef list neurons = []
     for layer in layers if type(layers) is list else list(layers):
-        if not class_of(&known_layer, <PyObject *>layer).lists or type((<LayerBase>layer).neurons) is not list:
+        if not class_of(&known_layer, <PyObject *>layer).plain_parameters:
+            return []
+        if type((<LayerBase>layer).neurons) is not list:
             return []
         neurons.extend(<list>(<LayerBase>layer).neurons)
     return neurons
 
 
 cdef list plain_parameters(list neurons):
-    """Their parameters, each once, at its first place, in a list of its length from the start, which saves half of the
-    time. None where the neurons are not all plain, or some weights are results or instances of subclasses."""
+    """The parameters of neurons, each once, in the order of their first occurrence. None where the neurons are not all
+    plain, or where weights are results or of subclasses. The list has its length when it is made, which saves half of
+    the time."""
     cdef list found
     cdef Py_ssize_t count, kept
     if not neurons:
@@ -44,7 +49,7 @@ cdef list plain_parameters(list neurons):
     if count < 0:
         return None
     found = PyList_New(count)
-    if parameters_count(neurons) != count:  # the collector, which a new list may start, runs any Python code
+    if parameters_count(neurons) != count:  # a new list may run the cyclic collector, and that Python code
         return None
     kept = parameters_take(neurons, PySequence_Fast_ITEMS(<PyObject *>found))
     if kept < 0:
@@ -53,9 +58,9 @@ cdef list plain_parameters(list neurons):
 
 
 cdef Py_ssize_t parameters_count(list neurons) noexcept:
-    """How many weights and biases there are. -1 where the neurons are not of the class in `known_neuron`, or that
-    has `parameters` of its own, or weights are in no list."""
-    cdef PyTypeObject *kind = known_neuron.type if known_neuron.lists else NULL
+    """How many weights and biases there are. -1 where neurons are not of the class in `known_neuron`, where this class
+    overrides `parameters`, or where weights are in no list."""
+    cdef PyTypeObject *kind = known_neuron.type if known_neuron.plain_parameters else NULL
     cdef PyObject *neuron
     cdef PyObject *w
     cdef Py_ssize_t i, count = 0
@@ -72,9 +77,9 @@ cdef Py_ssize_t parameters_count(list neurons) noexcept:
 
 cdef Py_ssize_t parameters_take(list neurons, PyObject **found) noexcept:
     """Put the parameters, each once, into the items of a new list, which are NULL. Returns how many there are, -1 where
-    one may be no parameter. Those in the list have the flag LISTED until the end; no Python code runs in between."""
+    one may be no parameter. Those in the list have the flag LISTED meanwhile; no Python code runs while it is set."""
     cdef PyObject **end = found
-    cdef PyObject **place = found
+    cdef PyObject **item = found
     cdef PyObject *neuron
     cdef PyObject *bias
     cdef PyObject *w
@@ -87,16 +92,16 @@ cdef Py_ssize_t parameters_take(list neurons, PyObject **found) noexcept:
         if not (values_take(PySequence_Fast_ITEMS(w), PyList_GET_SIZE(w), &end) and values_take(&bias, 1, &end)):
             sound = False
             break
-    while place < end:
-        node_of(place[0]).flags &= ~LISTED
-        place += 1
+    while item < end:
+        node_of(item[0]).flags &= ~LISTED
+        item += 1
     return end - found if sound else -1
 
 
 cdef inline bint values_take(PyObject **values, Py_ssize_t count, PyObject ***end) noexcept:
-    """Add those that are not in the list yet. False where one is not a plain Value, or is no parameter."""
-    cdef PyTypeObject *kind = VALUE  # a local, because the compiler must assume that stores change `heap`
-    cdef PyObject **place = end[0]
+    """Add the values that are not in the list yet. False where one is of a subclass or no Value, or is no parameter."""
+    cdef PyTypeObject *kind = VALUE  # a local variable, since the compiler has to assume that stores change VALUE
+    cdef PyObject **item = end[0]
     cdef PyObject *o
     cdef Py_ssize_t i
     cdef int flags
@@ -106,17 +111,17 @@ cdef inline bint values_take(PyObject **values, Py_ssize_t count, PyObject ***en
         if flags & (END | TRACED | LISTED) == END:
             node_of(o).flags = flags | LISTED
             Py_INCREF(o)
-            place[0] = o
-            place += 1
+            item[0] = o
+            item += 1
         elif not flags & LISTED:
-            end[0] = place
+            end[0] = item
             return False
-    end[0] = place
+    end[0] = item
     return True
 
 
 def clear_grads(parameters):
-    """Set the grad of each to 0.0."""
+    """Set the grad of each parameter to 0.0."""
     cdef list values = parameters if type(parameters) is list else list(parameters)
     cdef PyTypeObject *plain = VALUE if traces == NULL else NULL  # in a trace the setter checks each
     cdef PyObject *p

@@ -18,7 +18,7 @@ typedef struct {
     int amsgrad;
 } Adam;
 
-typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *average, double *square, double *highest,
+typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *average, double *square, double *largest,
                          ptrdiff_t count);
 
 /* struct Node follows the object's head, and begins with data and grad. */
@@ -42,7 +42,7 @@ typedef void (*AdamLoop)(const Adam *options, PyObject *const *params, double *a
   #define INLINE static inline
 #endif
 
-INLINE void adam_lanes(const Adam *o, PyObject *const *params, double *average, double *square, double *highest,
+INLINE void adam_lanes(const Adam *o, PyObject *const *params, double *average, double *square, double *largest,
                        ptrdiff_t live) {
     Four x = {0}, g = {0}, m = {0}, v = {0}, h = {0}, root = {0};
     const size_t size = live * sizeof(double);
@@ -61,11 +61,11 @@ INLINE void adam_lanes(const Adam *o, PyObject *const *params, double *average, 
     memcpy(average, &m, size);
     memcpy(square, &v, size);
     if (o->amsgrad) {
-        memcpy(&h, highest, size);
+        memcpy(&h, largest, size);
         for (i = 0; i < WIDTH; i++)
             if (!(LANE(v, i) <= LANE(h, i))) /* a NaN too */
                 LANE(h, i) = LANE(v, i);
-        memcpy(highest, &h, size);
+        memcpy(largest, &h, size);
         v = h;
     }
     for (i = 0; i < WIDTH; i++)
@@ -75,26 +75,26 @@ INLINE void adam_lanes(const Adam *o, PyObject *const *params, double *average, 
         DATA(params[i]) = LANE(x, i);
 }
 
-INLINE void adam_slots(const Adam *options, PyObject *const *params, double *average, double *square, double *highest,
+INLINE void adam_slots(const Adam *options, PyObject *const *params, double *average, double *square, double *largest,
                        ptrdiff_t count) {
     const Adam o = *options; /* a local copy, which the stores cannot alias: it stays in registers */
     ptrdiff_t i;
     for (i = 0; i + WIDTH <= count; i += WIDTH)
-        adam_lanes(&o, params + i, average + i, square + i, highest + i, WIDTH);
+        adam_lanes(&o, params + i, average + i, square + i, largest + i, WIDTH);
     if (i < count)
-        adam_lanes(&o, params + i, average + i, square + i, highest + i, count - i);
+        adam_lanes(&o, params + i, average + i, square + i, largest + i, count - i);
 }
 
 static void adam_baseline(const Adam *options, PyObject *const *params, double *average, double *square,
-                          double *highest, ptrdiff_t count) {
-    adam_slots(options, params, average, square, highest, count);
+                          double *largest, ptrdiff_t count) {
+    adam_slots(options, params, average, square, largest, count);
 }
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(MICROGRAD_PLAIN)
 __attribute__((target("avx2")))
-static void adam_avx2(const Adam *options, PyObject *const *params, double *average, double *square, double *highest,
+static void adam_avx2(const Adam *options, PyObject *const *params, double *average, double *square, double *largest,
                       ptrdiff_t count) {
-    adam_slots(options, params, average, square, highest, count);
+    adam_slots(options, params, average, square, largest, count);
 }
 #endif
 

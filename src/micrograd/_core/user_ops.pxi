@@ -1,20 +1,21 @@
-# Ops of a user's own: Values made with parents and local gradients, or with a `_backward` of Python code; and blocks,
-# which have any number of parents.
+# Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
+# which have the parents of these ops and of variadic ones.
 #
-# Gives block_node, node_adopt, and the functions that begin and end a Value's construction. Uses slabs.pxi,
-# lifetime.pxi, collector.pxi, numbers.pxi.
+# Gives block_node and block_step; node_adopt; node_begin and node_settle, the start and end of a Value's construction;
+# attributes_that_hold and others for `_backward`. Uses slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
-cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
-    """A block of these Values, with a reference to each, and memory for local gradients where asked for. `flags`
-    becomes what is set in any of them."""
+cdef inline Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *flags) except NULL:
+    """A block of these parents, with a reference to each, and with memory for local gradients if `local`. `flags`
+    becomes the union of the parents' flags."""
     cdef Py_ssize_t i
     cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(PyObject *) + sizeof(double)))
     if block == NULL:
         raise MemoryError
     block.count = count
-    block.local = <double *>(block.parents + count) if local else NULL
+    # After an even number of pointers, so that doubles are aligned where pointers have 32 bits. The struct has one.
+    block.local = <double *>(block.parents + count + (count & 1)) if local else NULL
     flags[0] = 0
     for i in range(count):
         block.parents[i] = parents[i]
@@ -24,7 +25,7 @@ cdef Block *block_new(PyObject **parents, Py_ssize_t count, bint local, int *fla
 
 
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local):
-    """A node of these Values: the result of a variadic op, or, of NO_OP, one with d(node)/d(parent) in `local`."""
+    """A node with these parents: the result of a variadic op, or of NO_OP with local gradients d(node)/d(parent)."""
     cdef int flags
     cdef Block *block
     cdef Node *n = result_new(op, LEAF, END, data)
@@ -36,13 +37,13 @@ cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count
     n.b.block = block
     n.form = BLOCK
     n.flags = flags & INHERITED
-    node_fits(n)
+    check_node(n)
     return value
 
 
-cdef void block_send(Block *block, double g, Walk *walk) noexcept:
-    """Send a user's local gradients times g to the parents. (Local variables, because the compiler must assume
-    aliasing.)"""
+cdef void block_step_local(Block *block, double g, Walk *walk) noexcept:
+    """Propagate g to the parents by local gradients. (Fields are read into local variables, since the compiler has to
+    assume that the stores change them.)"""
     cdef PyObject **parents = block.parents
     cdef double *local = block.local
     cdef Py_ssize_t i, count = block.count
@@ -57,7 +58,7 @@ cdef void block_step(Node *n, Walk *walk) noexcept:
     cdef Node *parent
     cdef Py_ssize_t i
     if block.local != NULL:
-        block_send(block, n.grad, walk)
+        block_step_local(block, n.grad, walk)
         return
     for i in range(block.count):
         parent = node_of(block.parents[i])
@@ -67,8 +68,8 @@ cdef void block_step(Node *n, Walk *walk) noexcept:
 
 
 cdef bint node_adopt(Node *n, tuple parents, local) except -1:
-    """Make `parents` the parents of a node, through `local` gradients or, with None, through a user's Python code.
-    Is one of them irregular?"""
+    """Give a node these parents, with `local` gradients, or None for an op whose `_backward` is Python code. Returns
+    whether one of them is irregular."""
     cdef Py_ssize_t i, count = len(parents)
     cdef Block *block
     cdef int flags
@@ -84,19 +85,19 @@ cdef bint node_adopt(Node *n, tuple parents, local) except -1:
     block = block_new(tuple_items(<PyObject *>parents), count, local is not None, &flags)
     for i in range(count if local is not None else 0):
         block.local[i] = local[i]
-    node_orphan(n)  # the Python code above may have given it other parents
+    node_drop_parents(n)  # the Python code above may have given it other parents
     n.b.block = block
     n.a = NULL
     n.form = BLOCK
     n.flags = n.flags & ~(END | MADE) | flags & TRACED
-    node_fits(n)
+    check_node(n)
     return flags & IRREGULAR != 0
 
 
 # ---- Construction --------------------------------------------------------------------------------
 
 cdef int node_begin(Node *n) except -1:
-    """__new__ has run, __init__ has not."""
+    """Set a node's flags when __new__ has run and __init__ has not."""
     kind = <object>Py_TYPE(object_of(n))
     n.flags |= FRESH | IRREGULAR | END
     if kind is not Value and kind._backward is not Value._backward:
@@ -107,12 +108,12 @@ cdef int node_begin(Node *n) except -1:
 
 
 cdef inline int node_begin_late(Node *n) except -1:
-    """The same, where users replaced `Value.__new__` by what makes instances of subclasses with object.__new__()."""
+    """The same for an instance of a subclass that object.__new__() made, if users replaced `Value.__new__`."""
     return node_begin(n) if n.form == LEAF and not n.flags & END else 0
 
 
 cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
-    """__init__ has run. Until then a node counts as irregular, so that what is made of it meanwhile inherits that."""
+    """Set a node's flags when __init__ has run. Until then it is irregular, which results made of it inherit."""
     if n.flags & FRESH:
         n.flags &= ~FRESH
         if not irregular and not n.flags & CUSTOM:
@@ -122,7 +123,8 @@ cdef inline void node_settle(Node *n, bint irregular) noexcept nogil:
 # ---- A user's `_backward` ------------------------------------------------------------------------
 
 cdef inline object attributes(object value):
-    """The __dict__, made where there is none. By way of `object`: Cython refuses it on the type that declares it."""
+    """The __dict__, made if there is none. The argument is an object, since Cython refuses `__dict__` of the type that
+    declares it."""
     return value.__dict__
 
 
@@ -133,11 +135,11 @@ cdef object backward_function(Node *n):
 
 
 cdef Attributes attributes_that_hold(Node *n):
-    """The attributes of a node, made into such as hold a `_backward`."""
+    """The __dict__ of a node as Attributes, which can hold a `_backward`."""
     cdef PyObject **held = node_attributes(n)
     cdef Attributes made
     if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
-        made = Attributes()  # first: it may set off the collector, and that any Python code
+        made = Attributes()  # this may run the cyclic collector, and that Python code which changes `held`
         if held[0] == NULL or Py_TYPE(held[0]) != <PyTypeObject *>Attributes:
             if held[0] != NULL:
                 made.update(<object>held[0])

@@ -1,7 +1,9 @@
-# The op table as arrays, for ops that are known at run time alone; and for Python, for tests and tools. Uses ops.pxd.
+# The op table as arrays, for ops that are known at run time only; and as Python objects, for tests and tools.
+#
+# Gives RULES, SLOPE_LEFT and SLOPE_RIGHT, filled at import; OPS, op_columns and op_partial. Uses ops.pxd.
 
-cdef Rule[OP_COUNT] RULES           # the op table, for ops that are known at run time alone
-cdef double[OP_COUNT] SLOPE_LEFT    # the constant partials of linear ops
+cdef Rule[OP_COUNT] RULES
+cdef double[OP_COUNT] SLOPE_LEFT    # the constant partial derivatives of linear ops
 cdef double[OP_COUNT] SLOPE_RIGHT
 
 
@@ -18,7 +20,7 @@ fill_tables()
 
 
 cdef dict methods():
-    """The rows that are methods or operators of Value: {name: (symbol, arity)}. The others are for functional.py."""
+    """The ops that are methods or operators of Value: {name: (symbol, arity)}. The others are for functional.py."""
     cdef dict found = {}
     cdef int op
     for op in range(1, <int>OP_COUNT):
@@ -32,7 +34,7 @@ OPS = methods()
 
 
 def op_columns(str name):
-    """What the row of an op says beside its functions: its shape, whether it commutes, and what each partial reads."""
+    """The columns of an op other than its functions: its shape, whether it commutes, and what each partial reads."""
     cdef Rule rule = rule_named(name)
     left, right = rule.left_reads, rule.right_reads
     return {
@@ -44,10 +46,12 @@ def op_columns(str name):
 
 
 def op_partial(str name, int side, double a, double b, double r, double g):
-    """What an op's rule sends to the left (0) or right (1) argument. Raises what the rule raises."""
+    """What the left (0) or right (1) argument's grad gains by an op. Raises what the rule raises."""
     cdef Rule rule = rule_named(name)
-    cdef double sent = (rule.d_right if side else rule.d_left)(a, b, r, g)
-    return own(NULL) if rule_failed(sent) else sent
+    cdef double gain = (rule.d_right if side else rule.d_left)(a, b, r, g)
+    if rule_failed(gain):
+        raise_error()
+    return gain
 
 
 cdef Rule rule_named(str name) except *:
