@@ -208,6 +208,16 @@ def test_ops_in_python_are_refused_by_name():
         micrograd.compile(lambda x: x * outside)(1.0)
 
 
+@pytest.mark.parametrize("kind", [{"local_grads": (1.0,)}, {"_op": "cube"}])
+def test_a_value_that_was_computed_from_itself_is_refused(kind):
+    a = Value(1.0)
+    b = a * 2.0
+    a.__init__(1.0, (b,), **kind)
+    for value in a, b, b + 1.0:
+        with pytest.raises(TraceError, match="cannot be compiled"):
+            micrograd.compile(lambda x, value=value: x * value)(2.0)
+
+
 def test_placeholders_kept_after_their_trace_are_refused():
     kept = []
     f = micrograd.compile(lambda x: kept.append(x * 1) or x)

@@ -174,7 +174,10 @@ cdef class Trace:
             self.read_leaf(node_of(parent_at(&parents, 0)), index_of)
         operands = []
         for i in range(parents.count):
-            operands.append(index_of[PyLong_FromVoidPtr(node_of(parent_at(&parents, i)))])
+            operand = index_of.get(PyLong_FromVoidPtr(node_of(parent_at(&parents, i))))
+            if operand is None:
+                raise TraceError("a Value that was computed from itself cannot be compiled")
+            operands.append(operand)
         if n.form == NUMBER_RIGHT:
             operands.append(self.number(n.b.number))
         elif n.form == NUMBER_LEFT:
