@@ -14,7 +14,7 @@ from micrograd._core.ops cimport OP_COUNT, Rule
 
 cdef class Value:
     cdef Node node
-    cdef dict __dict__  # made when first asked for
+    cdef dict __dict__  # NULL until it is used
 
 # Numbers (numbers.pxi)
 cdef double to_double(object o, str what) except? -1.0

@@ -1,6 +1,7 @@
 # Value: the Python type that is a node of the graph; its operators, and backward.
 #
-# The parts, in reading order; each says in its first lines what it gives and what it uses:
+# The parts, in reading order. Each says in its first lines what it gives and what it uses; all of them may also use
+# node.pxd, ops.pxd, capi.pxd, debug.pxd, invariants.pxi, and VALUE and OBJECT below.
 #
 #   op_table       the op table as an array
 #   slabs          the memory of nodes, in order of creation

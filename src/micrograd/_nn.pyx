@@ -5,7 +5,7 @@
 # the methods in C of the bases below. These compute a whole layer or network at once, if the methods of its layers and
 # neurons were not overridden; else they call the definitions in Python.
 #
-# The parts, in reading order; each says in its first lines what it gives and what it uses:
+# The parts, in reading order. Each says in its first lines what it gives and what it uses; all use the bases below.
 #
 #   classes      which classes have the methods of nn.py unchanged
 #   layers       outputs of neurons, layers and networks
