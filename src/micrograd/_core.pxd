@@ -14,7 +14,7 @@ from micrograd._core.ops cimport OP_COUNT, Rule
 
 cdef class Value:
     cdef Node node
-    cdef dict __dict__  # made when first asked for
+    cdef dict __dict__  # NULL until it is used
 
 # Numbers (numbers.pxi)
 cdef double to_double(object o, str what) except? -1.0
@@ -49,7 +49,7 @@ cdef list graph_nodes(list roots)  # parents first
 cdef bint ops_unchanged(int op) except -1
 cdef Py_ssize_t member_changes() except -1
 
-# Traces (tracing.pxi)
+# Traces (trace_mode.pxi)
 cdef struct Tracing:     # a trace under way
     uint64_t thread      # the number of its thread: this_thread()
     unsigned int number  # each trace has another

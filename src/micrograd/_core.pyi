@@ -5,7 +5,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from typing_extensions import disjoint_base
 
-# What stands for a number: int, float, bool, NumPy scalars, Fraction, Decimal.
+# Numbers: int, float, bool, NumPy scalars, Fraction, Decimal.
 _Number = SupportsFloat | SupportsIndex
 
 OPS: dict[str, tuple[str, int]]

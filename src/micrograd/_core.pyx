@@ -1,6 +1,7 @@
 # Value: the Python type that is a node of the graph; its operators, and backward.
 #
-# The parts, in reading order; each says in its first lines what it gives and what it uses:
+# The parts, in reading order. Each says in its first lines what it gives and what it uses; all of them may also use
+# node.pxd, ops.pxd, capi.pxd, debug.pxd, invariants.pxi, and VALUE and OBJECT below.
 #
 #   op_table       the op table as an array
 #   slabs          the memory of nodes, in order of creation
@@ -9,14 +10,14 @@
 #   lifetime       how nodes are freed
 #   collector      what the cyclic collector sees
 #   numbers        which objects are numbers, and their doubles
-#   tracing        what Python code may read while a function is traced
+#   trace_mode     what Python code may read while a function is traced
 #   affine         bias + w[0] x[0] + w[1] x[1] + ... as one node; layers of such nodes
 #   materialize    the nodes that the reference has and this engine keeps in another form
 #   user_ops       ops that users define, and blocks of parents
-#   operators      operands of any type
+#   operands       operands of any type
 #   class_members  methods of Value that users replace
 #   typeslots      slots of the type that Cython has no syntax for
-#   build          how this was compiled
+#   build_info     how this was compiled
 #
 # The reference is karpathy/micrograd 0.1.0: data and grads have its bits.
 # No comment may follow an `include` on its line: cython-lint takes the last word of the line for the file's name.
@@ -57,11 +58,11 @@ include "_core/invariants.pxi"
 include "_core/lifetime.pxi"
 include "_core/collector.pxi"
 include "_core/numbers.pxi"
-include "_core/tracing.pxi"
+include "_core/trace_mode.pxi"
 include "_core/affine.pxi"
 include "_core/materialize.pxi"
 include "_core/user_ops.pxi"
-include "_core/operators.pxi"
+include "_core/operands.pxi"
 
 
 # ---- Ops -----------------------------------------------------------------------------------------
@@ -589,4 +590,4 @@ include "_core/typeslots.pxi"
 
 members_init()
 
-include "_core/build.pxi"
+include "_core/build_info.pxi"

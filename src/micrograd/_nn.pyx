@@ -5,12 +5,12 @@
 # the methods in C of the bases below. These compute a whole layer or network at once, if the methods of its layers and
 # neurons were not overridden; else they call the definitions in Python.
 #
-# The parts, in reading order; each says in its first lines what it gives and what it uses:
+# The parts, in reading order. Each says in its first lines what it gives and what it uses; all use the bases below.
 #
-#   classes      which classes have the methods of nn.py unchanged
-#   layers       outputs of neurons, layers and networks
-#   parameters   their parameters
-#   functional   ops that are not methods of Value
+#   plain_classes  which classes have the methods of nn.py unchanged
+#   layers         outputs of neurons, layers and networks
+#   parameters     their parameters
+#   functional     ops that are not methods of Value
 
 cimport cython
 from cpython.list cimport PyList_New
@@ -104,7 +104,7 @@ def slot_names(kind):
     return names
 
 
-include "_nn/classes.pxi"
+include "_nn/plain_classes.pxi"
 include "_nn/layers.pxi"
 include "_nn/parameters.pxi"
 include "_nn/functional.pxi"

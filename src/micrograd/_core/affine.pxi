@@ -7,7 +7,7 @@
 # outputs.
 #
 # Gives the functions that make layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward
-# (affine_step). Uses slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, class_members.pxi, materialize.pxi.
+# (affine_step). Uses op_table.pxi, slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, class_members.pxi, materialize.pxi.
 
 cdef enum:
     STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first-level cache
@@ -17,6 +17,7 @@ cdef enum:
 # These functions set an exception without raising it: their callers have to free something first.
 
 cdef inline bint is_any_value(PyObject *o) noexcept:
+    """Is it a Value, perhaps of a subclass?"""
     return Py_TYPE(o) == VALUE or (
         not PyFloat_CheckExact(o) and not PyLong_CheckExact(o) and PyType_IsSubtype(Py_TYPE(o), VALUE))
 
@@ -468,6 +469,8 @@ cdef Node *affine_step(Node *n, Walk *walk) noexcept:
     cdef Py_ssize_t i
     if walk != NULL and not again:
         oldest = run_take(n, walk)
+    # The hidden layers can be handled with the run if it is their first pass too, and if no node of this layer before
+    # the run is marked, which would add to their grads later. Else the layer below becomes nodes.
     if layer.below != NULL and (walk == NULL or again or layer.below.affine[layer.inputs - 1].passes
                                 or slots_have_marks(oldest, oldest.index)):
         layer_materialize(layer)

@@ -1,8 +1,8 @@
 # Invariants of the engine's structs, which hold except while a function changes them. A debug build asserts them for
 # each node that is made or that backward comes to, and for the slabs of a walk. Other builds have no code of this.
 #
-# Gives check_node, check_marks, check_no_marks and check_no_dead. Uses node.pxd, op_table.pxi, slabs.pxi, lifetime.pxi,
-# walk.pxi. What a compiler can assert is a static_check() beside the struct.
+# Gives check_node, check_marks, check_no_marks and check_no_dead. Uses slabs.pxi, lifetime.pxi, walk.pxi. What a
+# compiler can assert is a static_check() beside the struct.
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
 # Gives parents_of, a view of a node's parents for functions that go through a graph; node_materialize, to be called
-# before Python code sees parents or rules; and partial_failed, for the partial of such a leaf. Uses slabs.pxi,
-# lifetime.pxi, walk.pxi.
+# before Python code sees parents or rules; and partial_failed, for the partial of such a leaf. Uses op_table.pxi,
+# slabs.pxi, lifetime.pxi, walk.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ cdef enum Flag:
     LISTED = 16384                  # in a list of parameters that one C function is filling
     INHERITED = IRREGULAR | TRACED  # the flags that a node takes over from its parents when it is made
 
-cdef struct Block:
-    Py_ssize_t count        # parents
+cdef struct Block:          # the parents of a variadic op, or of a user's op
+    Py_ssize_t count        # how many
     double *local           # a user's d(node)/d(parent), in the same memory; NULL for a variadic op or Python code
     PyObject *parents[1]    # `count` of them, a reference to each
 
@@ -52,8 +52,8 @@ cdef struct Layer:          # the affine nodes of one sample, as of the neurons 
     Py_ssize_t inputs       # how many x
     Py_ssize_t outputs      # how many affine nodes
     Py_ssize_t holders      # one for each node; for a hidden layer, which has none, the layer above; and the maker
-    PyObject **nodes        # the x, a reference to each; NULL where they are numbers or a hidden layer's outputs
-    double *data            # the data of those x, in the same memory
+    PyObject **nodes        # the x, a reference to each, in the memory of `data`; NULL where they are no nodes
+    double *data            # the data of x that are numbers or a hidden layer's outputs, after `affine`
     double *grad            # the grads of a hidden layer's outputs, after their data
     Layer *below            # the hidden layer whose outputs the x are, held; NULL where the x are nodes or numbers
     Py_ssize_t hidden       # how many outputs all hidden layers below had when this one was made
@@ -61,17 +61,17 @@ cdef struct Layer:          # the affine nodes of one sample, as of the neurons 
     size_t size             # bytes of the allocation, with this struct
     Affine affine[1]        # one for each output
 
-cdef union Operand:
-    Node *node
-    double number
-    Block *block
-    Layer *layer
+cdef union Operand:         # by the node's form:
+    Node *node              # BINARY: the second parent, a reference
+    double number           # NUMBER_RIGHT, NUMBER_LEFT; 0.0 for UNARY
+    Block *block            # BLOCK
+    Layer *layer            # AFFINE, with a hold on it
 
 cdef struct Node:
     double data             # the value
     double grad             # d(root)/d(value), accumulated over backward passes
     Node *a                 # first or only parent, a reference; NULL where `b` is a block or a layer
-    Operand b               # second parent (a reference), the number, the block, or the layer
+    Operand b               # the rest of what it was computed from
     unsigned char op        # an Op, NO_OP for none
     unsigned char form      # a Form
     unsigned short flags    # a set of Flag

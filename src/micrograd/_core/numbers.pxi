@@ -1,6 +1,6 @@
 # Numbers and operands: which objects are numbers, and their doubles.
 #
-# Gives operand, for a Value or a number; to_double and double_read, for a number alone. Uses node.pxd.
+# Gives operand, for a Value or a number; to_double and double_read, for a number alone.
 
 cdef enum Kind:  # of an object
     FAILED = -1  # an exception is set

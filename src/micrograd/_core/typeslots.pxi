@@ -2,7 +2,7 @@
 # `data` and `grad`.
 #
 # Gives nothing: it sets the slots when the module is imported. Uses slabs.pxi, numbers.pxi, class_members.pxi,
-# lifetime.pxi, collector.pxi, user_ops.pxi.
+# lifetime.pxi, collector.pxi, trace_mode.pxi, user_ops.pxi, and of _core.pyx _UserOp.
 
 cdef PyObject *value_alloc(PyTypeObject *kind, Py_ssize_t count) except NULL:
     """tp_alloc: a Value in a slab. Subclasses have CPython's own tp_alloc. object.__new__() calls this."""

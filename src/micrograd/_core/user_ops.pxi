@@ -2,7 +2,8 @@
 # which have the parents of these ops and of variadic ones.
 #
 # Gives block_node and block_step; node_adopt; node_begin and node_settle, the start and end of a Value's construction;
-# attributes_that_hold and others for `_backward`. Uses slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, walk.pxi.
+# attributes_that_hold and others for `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi,
+# numbers.pxi, trace_mode.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 # creation order is no topological order, and for zero_grad(). Backward itself is in _core.pyx.
 #
 # Gives Walk with walk_mark and walk_next_slab; Order with order_sort; graph_zero_grad; for traces graph_nodes; and
-# Engine, the state that they share. Uses slabs.pxi, materialize.pxi, affine.pxi.
+# Engine, the state that they share. Uses slabs.pxi, materialize.pxi, affine.pxi, and of _core.pyx backward_general.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64

@@ -1,6 +1,6 @@
 # What neurons, layers and networks compute.
 #
-# Gives `sample`, `affine`, `layer_outputs` and `network_outputs`. Uses classes.pxi, and from _core its layers.
+# Gives `sample`, `affine`, `layer_outputs` and `network_outputs`. Uses plain_classes.pxi, and from _core its layers.
 
 def sample(x):
     """One sample as a list of numbers and Values; a lone number or Value is a sample of one."""

@@ -1,7 +1,7 @@
 # Lists of parameters.
 #
 # Gives `is_parameter`, `neuron_parameters`, `layer_parameters`, `network_parameters` and `clear_grads`. Uses
-# classes.pxi.
+# plain_classes.pxi.
 
 def is_parameter(o):
     """Is it a leaf, and no argument of a function that is being traced?"""

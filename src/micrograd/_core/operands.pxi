@@ -1,7 +1,7 @@
 # Operators for operands that are rare, and their errors. _core.pyx has the common ones: Values, floats, short ints.
 #
 # Gives value_binary_slow, and the attribute that NumPy's numbers look for. Uses op_table.pxi, numbers.pxi, slabs.pxi,
-# tracing.pxi.
+# trace_mode.pxi.
 
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
