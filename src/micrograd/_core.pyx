@@ -34,7 +34,7 @@ from micrograd._core.debug cimport DEBUG, SANITIZE, check, poison, static_check,
 from micrograd._core.node cimport *
 from micrograd._core.ops cimport *
 
-import gc  # for collector_stop()
+import gc  # no-cython-lint: collector_stop() uses it
 import sys
 
 cdef extern from *:
