@@ -223,7 +223,7 @@ cdef list graph_nodes(list roots):
     try:
         for root in roots:
             if isinstance(root, Value) and not order_push(&values, &(<Value>root).node):
-                own(NULL)
+                raise_error()
         order_sort(values.items, values.count, &order)
     finally:
         free(values.items)
