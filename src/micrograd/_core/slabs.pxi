@@ -4,8 +4,8 @@
 # and take any free slot, so a parameter that is alive for long keeps no slab of results.
 #
 # Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab,
-# which the backward walk goes through. Uses arenas.h, and of trace_mode.pxi leaf_mark. docs/architecture.md says more of
-# the order.
+# which the backward walk goes through. Uses arenas.h, and of trace_mode.pxi leaf_mark. docs/architecture.md says more
+# of the order.
 
 cdef extern from "_core/arenas.h" nogil:
     void *arena_map(size_t size)

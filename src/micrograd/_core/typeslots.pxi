@@ -36,7 +36,8 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
     return o
 
 
-# The constructor's signature, for inspect. CPython takes it from here, and the text for help() from the class's __doc__.
+# The constructor's signature, for inspect. CPython takes it from here, and the text for help() from the class's
+# __doc__.
 cdef const char *SIGNATURE = (
     b"Value(data, _children=(), _op='', label=None, *, children=(), _prev=(), local_grads=None)\n--\n\n"
 )
