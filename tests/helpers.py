@@ -117,6 +117,13 @@ OF_A_LIST = {
     "linear": lambda xs: functional.linear(xs, [xs, xs[::-1]])[1],
     "relu": lambda xs: functional.relu(xs)[-1],
     "tanh": lambda xs: functional.tanh(xs)[0],
+    "rms_norm": lambda xs: functional.rms_norm(xs, xs[::-1])[-1],
+    "layer_norm": lambda xs: functional.layer_norm(xs, xs[::-1], xs)[0],
+    "scaled_dot_product_attention": lambda xs: functional.scaled_dot_product_attention(
+        xs, [xs, [2.0] * len(xs)], [[xs[0]], [1.0]]
+    )[0],
+    "embedding": lambda xs: functional.embedding(1, [xs, xs[::-1]])[0],
+    "take": lambda xs: functional.take(xs, len(xs) - 1),
 }
 
 
@@ -127,6 +134,21 @@ def weights_for(n):
 def combine(values):
     """One number out of a list, so that every output has a gradient of its own."""
     return functional.dot(values, weights_for(len(values)))
+
+
+class Label:
+    """What is an integer to `operator.index`, and might be taken for a list."""
+
+    ndim = 0
+
+    def __index__(self):
+        return 1
+
+    def __repr__(self):
+        return "Label()"
+
+    def __iter__(self):
+        raise TypeError("iteration over a 0-d array")
 
 
 def lecture_tanh(self):

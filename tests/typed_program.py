@@ -88,6 +88,9 @@ def functions() -> None:
     x: list[Value | float] = [Value(1.0), 2.0, 3]
     values(F.dot(x, x), F.dot(x, [1, 2, 3], bias=v), F.sum(x), F.mean(x), F.logsumexp(x))
     values(*F.linear(x, [x, x]), *F.relu(x), *F.tanh(x), *F.softmax(x), *F.log_softmax(x))
+    values(*F.rms_norm(x), *F.rms_norm(x, [1, v, 2.0], eps=1e-5), *F.layer_norm(x, x, [1, 2, 3], 1e-6))
+    values(*F.scaled_dot_product_attention(x, [x, [1, 2, 3]], [[v], [4]], scale=0.5))
+    values(*F.embedding(1, [x, x]), F.take(x, np.int64(1)))
     values(F.cross_entropy(x, 1), F.mse_loss(x, [1, 2, 4]), F.hinge_loss(x, [1, -1, 1]))
 
 

@@ -1,11 +1,14 @@
 """Functions over lists of Values: layers, activations and losses, each of one node or a few.
 
 Inputs are lists, tuples or arrays of Values and numbers; results are a Value or a list of Values. Finite results do not
-overflow on the way: the greatest logit is subtracted before exp.
+overflow on the way, but for squares in the norms and losses: the greatest logit is subtracted before exp.
 """
 
 from __future__ import annotations
 
+import math
+import operator
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex, Union, cast
 
@@ -24,15 +27,20 @@ from micrograd._nn import (
 __all__ = [
     "cross_entropy",
     "dot",
+    "embedding",
     "hinge_loss",
+    "layer_norm",
     "linear",
     "log_softmax",
     "logsumexp",
     "mean",
     "mse_loss",
     "relu",
+    "rms_norm",
+    "scaled_dot_product_attention",
     "softmax",
     "sum",
+    "take",
     "tanh",
 ]
 
@@ -48,14 +56,39 @@ def _same_length(a: Sequence[Any], b: Sequence[Any], a_name: str, b_name: str) -
         raise ValueError(f"{len(a)} {a_name} for {len(b)} {b_name}")
 
 
-def _not_empty(values: list[Any], what: str) -> None:
+def _not_empty(values: list[Any], what: str, items: str = "values") -> None:
     if not values:
-        raise ValueError(f"{what} of no values")
+        raise ValueError(f"{what} of no {items}")
 
 
 def _has_items(x: Any) -> bool:
     """Is it iterable? Arrays and tensors without dimensions are not, though their types have `__iter__`."""
     return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
+
+
+def _index(i: Any, items: Sequence[Any], what: str) -> int:
+    """The index that i is. Raises IndexError if there is no such one of the items, TypeError if i is no integer."""
+    if _has_items(i):
+        raise TypeError(f"an index must be one integer, not {i!r}")
+    try:
+        index = operator.index(i)
+    except TypeError as error:
+        why = ": in a compiled function its arguments are Values, which cannot index" if isinstance(i, Value) else ""
+        raise TypeError(f"an index must be an integer, not {i!r}{why}") from error
+    if not 0 <= index < len(items):
+        raise IndexError(f"index {i} of {len(items)} {what}")
+    return index
+
+
+def _scaled(xs: list[Value], eps: float, weight: Iterable[Scalar] | None) -> list[Value]:
+    """[weight[i] x[i] / √(mean of the squares + eps) for each i]."""
+    scale = (dot(xs, xs) * (1.0 / len(xs)) + eps) ** -0.5
+    scaled = [x * scale for x in xs]
+    if weight is None:
+        return scaled
+    weights = as_values(weight, "a weight")
+    _same_length(weights, xs, "weights", "inputs")
+    return [y * w for y, w in zip(scaled, weights)]
 
 
 def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
@@ -84,6 +117,32 @@ def linear(
     if biases is not None:
         _same_length(biases, weights, "biases", "rows of weights")
     return [_as_value(y) for y in affine(weights, sample(x), biases)]
+
+
+def embedding(i: SupportsIndex, weight: Iterable[Iterable[Scalar]]) -> list[Value]:
+    """Row i of `weight`, (rows, columns): a list of (columns,) Values. Those in the row are returned themselves.
+
+    >>> [x.data for x in embedding(1, [[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]])]
+    [3.0, 4.0]
+
+    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`.
+    Raises IndexError where i is negative or there is no such row, TypeError where i is no integer.
+    """
+    rows = sample(weight)
+    return as_values(rows[_index(i, rows, "rows")], "a weight")
+
+
+def take(values: Iterable[Scalar], i: SupportsIndex) -> Value:
+    """One of (n,) values: values[i], a Value.
+
+    >>> take([Value(1.0), Value(2.0)], 1).data
+    2.0
+
+    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`.
+    Raises IndexError where i is negative or there is no such value, TypeError where i is no integer.
+    """
+    items = sample(values)
+    return as_values([items[_index(i, items, "values")]], "a value")[0]
 
 
 def sum(xs: Iterable[Scalar]) -> Value:
@@ -124,6 +183,84 @@ def tanh(xs: Iterable[Scalar]) -> list[Value]:
     [0.0]
     """
     return [x.tanh() for x in as_values(xs, "an input")]
+
+
+def rms_norm(x: Iterable[Scalar], weight: Iterable[Scalar] | None = None, eps: float | None = None) -> list[Value]:
+    """[weight[i] x[i] / √(mean of the x² + eps) for each i]: `x` and `weight` are (n,), and so is the result.
+
+    >>> [round(y.data, 4) for y in rms_norm([Value(3.0), Value(4.0)])]
+    [0.8485, 1.1314]
+
+    No weight stands for ones, no eps for 2.220446049250313e-16, the eps of doubles, as in PyTorch. The formula is that
+    of Zhang and Sennrich, Root Mean Square Layer Normalization (2019). The squares overflow from about 1e154 on, and
+    the result is then 0, as in PyTorch.
+    Raises ValueError where there are no x, and naming both lengths where weight is not as long as x; ZeroDivisionError
+    where eps and all x are 0.
+    """
+    xs = as_values(x, "an input")
+    _not_empty(xs, "rms_norm")
+    return _scaled(xs, sys.float_info.epsilon if eps is None else eps, weight)
+
+
+def layer_norm(
+    x: Iterable[Scalar],
+    weight: Iterable[Scalar] | None = None,
+    bias: Iterable[Scalar] | None = None,
+    eps: float = 1e-5,
+) -> list[Value]:
+    """[bias[i] + weight[i] (x[i] - mean) / √(variance + eps) for each i]: `x`, `weight` and `bias` are (n,), and so is
+    the result. The variance is the mean of (x - mean)².
+
+    >>> [round(y.data, 4) for y in layer_norm([Value(1.0), Value(3.0)], weight=[2.0, 2.0], bias=[0.0, 1.0])]
+    [-2.0, 3.0]
+
+    No weight stands for ones, no bias for zeros. The formula is that of Ba, Kiros and Hinton, Layer Normalization
+    (2016). The squares overflow from about 1e154 on: (x - mean) / √(variance + eps) is then 0, or NaN
+    where the sum of the x overflows too.
+    Raises ValueError where there are no x, and naming both lengths where weight or bias is not as long as x;
+    ZeroDivisionError where eps is 0 and all x are the same.
+    """
+    xs = as_values(x, "an input")
+    _not_empty(xs, "layer_norm")
+    average = mean(xs)
+    scaled = _scaled([x - average for x in xs], eps, weight)
+    if bias is None:
+        return scaled
+    biases = as_values(bias, "a bias")
+    _same_length(biases, xs, "biases", "inputs")
+    return [y + b for y, b in zip(scaled, biases)]
+
+
+def scaled_dot_product_attention(
+    query: Iterable[Scalar],
+    key: Iterable[Iterable[Scalar]],
+    value: Iterable[Iterable[Scalar]],
+    scale: float | None = None,
+) -> list[Value]:
+    """[Σ p[j] value[j][i] for each i], with p = softmax([scale query · key[j] for each j]): `query` is (d,), `key` is
+    (n, d), `value` is (n, m), and the result is (m,).
+
+    >>> [round(y.data, 4) for y in scaled_dot_product_attention([1.0, 0.0], [[8.0, 0.0], [0.0, 8.0]], [[1.0], [2.0]])]
+    [1.0035]
+
+    No scale stands for 1 / √d. The formula is that of Vaswani et al., Attention Is All You Need (2017). A query sees
+    all the keys that are given: for causal attention give those of its own position and before.
+    Raises ValueError where query, key or rows of value are empty, and naming both lengths where a row of key is not as
+    long as query, value has not as many rows as key, or rows of value are not of one length.
+    """
+    queries = as_values(query, "an item of query")
+    keys = [as_values(row, "an item of key") for row in sample(key)]
+    rows = [as_values(row, "an item of value") for row in sample(value)]
+    _not_empty(queries, "scaled_dot_product_attention: a query", "numbers")
+    _not_empty(keys, "scaled_dot_product_attention", "keys")
+    _same_length(rows, keys, "rows of value", "rows of key")
+    for j, (k, v) in enumerate(zip(keys, rows)):
+        _same_length(k, queries, f"numbers in key[{j}]", "numbers in query")
+        _same_length(v, rows[0], f"numbers in value[{j}]", "numbers in value[0]")
+    _not_empty(rows[0], "scaled_dot_product_attention: a row of value", "numbers")
+    factor = 1.0 / math.sqrt(len(queries)) if scale is None else scale
+    shares = softmax(affine(keys, [q * factor for q in queries]))
+    return cast("list[Value]", affine([list(column) for column in zip(*rows)], shares))
 
 
 def logsumexp(xs: Iterable[Scalar]) -> Value:

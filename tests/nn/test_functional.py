@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import combine, weights_for
+from helpers import Label, combine, weights_for
 from micrograd import Value, functional
 
 LOGITS = [
@@ -103,21 +103,6 @@ def test_gradients_of_a_small_loss_are_exact(others):
 def test_cross_entropy_refuses_a_target_that_is_not_there(target):
     with pytest.raises(IndexError, match=f"target {target} of 3 logits"):
         functional.cross_entropy([1.0, 2.0, 3.0], target)
-
-
-class Label:
-    """What is an integer to `operator.index`, and might be taken for a list."""
-
-    ndim = 0
-
-    def __index__(self):
-        return 1
-
-    def __repr__(self):
-        return "Label()"
-
-    def __iter__(self):
-        raise TypeError("iteration over a 0-d array")
 
 
 @pytest.mark.parametrize(

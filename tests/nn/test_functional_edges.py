@@ -49,6 +49,17 @@ def edge_functions():
             lambda t, x: t.stack([in_order(t, x.T, x, 1.0), in_order(t, x.flip(1).T, x, x[:, 0])], 1),
         ),
     }
+    found["rms_norm"] = (functional.rms_norm, lambda t, x: t.nn.functional.rms_norm(x, x.shape[1:]))
+    found["layer_norm"] = (functional.layer_norm, lambda t, x: t.nn.functional.layer_norm(x, x.shape[1:]))
+    found["scaled_dot_product_attention"] = (
+        lambda xs: functional.scaled_dot_product_attention([1.0], [[x] for x in xs], [[2.0, 1.0]] * len(xs), scale=1.0),
+        lambda t, x: t.nn.functional.scaled_dot_product_attention(
+            t.ones(len(x), 1, 1, dtype=t.float64),
+            x[:, :, None],
+            t.tensor([[2.0, 1.0]] * x.shape[1], dtype=t.float64).expand(len(x), -1, -1),
+            scale=1.0,
+        )[:, 0],
+    )
     for label in range(3):
         found[f"cross_entropy, {label}"] = (
             lambda xs, label=label: functional.cross_entropy(xs, label),
@@ -78,6 +89,18 @@ def edge_functions():
 
 
 EDGE_FUNCTIONS = edge_functions()
+
+
+def squares_overflow(row):
+    return any(abs(x) == 1e308 for x in row)
+
+
+# Rows where PyTorch has other results, as DIFFERENCES.md says.
+DIFFERENT = {
+    "rms_norm": squares_overflow,
+    "layer_norm": squares_overflow,
+    "scaled_dot_product_attention": lambda row: set(row) == {-INF},
+}
 
 
 def edge_rows(name):
@@ -113,8 +136,9 @@ def test_edges_agree_with_pytorch(name):
         scale = torch.tensor(weights_for(table.shape[1]) if out.dim() == 2 else [1.0], dtype=torch.float64)
         (table * scale).sum().backward()
         for row, expected in zip(rows, torch.cat([table, xs.grad], 1).tolist()):
-            found = data_and_grads(mine, row)
-            assert near(found, expected), (row, found, expected)
+            if not (name in DIFFERENT and DIFFERENT[name](row)):
+                found = data_and_grads(mine, row)
+                assert near(found, expected), (row, found, expected)
 
 
 # Not `linear`: its outputs have products in common, which a program computes once, and inf - inf is not 0 * inf.
