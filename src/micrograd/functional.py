@@ -16,8 +16,10 @@ from micrograd._core import Value
 from micrograd._nn import (
     affine,
     as_values,
+    centered_values,
     cross_entropy_value,
     logsumexp_values,
+    normalized_values,
     sample,
     shifted_values,
     softmax_values,
@@ -80,15 +82,13 @@ def _index(i: Any, items: Sequence[Any], what: str) -> int:
     return index
 
 
-def _scaled(xs: list[Value], eps: float, weight: Iterable[Scalar] | None) -> list[Value]:
-    """[weight[i] x[i] / √(mean of the squares + eps) for each i]."""
-    scale = (dot(xs, xs) * (1.0 / len(xs)) + eps) ** -0.5
-    scaled = [x * scale for x in xs]
+def _weighted(xs: list[Value], weight: Iterable[Scalar] | None) -> list[Value]:
+    """[weight[i] x[i] for each i]; no weight stands for ones."""
     if weight is None:
-        return scaled
+        return xs
     weights = as_values(weight, "a weight")
     _same_length(weights, xs, "weights", "inputs")
-    return [y * w for y, w in zip(scaled, weights)]
+    return [x * w for x, w in zip(xs, weights)]
 
 
 def dot(ws: Iterable[Scalar], xs: Iterable[Scalar], bias: Scalar | None = None) -> Value:
@@ -199,7 +199,7 @@ def rms_norm(x: Iterable[Scalar], weight: Iterable[Scalar] | None = None, eps: f
     """
     xs = as_values(x, "an input")
     _not_empty(xs, "rms_norm")
-    return _scaled(xs, sys.float_info.epsilon if eps is None else eps, weight)
+    return _weighted(normalized_values(xs, sys.float_info.epsilon if eps is None else eps), weight)
 
 
 def layer_norm(
@@ -215,20 +215,19 @@ def layer_norm(
     [-2.0, 3.0]
 
     No weight stands for ones, no bias for zeros. The formula is that of Ba, Kiros and Hinton, Layer Normalization
-    (2016). The squares overflow from about 1e154 on: (x - mean) / √(variance + eps) is then 0, or NaN
-    where the sum of the x overflows too.
+    (2016). The squares overflow from about 1e154 on: (x - mean) / √(variance + eps) is then 0, or NaN where the sum of
+    the x overflows too.
     Raises ValueError where there are no x, and naming both lengths where weight or bias is not as long as x;
     ZeroDivisionError where eps is 0 and all x are the same.
     """
     xs = as_values(x, "an input")
     _not_empty(xs, "layer_norm")
-    average = mean(xs)
-    scaled = _scaled([x - average for x in xs], eps, weight)
+    weighted = _weighted(normalized_values(centered_values(xs), eps), weight)
     if bias is None:
-        return scaled
+        return weighted
     biases = as_values(bias, "a bias")
     _same_length(biases, xs, "biases", "inputs")
-    return [y + b for y, b in zip(scaled, biases)]
+    return [y + b for y, b in zip(weighted, biases)]
 
 
 def scaled_dot_product_attention(

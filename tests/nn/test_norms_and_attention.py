@@ -76,11 +76,11 @@ def assert_near(found, expected, floor):
             assert abs(a - b) <= 1e-12 * max(abs(b), floor), (found, expected)
 
 
-def floor_of(xs, eps, centred=False):
+def floor_of(xs, eps, centered=False):
     """The size of the terms that may cancel in an output or a gradient: 1 / √(mean square + eps) times the weights, and
     the rounding of inputs far from 0 relative to their differences."""
-    centre = math.fsum(xs) / len(xs) if centred else 0.0
-    spread = math.sqrt(math.fsum((x - centre) ** 2 for x in xs) / len(xs) + eps)
+    center = math.fsum(xs) / len(xs) if centered else 0.0
+    spread = math.sqrt(math.fsum((x - center) ** 2 for x in xs) / len(xs) + eps)
     return 4.0 * len(xs) * max(1.0, 1.0 / spread) * max(1.0, max(map(abs, xs)) / spread)
 
 
@@ -90,8 +90,8 @@ def exact_rms_norm(eps):
 
 def exact_layer_norm(eps):
     def function(m, xs, ws, bs):
-        centre = m.fsum(xs) / len(xs)
-        errors = [x - centre for x in xs]
+        center = m.fsum(xs) / len(xs)
+        errors = [x - center for x in xs]
         scale = 1 / m.sqrt(m.fdot(errors, errors) / len(xs) + eps)
         return [w * e * scale + b for w, e, b in zip(ws, errors, bs)]
 
@@ -115,7 +115,7 @@ def test_rms_norm(xs, eps):
 def test_layer_norm(xs, eps):
     weights, biases = [0.5 - 0.25 * i for i in range(len(xs))], [0.125 * i - 1.0 for i in range(len(xs))]
     found = outputs_and_grads(lambda x, w, b: functional.layer_norm(x, w, b, eps), xs, weights, biases)
-    floor = floor_of(xs, eps, centred=True)
+    floor = floor_of(xs, eps, centered=True)
     assert_near(found, in_mpmath(exact_layer_norm(eps), xs, weights, biases), floor)
     assert_near(found, in_torch(lambda f, x, w, b: f.layer_norm(x, x.shape, w, b, eps), xs, weights, biases), floor)
 

@@ -1,6 +1,6 @@
 # What functional.py computes: ops that are not methods of Value, most of them variadic.
 #
-# Gives functions of lists of Values. Uses `sample` of layers.pxi.
+# Gives functions of lists of Values. Uses `sample` and `affine` of layers.pxi.
 
 cdef object variadic(int op, list values):
     """The node of a variadic op."""
@@ -57,6 +57,25 @@ def softmax_values(list values):
     for x in exps:
         softmax.append(x * scale)
     return softmax
+
+
+def centered_values(list values):
+    """[x - the mean of the values for each x]."""
+    cdef list centered = []
+    mean = variadic(SUM, values) * (1.0 / len(values))
+    for x in values:
+        centered.append(x - mean)
+    return centered
+
+
+def normalized_values(list values, eps):
+    """[x / sqrt(the mean of the squares + eps) for each x]."""
+    cdef list normalized = []
+    squares = affine([values], values)[0]
+    scale = (squares * (1.0 / len(values)) + eps) ** -0.5
+    for x in values:
+        normalized.append(x * scale)
+    return normalized
 
 
 def cross_entropy_value(list shifted, target):
