@@ -150,7 +150,7 @@ RESULTS = {
     "a number's op": lambda v: 2.0 - v,
     "a neuron": lambda v: nn.Neuron(2)([v, 1.0]),
     "a hidden neuron": lambda v: mlp.MLP(2, [3, 3, 1])([v, 1.0])._children[0],
-    "a fused sum": lambda v: functional.dot([v, v], [1.0, 2.0]),
+    "an affine node": lambda v: functional.dot([v, v], [1.0, 2.0]),
     "functional": lambda v: functional.cross_entropy([v, 1.0], 0),
     "functional of nothing": lambda v: functional.sum([]),
     "children": lambda v: Value(1.0, (v,)),
