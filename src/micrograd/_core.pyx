@@ -68,6 +68,7 @@ include "_core/operands.pxi"
 # ---- Ops -----------------------------------------------------------------------------------------
 
 cdef inline object value_unary(int op, Value value):
+    """The node of op(value). Raises what the rule raises."""
     cdef Node *a = &value.node
     cdef Node *n
     cdef double r = op_rule(op).forward(a.data, 0.0)
@@ -247,6 +248,7 @@ cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
 
 
 cdef int graph_backward(Node *root) except -1:
+    """Backward from this root, in creation order if that is a topological order of its graph."""
     cdef Entry entry = Entry(root, root.form == AFFINE)
     root.grad = 1.0
     if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: in a signal handler during a walk
@@ -292,7 +294,7 @@ cdef class Value:
         if local_grads is not None and not parents and not local_grads:
             local_grads = None
         if engine.walking and not n.flags & FRESH and (parents or n.form != LEAF):
-            raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
+            raise RuntimeError("cannot call __init__ of a Value again while backward() walks graphs")
         node_begin_late(n)
         self.data = data
         n.grad = 0.0

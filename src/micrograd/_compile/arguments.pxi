@@ -1,7 +1,8 @@
 # Arguments of a compiled function as numbers. A sample is flattened to its numbers and a tree, which is its structure.
 # Arrays of doubles in C order are read where they are; others are converted by NumPy, which is imported only then.
-# Gives tree_flatten(), tree_unflatten(), tree_count(), tree_of_shape(), and Batch. Uses Value and to_double() of the
-# engine.
+#
+# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, Batch, and the limits DEEPEST and MOST_NUMBERS. Uses
+# Value and to_double of _core.
 
 cpdef enum:
     DEEPEST = 100  # levels of nested lists
@@ -67,7 +68,7 @@ cdef object too_many(name):
 
 # numpy.ma.MaskedArray, once numpy.ma is imported. The buffer of such an array has masked elements as numbers.
 cdef object masked_array = None
-cdef object plain_type = None  # the last type that was found to be no masked array's, which is so for good
+cdef object plain_type = None  # the last type found to be no masked array's; no later change makes it one
 
 
 cdef bint is_masked(x) except -1:

@@ -1,10 +1,11 @@
 # The rules of a compiled program. An unpickled trace is checked before a program is made of it. Programs and plans are
 # made of checked traces, so that the debug build and the tests alone check them. What breaks a rule raises ValueError;
-# code that replays a program relies on the rules. Gives check_counts(), check_instructions() and check_program(). Uses
-# Trace, Program and Plan.
+# code that replays a program relies on the rules.
+#
+# Gives check_counts, check_instructions and check_program. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi.
 
 cdef enum:
-    MOST_INSTRUCTIONS = 1 << 30  # Steps counts twice as many, and one, in an int
+    MOST_INSTRUCTIONS = 1 << 30  # ids of Steps, up to twice as many and one, are ints
 
 
 cdef int require(bint holds, str rule) except -1:

@@ -1,6 +1,8 @@
-# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL. Gives Workspace,
-# Shared, steps_forward(), steps_backward(), what gathers, transposes and scatters the weights of a layer, and
-# variants(). Uses Layer of program, StepKind of plan, the op table, and the loops of lanes.h.
+# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL.
+#
+# Gives Workspace, Shared, steps_forward, steps_backward, functions on slots and lanes (slot, lane_total and others),
+# what gathers, transposes and scatters the weights of a layer (layer_*), and variants. Uses program.pxi, plan.pxi, the
+# op table, and the loops of lanes.h.
 
 cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:

@@ -1,6 +1,8 @@
 # Plans: the steps that compute a program, forward and backward, on slots. A slot is an array of lanes, one for each
-# sample of a block; it is used again after the last step that reads what it holds. Gives Plan, plan_sample(),
-# plan_prologue(), partial_reads() and the kinds of steps. Uses Program, and the columns of the op table.
+# sample of a block; it is used again after the last step that reads what it holds.
+#
+# Gives Plan, plan_sample, plan_prologue, partial_reads and StepKind. Uses program.pxi, trace.pxi, pick of lower.pxi,
+# and the columns of the op table.
 
 cdef enum StepKind:   # header; slots
     APPLY             # op;                               result, a, b

@@ -1,9 +1,9 @@
 # Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
 # which have the parents of these ops and of variadic ones.
 #
-# Gives block_node and block_step; node_adopt; node_begin and node_settle, the start and end of a Value's construction;
-# attributes_that_hold and others for `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi,
-# numbers.pxi, trace_mode.pxi, walk.pxi.
+# Gives block_node and block_step; node_adopt; node_begin, node_begin_late and node_settle, at the start and the end of
+# a Value's construction; backward_function and attributes_that_hold, for `_backward`. Uses op_table.pxi, slabs.pxi,
+# lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 # Ways through a graph: by marks in creation order, which backward uses; or in depth-first order, for graphs whose
 # creation order is no topological order, and for zero_grad(). Backward itself is in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab; Order with order_sort; graph_zero_grad; for traces graph_nodes; and
-# Engine, the state that they share. Uses slabs.pxi, materialize.pxi, affine.pxi, and of _core.pyx backward_general.
+# Gives Walk with walk_mark, walk_next_slab and, where a walk ends early, walk_unmark and backward_rest; Order with
+# order_sort, is_stale and order_renew; graph_zero_grad; for traces graph_nodes; and `engine`, the state that they
+# share, with node_make_irregular. Uses slabs.pxi, materialize.pxi, affine.pxi, and of _core.pyx backward_general.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
