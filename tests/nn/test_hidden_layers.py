@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helpers import graph_of, numbers_of
-from micrograd import Value, mlp, nn
+from micrograd import Value, nn, nn_tanh
 
 
 def written_out(model, x):
@@ -34,7 +34,7 @@ def networks(dialect, nin, nouts, values):
     return made
 
 
-@pytest.mark.parametrize("dialect", [nn, mlp], ids=["relu", "tanh"])
+@pytest.mark.parametrize("dialect", [nn, nn_tanh], ids=["relu", "tanh"])
 @pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
 @pytest.mark.parametrize("passes", [0, 1, 2, 3])
 def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
@@ -57,7 +57,7 @@ def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
 @pytest.mark.parametrize("width", [127, 128, 129, 300])
 @pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
 def test_sums_longer_than_what_is_read_at_a_time(width, values):
-    (model, x), (plain_model, plain_x) = networks(mlp, width, [3, 1], values)
+    (model, x), (plain_model, plain_x) = networks(nn_tanh, width, [3, 1], values)
     hidden, plain = model(x), written_out(plain_model, plain_x)
     assert hidden.data == plain.data
     hidden.backward()
@@ -69,7 +69,7 @@ def test_sums_longer_than_what_is_read_at_a_time(width, values):
 
 
 def test_a_layer_wider_than_a_slab_of_nodes():
-    (model, x), (plain_model, plain_x) = networks(mlp, 2, [1500, 1], True)
+    (model, x), (plain_model, plain_x) = networks(nn_tanh, 2, [1500, 1], True)
     hidden, plain = model(x), written_out(plain_model, plain_x)
     for root in (hidden, plain):
         root.backward()
@@ -81,7 +81,7 @@ def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
     """Hidden layers are materialized when read: before, between or after passes from some of the outputs."""
     rng = random.Random(seed)
     values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
-    pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)
+    pairs = networks(rng.choice([nn, nn_tanh]), 2, [*shape, 3], values)
     sides = [(model, x, model(x) if i == 0 else written_out(model, x)) for i, (model, x) in enumerate(pairs)]
     for _ in range(5):
         action, which, some = rng.choice("balzug"), rng.randrange(3), rng.sample(range(3), 2)
@@ -106,7 +106,7 @@ def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
 
 
 def test_a_network_that_goes_leaves_no_references():
-    model, x = networks(mlp, 3, [4, 4, 2], True)[0]
+    model, x = networks(nn_tanh, 3, [4, 4, 2], True)[0]
     held = [*x, *model.parameters()]
     model(x)  # the neurons make their tuples of weights
     references = list(map(sys.getrefcount, held))
@@ -131,7 +131,7 @@ def test_outputs_that_take_no_part_add_no_grads():
 
 def test_a_neuron_of_a_layer_outlives_the_others():
     random.seed(1)
-    layer = mlp.Layer(2, 3)
+    layer = nn_tanh.Layer(2, 3)
     x = [Value(2.0), Value(3.0)]
     kept = layer(x)[1]
     del layer.neurons[0]

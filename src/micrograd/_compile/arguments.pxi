@@ -27,6 +27,7 @@ cpdef object tree_flatten(argument, list leaves, name):
 
 
 cdef object flatten_at(argument, list leaves, name, int depth):
+    """tree_flatten() of what is nested `depth` deep."""
     cdef bint flat = True
     cdef list items
     if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
@@ -72,6 +73,7 @@ cdef object plain_type = None  # the last type found to be no masked array's; no
 
 
 cdef bint is_masked(x) except -1:
+    """Is it a masked array of NumPy?"""
     global masked_array, plain_type
     if Py_TYPE(<PyObject *>x) == <PyTypeObject *>plain_type:
         return False
@@ -261,6 +263,7 @@ cdef class Batch:
         return 0
 
     cdef int refuse_shapes(self, tuple names) except -1:
+        """Raise ValueError that names the shapes of all arrays."""
         cdef Py_ssize_t i
         cdef list found = []
         for i in range(self.held):

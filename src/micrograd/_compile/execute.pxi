@@ -88,6 +88,7 @@ cdef class Replay:
         self.sample_cost = self.program.weights + STEP_COST * self.plan.steps
 
     cdef int allocate(self) except -1:
+        """Allocate all memory that does not depend on the number of threads, at once."""
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
@@ -238,6 +239,7 @@ cdef class Replay:
         return first
 
     cdef void scatter_layers(self, Workspace *work) noexcept nogil:
+        """Add the grads of the layers' weights and biases to those of the invariant values."""
         cdef int i
         for i in range(self.program.layer_count):
             layer_scatter(&self.program.layers[i], work)
@@ -294,6 +296,7 @@ cdef class Replay:
         return 0
 
     cdef int run_shared(self, int threads) except -1:
+        """Compute the chunks in this thread and in others, and wait for these."""
         cdef list others = []
         try:
             others = start_threads(self.run_thread, threads - 1)
@@ -357,6 +360,7 @@ cdef class Replay:
     # -- a batch of one sample
 
     cdef int sample_forward(self) except -1:
+        """Compute the outputs, which are then in their slots."""
         cdef double total = 0.0
         cdef Outcome outcome
         self.backward = False

@@ -116,6 +116,7 @@ cdef class Lowered:
         return len(self.instructions) - 1
 
     cdef int lower(self, Trace trace) except -1:
+        """Put the instructions that an output depends on, with operands by their new indices."""
         cdef list instructions = list(trace.instructions)
         cdef list uses = count_uses(instructions, trace.outputs)
         cdef list invariant = find_invariant(instructions)

@@ -139,6 +139,7 @@ cdef class Program:
         return 0
 
     cdef bint is_layer(self, tuple group):
+        """Is a group of the schedule a layer: sums of products whose weights are invariant?"""
         op, operands = self.instructions[group[0]]
         return op == DOT and self.invariant[operands[1]]
 
@@ -159,6 +160,7 @@ cdef class Program:
         return 0
 
     cdef int add_layer(self, tuple group) except -1:
+        """Fill in the next layer: its offsets among those of all layers, and the indices of weights and biases."""
         cdef Layer *layer = &self.layers[self.layer_count]
         cdef list weights = [], biases = []
         layer.outputs, layer.inputs = len(group), len(self.layer_inputs(group))

@@ -162,6 +162,7 @@ cdef class Traced:
         return nodes
 
     cdef list find_singles(self):
+        """A Traced for each output, with a program that computes it alone."""
         cdef Trace trace, whole = self.program.trace
         cdef list singles = []
         for output in whole.outputs:

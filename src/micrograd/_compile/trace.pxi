@@ -225,6 +225,7 @@ def _unpickle_trace(*state):
 
 
 cdef tuple ops_by_number(instructions):
+    """Pickled instructions with the numbers of their ops; those of unknown ops as they are."""
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
     numbers["highest"] = numbers["max"]  # its name in 0.1
     cdef list found = []
