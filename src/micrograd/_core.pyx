@@ -154,7 +154,8 @@ cdef inline bint binary_step(Node *n) noexcept:
 
 
 cdef inline bint unary_step(Node *n) noexcept:
-    """The same for one parent: the other operand, if the op has two, is a number."""
+    """Propagate the node's grad to its one parent; the other operand, if the op has two, is a number. False with an
+    exception set where the rule raises."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef double gain

@@ -129,8 +129,8 @@ cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
 
 
 cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
-    """The same, but of a new slab where the newest has not as many left. NULL when memory is out. `count` is at most
-    SLAB_SLOTS."""
+    """slots_take_here(), of a new slab where the newest has not as many slots left. NULL when memory is out. `count` is
+    at most SLAB_SLOTS."""
     cdef Node *n = slots_take_here(count)
     if n == NULL and slab_open(leaves=False) != NULL:
         n = slots_take_here(count)
@@ -270,8 +270,8 @@ cdef Node *slot_take_leaf() noexcept nogil:
 
 
 cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
-    """What follows when slot n was given back: a leaf's slot goes onto the slab's free list; a slab without nodes is
-    closed."""
+    """To be called after slot n was given back: puts a leaf's slot onto the slab's free list, and closes a slab without
+    nodes."""
     if slab.leaves:
         if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, so it was in no list
             slab_link(slab, &heap.leaf_slabs)

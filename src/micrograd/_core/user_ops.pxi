@@ -109,7 +109,7 @@ cdef int node_begin(Node *n) except -1:
 
 
 cdef inline int node_begin_late(Node *n) except -1:
-    """The same for an instance of a subclass that object.__new__() made, if users replaced `Value.__new__`."""
+    """node_begin() for an instance of a subclass that object.__new__() made, if users replaced `Value.__new__`."""
     return node_begin(n) if n.form == LEAF and not n.flags & END else 0
 
 
