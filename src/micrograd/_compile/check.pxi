@@ -263,7 +263,7 @@ cdef class PlanCheck:
         return 0
 
     cdef int check_operand(self, int i, bint is_read, int grad) except -1:
-        """Check the slot of an operand. Where the gradient does not depend on the operand, it is the slot of the grad."""
+        """Check the slot of an operand: that of the grad where the gradient does not depend on the operand."""
         self.check_read(i)
         return require(is_read or self.slots[i] == self.slots[grad], "a step names only slots that it reads")
 
