@@ -1,7 +1,8 @@
 """`make guide`: tests CONTRIBUTING.md's guide to adding an op. Applies its diffs to a copy of the sources, builds the
 copy and runs the whole test suite there. Arguments are handed on to pytest.
 
-tests/test_guide.py uses `hunks()` too. A hunk applies where its lines occur exactly once; line numbers are ignored.
+tests/project/test_guide.py uses `hunks()` too. A hunk applies where its lines occur exactly once; its line numbers
+have no effect.
 """
 
 from __future__ import annotations

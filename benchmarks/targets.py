@@ -62,5 +62,5 @@ TARGETS = (
     Target("importing", "NumPy loaded by ours (1 = yes)", at_most=0),
     # Half a byte more than the design's 64 and 16, for the slabs' headers and the last page.
     Target("memory", "ours, an eager node", at_most=64.5),
-    Target("memory", "ours, an input of a fused sum", at_most=16.5),
+    Target("memory", "ours, an input of an affine node", at_most=16.5),
 )

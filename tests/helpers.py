@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import oracle
-from micrograd import Value, functional, mlp
+from micrograd import Value, functional, nn_tanh
 from micrograd._core import OPS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,7 +164,7 @@ def lecture_tanh(self):
     return out
 
 
-class Slotted(mlp.Layer):
+class Slotted(nn_tanh.Layer):
     __slots__ = ("extra",)
 
 

@@ -57,10 +57,10 @@ class Value:
         if self.constant:
             return
         error = out.tolerance
-        sent, low, high = term(out.grad), term(out.grad - error), term(out.grad + error)
-        self.sure &= out.sure and kind(low) == kind(sent) == kind(high)
-        self.grad += sent
-        if math.isfinite(sent) and not low == high == 0.0:
+        gain, low, high = term(out.grad), term(out.grad - error), term(out.grad + error)
+        self.sure &= out.sure and kind(low) == kind(gain) == kind(high)
+        self.grad += gain
+        if math.isfinite(gain) and not low == high == 0.0:
             self.scale += max(abs(term(out.scale)), TINY)
 
     def zero_grad(self):

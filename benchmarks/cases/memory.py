@@ -19,7 +19,7 @@ for _ in range({count}):
 print((resident() - start) / {count})
 """
 # With 1,000 inputs per neuron, the sum's own node and its place in the list hardly count.
-FUSED = """
+AFFINE = """
 layer, x = nn.Layer(1000, {count} // 1000, nonlin=False), {inputs}
 first = layer(x)
 start = resident()
@@ -50,11 +50,11 @@ def measure(rounds: int, quick: bool) -> Result:
         return Result(NAME, title, [], unit="bytes", notes=["absent: no /proc/self/statm on this system"])
     ours = Path(micrograd.__file__).parent.parent
     count = 10**6 if quick else 10**7
-    fused = {"count": 20_000, "repeats": 10 if quick else 100}
+    affine = {"count": 20_000, "repeats": 10 if quick else 100}
     rows = [
         Row("ours, an eager node", bytes_each(ours, EAGER, count=count)),
-        Row("ours, an input of a fused sum", bytes_each(ours, FUSED, inputs="[Value(1.0)] * 1000", **fused)),
-        Row("ours, a plain number into a fused sum", bytes_each(ours, FUSED, inputs="[1.0] * 1000", **fused)),
+        Row("ours, an input of an affine node", bytes_each(ours, AFFINE, inputs="[Value(1.0)] * 1000", **affine)),
+        Row("ours, a plain number into an affine node", bytes_each(ours, AFFINE, inputs="[1.0] * 1000", **affine)),
     ]
     eager = None
     if contestants.reference() is not None:

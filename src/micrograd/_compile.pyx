@@ -1,6 +1,9 @@
 # cython: boundscheck=True, wraparound=True
 # The compiled half of compiler.py: a function is traced once, its trace is lowered to a program, and the program is
-# replayed over batches. One module, whose parts stand in the order of these steps:
+# replayed over batches.
+#
+# The parts, in the order of these steps. Each says in its first lines what it gives and what it uses; all of them may
+# also use what is declared or imported below.
 #
 #   arguments  arguments as numbers, of one sample or of a batch
 #   trace      what the function computed from placeholders
@@ -13,8 +16,8 @@
 #   results    what a call returns: sums as nodes, numbers, samples
 #
 # The directives above check the indices of lists, tuples and memoryviews in all parts, which cannot have directives of
-# their own; indices of pointers are not checked. Nothing may stand
-# behind an `include` in its line: cython-lint takes the last word of it for the file's name.
+# their own; indices of pointers are not checked.
+# No comment may follow an `include` on its line: cython-lint takes the last word of the line for the file's name.
 
 import functools
 import struct

@@ -68,6 +68,7 @@ include "_core/operands.pxi"
 # ---- Ops -----------------------------------------------------------------------------------------
 
 cdef inline object value_unary(int op, Value value):
+    """The node of op(value). Raises what the rule raises."""
     cdef Node *a = &value.node
     cdef Node *n
     cdef double r = op_rule(op).forward(a.data, 0.0)
@@ -153,7 +154,8 @@ cdef inline bint binary_step(Node *n) noexcept:
 
 
 cdef inline bint unary_step(Node *n) noexcept:
-    """The same for one parent: the other operand, if the op has two, is a number."""
+    """Propagate the node's grad to its one parent; the other operand, if the op has two, is a number. False with an
+    exception set where the rule raises."""
     cdef Rule *rule = &RULES[n.op]
     cdef Node *a = n.a
     cdef double gain
@@ -219,34 +221,8 @@ cdef int backward_ordered(Node *root) except -1:
     return 0
 
 
-cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
-    """Backward from roots whose grads are set, in depth-first order: for graphs whose creation order is no topological
-    order, and graphs with a `_backward` in Python."""
-    cdef Order order = Order(NULL, 0, 0)
-    cdef Node *n
-    order_sort(roots, count, &order)
-    try:
-        while order.count:
-            if is_stale(&order.items[order.count - 1]):
-                order_renew(&order)
-            n = order.items[order.count - 1].node
-            n.flags |= WALKED
-            if n.flags & CUSTOM:
-                (<object>object_of(n))._backward()
-            elif node_step(n, NULL) == NULL:
-                raise_error()
-            if is_stale(&order.items[order.count - 1]):  # by its own `_backward`
-                order_renew(&order)
-            if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
-                raise_error()
-            order.count -= 1
-            Py_DECREF(object_of(n))
-    finally:
-        order_release(&order)
-    return 0
-
-
 cdef int graph_backward(Node *root) except -1:
+    """Backward from this root, in creation order if that is a topological order of its graph."""
     cdef Entry entry = Entry(root, root.form == AFFINE)
     root.grad = 1.0
     if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: in a signal handler during a walk
@@ -292,7 +268,7 @@ cdef class Value:
         if local_grads is not None and not parents and not local_grads:
             local_grads = None
         if engine.walking and not n.flags & FRESH and (parents or n.form != LEAF):
-            raise RuntimeError("cannot rebuild a Value while backward() walks its graph")
+            raise RuntimeError("cannot call __init__ of a Value again while backward() walks graphs")
         node_begin_late(n)
         self.data = data
         n.grad = 0.0

@@ -31,7 +31,7 @@ cdef inline Node *param_node(PyObject *o) except NULL:
 
 
 cdef inline Node *grad_node(PyObject *o, str what) except NULL:
-    """The same, for an operation on its grad, `what` in a TraceError."""
+    """param_node() for an operation on its grad. Raises TraceError that names the operation, `what`, in a trace."""
     cdef Node *n = param_node(o)
     trace_check_read(n, what)
     return n

@@ -1,6 +1,6 @@
 """`micrograd.compile`: a function of one sample, written over Values, traced once and replayed over a batch.
 
-This is the face that users see; tracing, programs and their replay are compiled, in `_compile`.
+Here are calls, and which program belongs to which arguments; tracing, programs and their replay are in `_compile`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
-        count = operator.index(threads)  # of an array without dimensions, an int for good
+        count = operator.index(threads)  # an int of its own, where `threads` is an array without dimensions
         if count < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
@@ -191,7 +191,7 @@ class Compiled:
         total: float = traced.value_and_grad(batch, f._threads, grads)
         return total, grads
 
-    # -- looking inside
+    # -- inspection
 
     @property
     def captured(self) -> list[Value]:

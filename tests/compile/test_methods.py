@@ -115,8 +115,8 @@ def test_a_bound_method_is_copied_with_its_instance_and_pickles_its_programs():
     with pytest.raises(TypeError, match="Call it first"):
         pickle.dumps(a.loss)
     a.loss(1.0, 1.0)
-    sent = pickle.loads(pickle.dumps(a.loss))
-    assert sent(3.0, 1.0).data == 25.0
+    loaded = pickle.loads(pickle.dumps(a.loss))
+    assert loaded(3.0, 1.0).data == 25.0
     copied, method = copy.deepcopy((a, a.loss))
     copied.slope.data = 5.0
     assert (method.__self__ is copied, method(1.0, 1.0).data, method(1.0, [1.0][0], kind="b").data) == (True, 16.0, 5.0)

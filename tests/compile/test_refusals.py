@@ -153,7 +153,7 @@ def test_an_error_of_one_call_must_not_be_caught(function, first, then):
 
     compiled = micrograd.compile(f)
     for _ in range(2):
-        with pytest.raises(TraceError, match=rf"{HERE}, line .* the trace would keep for good"):
+        with pytest.raises(TraceError, match=rf"{HERE}, line .* the trace would use the result of this call"):
             compiled(1.0)
     with pytest.raises((ArithmeticError, ValueError, TraceError)):  # an error that is not caught passes through
         micrograd.compile(lambda x: function(w, x) if function.__defaults__ else function(w) * x)(1.0)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import posix
 
-LOOKS = [
+READS = [
     "y._prev",
     "y._children",
     "y._backward",
@@ -16,15 +16,15 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_reading_the_nodes_of_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, look):
+@pytest.mark.parametrize("read", READS)
+def test_reading_the_nodes_of_a_neuron_in_the_middle_of_a_pass_changes_nothing(check, read):
     check(
         f"""
         import random
         from micrograd import MLP
         from micrograd.viz import trace
 
-        def gradients(look, own):
+        def gradients(read, own):
             random.seed(1)
             model = MLP(2, [3, 3, 1])
             x = [Value(0.5), Value(-1.0)]
@@ -32,15 +32,15 @@ def test_reading_the_nodes_of_a_neuron_in_the_middle_of_a_pass_changes_nothing(c
             y, others = h, [model([h, x[1]]), model.layers[0](x)[0]]
             out = Value(2 * y.data, (y,), "double")
             def step():
-                look(y)
+                read(y)
                 for other in others:
-                    look(other)
+                    read(other)
                 y.grad += 2 * out.grad
             out._backward = step
             if own:
                 builtin = y._propagate
                 def around():
-                    look(y)
+                    read(y)
                     builtin()
                 y._backward = around
             root = out + others[0] * y + others[1]
@@ -53,14 +53,14 @@ def test_reading_the_nodes_of_a_neuron_in_the_middle_of_a_pass_changes_nothing(c
             passes.append([p.grad for p in [*model.parameters(), *x]])
             return passes
 
-        def look(y):
-            {look}
+        def read(y):
+            {read}
 
         for own in (False, True):
             plain = gradients(lambda y: None, own)
-            looked = gradients(look, own)
+            after = gradients(read, own)
             assert any(plain[0])
-            for a, b in zip(plain, looked):
+            for a, b in zip(plain, after):
                 assert all(abs(p - q) <= 1e-12 * (1 + abs(p)) for p, q in zip(a, b)), (own, a, b)
         """
     )
@@ -86,16 +86,16 @@ def test_reading_the_nodes_of_neurons_in_the_middle_of_an_ordered_pass_changes_n
                 y = y + outputs[-1]
             return model, x, outputs, y
 
-        def look():
-            looked.append(sum(len(o._prev) for o in outputs))
+        def read():
+            counts.append(sum(len(o._prev) for o in outputs))
             o = outputs[150]._prev
 
         def handler(signum, frame):
-            if not looked:
+            if not counts:
                 if {where == "the handler"}:
-                    look()
+                    read()
                 else:
-                    thread = threading.Thread(target=look)
+                    thread = threading.Thread(target=read)
                     thread.start()
                     thread.join()
 
@@ -104,11 +104,11 @@ def test_reading_the_nodes_of_neurons_in_the_middle_of_an_ordered_pass_changes_n
         plain = [p.grad for p in [*model.parameters(), *x]]
         for attempt in range(50):
             model, x, outputs, y = build()
-            looked = []
+            counts = []
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, 0.0003 * (1 + attempt % 5))
             y.backward()
-            during = bool(looked)
+            during = bool(counts)
             signal.setitimer(signal.ITIMER_REAL, 0)
             mine = [p.grad for p in [*model.parameters(), *x]]
             assert all(abs(p - q) <= 1e-9 * (1 + abs(p)) for p, q in zip(plain, mine)), (plain, mine)

@@ -43,7 +43,7 @@ ENGINE = st.one_of(
     st.tuples(st.just("block"), st.lists(st.tuples(index, st.floats(-3, 3)), max_size=4)),
     st.tuples(st.just("user_op"), index),
     st.tuples(st.just("custom_backward"), index),
-    st.tuples(st.just("look"), index),
+    st.tuples(st.just("materialize"), index),
     st.tuples(st.just("fill_slab"), st.integers(0, 1100)),
     st.tuples(st.just("drop"), index),
 )
@@ -123,8 +123,8 @@ class Both:
         if not twin.parents or abs(x) < 1e150:
             mine.data = twin.data = x
 
-    def look(self, i):
-        """Reading `_children` materializes the numbers of a fused sum."""
+    def materialize(self, i):
+        """Reading `_children` and `_local_grads` materializes the numbers of nodes."""
         mine, twin = self.at(i)
         assert len(mine._children) in (len(twin.parents), 1 if mine._op.startswith("**") else 0)
         outcome(lambda: mine._local_grads)
@@ -144,7 +144,7 @@ class Both:
             errors = twin.backward()
             _, error = outcome(mine.backward)
             assert error in errors if errors else error is None
-            if error is not None:  # what was sent before it depends on the order
+            if error is not None:  # which grads were added before it depends on the order
                 self.zero_grad(i)
                 break
         self.check()
@@ -180,8 +180,8 @@ def test_oracle_and_engine_agree(program):
 
 @pytest.mark.parametrize("make", [lambda x: x / 3e-208, lambda x: x * 0.0 / 1e-200, lambda x: 0.0 ** (x * 0.5)])
 @pytest.mark.parametrize("passes", [0, 1])
-def test_looking_at_a_graph_raises_nothing_and_changes_nothing(make, passes):
-    """Reading `_children`, as drawing does, materializes the numbers of a fused sum."""
+def test_reading_a_graph_raises_nothing_and_changes_nothing(make, passes):
+    """Reading `_children`, as drawing does, materializes the number of a node."""
     x = Value(1.0)
     y = make(x)
     for _ in range(passes):

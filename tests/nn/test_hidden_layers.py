@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helpers import graph_of, numbers_of
-from micrograd import Value, mlp, nn
+from micrograd import Value, nn, nn_tanh
 
 
 def written_out(model, x):
@@ -34,21 +34,21 @@ def networks(dialect, nin, nouts, values):
     return made
 
 
-@pytest.mark.parametrize("dialect", [nn, mlp], ids=["relu", "tanh"])
+@pytest.mark.parametrize("dialect", [nn, nn_tanh], ids=["relu", "tanh"])
 @pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
 @pytest.mark.parametrize("passes", [0, 1, 2, 3])
 def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
-    (fused_model, fused_x), (plain_model, plain_x) = networks(dialect, 3, [4, 2, 1], values)
-    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
-    assert fused.data == plain.data
+    (model, x), (plain_model, plain_x) = networks(dialect, 3, [4, 2, 1], values)
+    hidden, plain = model(x), written_out(plain_model, plain_x)
+    assert hidden.data == plain.data
     for _ in range(passes):
-        fused.backward()
+        hidden.backward()
         plain.backward()
-    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    grads, expected = ([p.grad for p in m.parameters()] for m in (model, plain_model))
     assert grads == pytest.approx(expected, rel=1e-13)
     if values:
-        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-13)
-    seen, shown = graph_of(fused), graph_of(plain)
+        assert [v.grad for v in x] == pytest.approx([v.grad for v in plain_x], rel=1e-13)
+    seen, shown = graph_of(hidden), graph_of(plain)
     assert numbers_of(seen)[2::3] == numbers_of(shown)[2::3]
     if values or passes < 2:  # a number's grad is known of the last pass only
         assert numbers_of(seen) == pytest.approx(numbers_of(shown), rel=1e-12)
@@ -57,23 +57,23 @@ def test_a_network_cannot_be_told_from_one_written_out(dialect, values, passes):
 @pytest.mark.parametrize("width", [127, 128, 129, 300])
 @pytest.mark.parametrize("values", [False, True], ids=["numbers", "values"])
 def test_sums_longer_than_what_is_read_at_a_time(width, values):
-    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, width, [3, 1], values)
-    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
-    assert fused.data == plain.data
-    fused.backward()
+    (model, x), (plain_model, plain_x) = networks(nn_tanh, width, [3, 1], values)
+    hidden, plain = model(x), written_out(plain_model, plain_x)
+    assert hidden.data == plain.data
+    hidden.backward()
     plain.backward()
-    grads, expected = ([p.grad for p in m.parameters()] for m in (fused_model, plain_model))
+    grads, expected = ([p.grad for p in m.parameters()] for m in (model, plain_model))
     assert grads == pytest.approx(expected, rel=1e-12)
     if values:
-        assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-12)
+        assert [v.grad for v in x] == pytest.approx([v.grad for v in plain_x], rel=1e-12)
 
 
 def test_a_layer_wider_than_a_slab_of_nodes():
-    (fused_model, fused_x), (plain_model, plain_x) = networks(mlp, 2, [1500, 1], True)
-    fused, plain = fused_model(fused_x), written_out(plain_model, plain_x)
-    for root in (fused, plain):
+    (model, x), (plain_model, plain_x) = networks(nn_tanh, 2, [1500, 1], True)
+    hidden, plain = model(x), written_out(plain_model, plain_x)
+    for root in (hidden, plain):
         root.backward()
-    assert [v.grad for v in fused_x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
+    assert [v.grad for v in x] == pytest.approx([v.grad for v in plain_x], rel=1e-10)
 
 
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 60))])
@@ -81,7 +81,7 @@ def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
     """Hidden layers are materialized when read: before, between or after passes from some of the outputs."""
     rng = random.Random(seed)
     values, shape = rng.random() < 0.5, [rng.choice([1, 2, 3, 16]) for _ in range(rng.choice([2, 3, 4]))]
-    pairs = networks(rng.choice([nn, mlp]), 2, [*shape, 3], values)
+    pairs = networks(rng.choice([nn, nn_tanh]), 2, [*shape, 3], values)
     sides = [(model, x, model(x) if i == 0 else written_out(model, x)) for i, (model, x) in enumerate(pairs)]
     for _ in range(5):
         action, which, some = rng.choice("balzug"), rng.randrange(3), rng.sample(range(3), 2)
@@ -105,10 +105,10 @@ def test_a_network_cannot_be_told_whatever_is_done_with_it(seed):
         assert found[: len(found) // 2] == [pytest.approx(f, rel=1e-10, abs=1e-13) for f in found[len(found) // 2 :]]
 
 
-def test_a_network_that_goes_leaves_nothing_behind():
-    model, x = networks(mlp, 3, [4, 4, 2], True)[0]
+def test_a_network_that_goes_leaves_no_references():
+    model, x = networks(nn_tanh, 3, [4, 4, 2], True)[0]
     held = [*x, *model.parameters()]
-    model(x)  # rows are made
+    model(x)  # the neurons make their tuples of weights
     references = list(map(sys.getrefcount, held))
     for use in (lambda outs: None, lambda outs: sum(outs).backward(), lambda outs: outs[0]._children):
         use(model(x))
@@ -119,7 +119,7 @@ def test_a_network_that_goes_leaves_nothing_behind():
         assert list(map(sys.getrefcount, held)) == references
 
 
-def test_outputs_that_take_no_part_send_nothing():
+def test_outputs_that_take_no_part_add_no_grads():
     random.seed(1)
     layer = nn.Layer(2, 4, nonlin=False)
     x = [Value(2.0), Value(3.0)]
@@ -131,7 +131,7 @@ def test_outputs_that_take_no_part_send_nothing():
 
 def test_a_neuron_of_a_layer_outlives_the_others():
     random.seed(1)
-    layer = mlp.Layer(2, 3)
+    layer = nn_tanh.Layer(2, 3)
     x = [Value(2.0), Value(3.0)]
     kept = layer(x)[1]
     del layer.neurons[0]
@@ -152,7 +152,7 @@ def test_weights_that_are_results_pass_their_grads_on(where):
         neuron.b = source * 3
     layer = nn.Layer(2, 1, nonlin=False)
     layer.neurons[0] = neuron
-    for call in (neuron, layer, layer):  # the last finds the row of the one before
+    for call in (neuron, layer, layer):  # the last finds the tuple of the one before
         out = call([1.0, 4.0])
         out.zero_grad()
         out.backward()

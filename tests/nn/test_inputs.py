@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from micrograd import Value, mlp, nn
+from micrograd import Value, nn, nn_tanh
 
 
 def test_inputs_of_any_kind(engine):
@@ -38,7 +38,7 @@ def test_inputs_that_are_values_get_grads(engine):
     assert neuron.b.grad == 1.0
 
 
-@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize("module", [nn, nn_tanh])
 def test_generators_and_lone_numbers_as_inputs(module):
     wide, narrow = module.MLP(3, [4, 1]), module.MLP(1, [2, 1])
     assert wide(x for x in (1.0, 2.0, 3.0)).data == wide([1.0, 2.0, 3.0]).data
@@ -54,7 +54,7 @@ def test_generators_and_lone_numbers_as_inputs(module):
     assert module.Neuron(2, nonlin=False)(iter([1.0, 2.0])).data != 0.0
 
 
-@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize("module", [nn, nn_tanh])
 def test_an_mlp_with_layers_of_one(module):
     model = module.MLP(2, [1, 1])
     out = model([1.0, -2.0])
@@ -71,6 +71,6 @@ def test_inputs_from_an_iterator():
 
     model = nn.MLP(2, [2, 1])
     model.layers[0] = Own(2, 2)
-    for module in (nn.MLP(2, [2, 1]), model, mlp.Layer(2, 1), nn.Neuron(2)):
+    for module in (nn.MLP(2, [2, 1]), model, nn_tanh.Layer(2, 1), nn.Neuron(2)):
         for x in ([1.0, 2.0], [1.0, Value(2.0)]):
             assert module(iter(x)).data == module(x).data

@@ -114,9 +114,9 @@ def test_a_derivative_that_raises_in_a_hidden_layer(biases):
 
 @pytest.mark.parametrize("where", ["hidden", "output"])
 @pytest.mark.parametrize(
-    "look", ["outs[0]._children, outs[1]._children", "root.zero_grad()", "suppressed(root.backward)"]
+    "use", ["outs[0]._children, outs[1]._children", "root.zero_grad()", "suppressed(root.backward)"]
 )
-def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, look):
+def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, use):
     """Before CPython 3.12 it may run when an exception is made, which happens at once where another is being handled;
     and it may run any Python code."""
     check(
@@ -140,11 +140,11 @@ def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, look):
                 pass
 
         def collected(phase, info):
-            if phase == "start" and looking:
-                looking.clear()
-                {look}
+            if phase == "start" and armed:
+                armed.clear()
+                {use}
 
-        looking = []
+        armed = []
         gc.callbacks.append(collected)
         for allocations in range(20):
             model = Network(2, [3, 2])
@@ -159,7 +159,7 @@ def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, look):
                 raise KeyError
             except KeyError:
                 gc.collect()
-                looking.append(True)
+                armed.append(True)
                 gc.set_threshold(allocations + 1, 10**5, 10**5)
                 try:
                     backward()
@@ -167,7 +167,7 @@ def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, look):
                 except ZeroDivisionError as error:
                     assert isinstance(error.__context__, KeyError)
                 gc.set_threshold(10**6)
-            looking.clear()
+            armed.clear()
             assert gc.isenabled()
             assert root.grad == 1.0 or root.grad == 0.0
         """

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from micrograd import mlp, nn
+from micrograd import nn, nn_tanh
 
 SHAPES = [(1, [1]), (2, [16, 16, 1]), (3, [4, 4, 1]), (3, [2]), (4, [3, 2])]
 
@@ -161,21 +161,21 @@ def test_a_neuron_replaced_in_a_layer_is_called(engine):
 
 def test_the_tanh_dialect_draws_each_bias_after_its_weights():
     random.seed(1337)
-    model = mlp.MLP(2, [3, 1])
+    model = nn_tanh.MLP(2, [3, 1])
     random.seed(1337)
     assert [p.data for p in model.parameters()] == [random.uniform(-1, 1) for _ in range(3 * 3 + 4)]
     assert model.parameters() == [p for layer in model.layers for n in layer.neurons for p in (*n.w, n.b)]
 
 
 def test_the_tanh_dialect_has_tanh_in_every_layer():
-    model = mlp.MLP(2, [2, 1])
+    model = nn_tanh.MLP(2, [2, 1])
     assert repr(model) == "MLP of [Layer of [TanhNeuron(2), TanhNeuron(2)], Layer of [TanhNeuron(2)]]"
     out = model([100.0, 200.0])
     assert out._op == "tanh"
     assert -1 <= out.data <= 1
     assert {h._op for h in model.layers[0]([1.0, 2.0])} == {"tanh"}
-    assert repr(mlp.Neuron(2, nonlin=False)) == "LinearNeuron(2)"
-    assert repr(mlp.Layer(1, 1)) == "Layer of [TanhNeuron(1)]"
+    assert repr(nn_tanh.Neuron(2, nonlin=False)) == "LinearNeuron(2)"
+    assert repr(nn_tanh.Layer(1, 1)) == "Layer of [TanhNeuron(1)]"
 
 
 def test_a_neuron_with_another_activation():
@@ -185,6 +185,6 @@ def test_a_neuron_with_another_activation():
     neuron = Sigmoid(2)
     neuron.load_state_dict({"w.0": 1.0, "w.1": 2.0, "b": -3.0})
     out = neuron([1.0, 1.0])
-    assert (nn.Neuron.activation, mlp.Neuron.activation) == ("relu", "tanh")
+    assert (nn.Neuron.activation, nn_tanh.Neuron.activation) == ("relu", "tanh")
     assert (out._op, out.data) == ("sigmoid", 0.5)
     assert Sigmoid(2, nonlin=False)([1.0, 1.0])._op == "+"

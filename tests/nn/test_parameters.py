@@ -10,7 +10,7 @@ import pytest
 
 import micrograd
 from helpers import Slotted
-from micrograd import Value, functional, mlp, nn, optim
+from micrograd import Value, functional, nn, nn_tanh, optim
 from micrograd.utils import clip_grad_norm_
 
 
@@ -89,7 +89,7 @@ def test_shared_parameters_take_one_step():
     assert clip_grad_norm_(model.parameters(), 1.0) == 3.0
 
 
-@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize("module", [nn, nn_tanh])
 def test_networks_with_shared_parts(module):
     random.seed(1)
     neuron, layer, model = module.Neuron(2), module.Layer(2, 2), module.MLP(2, [2, 2, 2])
@@ -149,8 +149,8 @@ RESULTS = {
     "an op": lambda v: v * 2.0,
     "a number's op": lambda v: 2.0 - v,
     "a neuron": lambda v: nn.Neuron(2)([v, 1.0]),
-    "a hidden neuron": lambda v: mlp.MLP(2, [3, 3, 1])([v, 1.0])._children[0],
-    "a fused sum": lambda v: functional.dot([v, v], [1.0, 2.0]),
+    "a hidden neuron": lambda v: nn_tanh.MLP(2, [3, 3, 1])([v, 1.0])._children[0],
+    "an affine node": lambda v: functional.dot([v, v], [1.0, 2.0]),
     "functional": lambda v: functional.cross_entropy([v, 1.0], 0),
     "functional of nothing": lambda v: functional.sum([]),
     "children": lambda v: Value(1.0, (v,)),

@@ -8,10 +8,10 @@ import pickle
 import pytest
 
 from helpers import Slotted
-from micrograd import Value, mlp, nn
+from micrograd import Value, nn, nn_tanh
 
 
-class Counted(mlp.Neuron):
+class Counted(nn_tanh.Neuron):
     def __getstate__(self):
         return {"kept": [w.data for w in self.w]}
 

@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from micrograd import mlp, nn
+from micrograd import nn, nn_tanh
 
 
-@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize("module", [nn, nn_tanh])
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from micrograd import Value, mlp, nn
+from micrograd import Value, nn, nn_tanh
 
 
 class Block(nn.Module):
@@ -51,7 +51,7 @@ def test_parameters_of_a_module_of_the_users():
     assert {p.grad for p in block.parameters()} == {0.0}
 
 
-@pytest.mark.parametrize("module", [nn, mlp])
+@pytest.mark.parametrize("module", [nn, nn_tanh])
 def test_state_dict_keys_follow_parameters(module):
     model = module.MLP(2, [2, 1])
     state = model.state_dict()
@@ -70,7 +70,9 @@ def test_state_dict_keys_follow_parameters(module):
     assert {type(x) for x in state.values()} == {float}
 
 
-@pytest.mark.parametrize("make", [Block, lambda: nn.MLP(3, [4, 1]), lambda: mlp.MLP(3, [4, 1]), lambda: nn.Neuron(2)])
+@pytest.mark.parametrize(
+    "make", [Block, lambda: nn.MLP(3, [4, 1]), lambda: nn_tanh.MLP(3, [4, 1]), lambda: nn.Neuron(2)]
+)
 def test_state_dict_round_trip(make):
     source, target = make(), make()
     for i, p in enumerate(source.parameters()):

@@ -42,7 +42,7 @@ def test_it_trains(capsys):
     assert losses(printed.out) == sorted(losses(printed.out), reverse=True)
     assert len(errors(printed.out)) == 4
     assert max(errors(printed.out)) < 0.02
-    assert printed.err == ""  # no progress bar where nobody watches
+    assert printed.err == ""  # no progress bar where stderr is no terminal
 
 
 def test_the_seed_decides(capsys):

@@ -60,7 +60,7 @@ def attempt(name, function, args):
         return 1
     return 0
 
-def look(made):
+def call_members(made):
     for name in dir(made):
         try:
             member = getattr(made, name)
@@ -93,12 +93,12 @@ for name, function in targets.items():
         raised += attempt(name, function, args)
     if isinstance(function, type):
         try:
-            look(function.__new__(function))
+            call_members(function.__new__(function))
         except TypeError:
             pass
 for made in (traced, traced.program, traced.program.trace, traced.program.prologue, Batch((np.ones((4, 3)),)), f,
              Replay(traced.program, 2, Batch(([1.0], [2.0], [3.0]))), Compiled.__new__(Compiled), *optimizer._states):
-    look(made)
+    call_members(made)
 assert calls > 30_000 and raised > calls / 2, (calls, raised)
 assert micrograd.compile(lambda x: w * x)(2.0).data == 6.0
 """

@@ -1,5 +1,5 @@
 """The pictures: what is in them, their errors, and that nothing they need is imported before they are drawn.
-Whether they look right, only an eye can tell."""
+How they look is not tested."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 # Arguments of a compiled function as numbers. A sample is flattened to its numbers and a tree, which is its structure.
 # Arrays of doubles in C order are read where they are; others are converted by NumPy, which is imported only then.
-# Gives tree_flatten(), tree_unflatten(), tree_count(), tree_of_shape(), and Batch. Uses Value and to_double() of the
-# engine.
+#
+# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, Batch, and the limits DEEPEST and MOST_NUMBERS. Uses
+# Value and to_double of _core.
 
 cpdef enum:
     DEEPEST = 100  # levels of nested lists
@@ -26,6 +27,7 @@ cpdef object tree_flatten(argument, list leaves, name):
 
 
 cdef object flatten_at(argument, list leaves, name, int depth):
+    """tree_flatten() of what is nested `depth` deep."""
     cdef bint flat = True
     cdef list items
     if PyFloat_CheckExact(<PyObject *>argument) or isinstance(argument, Value):
@@ -67,10 +69,11 @@ cdef object too_many(name):
 
 # numpy.ma.MaskedArray, once numpy.ma is imported. The buffer of such an array has masked elements as numbers.
 cdef object masked_array = None
-cdef object plain_type = None  # the last type that was found to be no masked array's, which is so for good
+cdef object plain_type = None  # the last type found to be no masked array's; no later change makes it one
 
 
 cdef bint is_masked(x) except -1:
+    """Is it a masked array of NumPy?"""
     global masked_array, plain_type
     if Py_TYPE(<PyObject *>x) == <PyTypeObject *>plain_type:
         return False
@@ -260,6 +263,7 @@ cdef class Batch:
         return 0
 
     cdef int refuse_shapes(self, tuple names) except -1:
+        """Raise ValueError that names the shapes of all arrays."""
         cdef Py_ssize_t i
         cdef list found = []
         for i in range(self.held):

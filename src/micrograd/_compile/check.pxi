@@ -1,10 +1,11 @@
 # The rules of a compiled program. An unpickled trace is checked before a program is made of it. Programs and plans are
 # made of checked traces, so that the debug build and the tests alone check them. What breaks a rule raises ValueError;
-# code that replays a program relies on the rules. Gives check_counts(), check_instructions() and check_program(). Uses
-# Trace, Program and Plan.
+# code that replays a program relies on the rules.
+#
+# Gives check_counts, check_instructions and check_program. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi.
 
 cdef enum:
-    MOST_INSTRUCTIONS = 1 << 30  # Steps counts twice as many, and one, in an int
+    MOST_INSTRUCTIONS = 1 << 30  # ids of Steps, up to twice as many and one, are ints
 
 
 cdef int require(bint holds, str rule) except -1:
@@ -262,7 +263,7 @@ cdef class PlanCheck:
         return 0
 
     cdef int check_operand(self, int i, bint is_read, int grad) except -1:
-        """A slot that the step reads; if the gradient does not depend on it, that of the grad stands there."""
+        """Check the slot of an operand: that of the grad where the gradient does not depend on the operand."""
         self.check_read(i)
         return require(is_read or self.slots[i] == self.slots[grad], "a step names only slots that it reads")
 

@@ -1,6 +1,8 @@
 # Execution: a plan run over a batch. The samples are divided into chunks, which threads take one by one, and a chunk
 # into blocks, a lane for each sample. Each chunk has its own sum and gradients, which are added up in the order of
-# chunks, so that the result does not depend on the threads. Gives Replay. Uses Program, Plan, Batch, and the kernels.
+# chunks, so that the result does not depend on the threads.
+#
+# Gives Replay. Uses arguments.pxi, program.pxi, plan.pxi, kernels.pxi.
 
 cdef enum:
     WORKING_SET = 32768       # bytes that the slots of a block should fit into, within the lanes below
@@ -8,7 +10,7 @@ cdef enum:
     MOST_LANES = 128
     MOST_CHUNKS = 64          # for any number of samples
     LEAST_CHUNK = 256         # samples
-    CACHE_LINE = 8                  # doubles in a cache line, at which slots begin
+    CACHE_LINE = 8            # doubles in a cache line, at which slots begin
     STEP_COST = 16            # of a step on a lane, in multiplications
     SIGNAL_CHECK = 1 << 24    # multiplications between two checks for signals: some ms
     WORTH_A_THREAD = 1 << 21  # multiplications in the time that starting a thread takes, 0.1 to 0.2 ms
@@ -37,20 +39,20 @@ cdef class Replay:
     cdef Shared shared
     cdef double *memory
     cdef double *seeds
-    cdef double *out               # samples x outputs, or NULL
-    cdef object out_owner          # whose memory that is: a thread may write to it after its caller was interrupted
-    cdef double *chunk_sums        # of all chunks, see sums()
+    cdef double *out                # samples x outputs, or NULL
+    cdef object out_owner           # whose memory that is: a thread may write to it after its caller was interrupted
+    cdef double *chunk_sums         # of all chunks, see sums()
     cdef bint backward
-    cdef Py_ssize_t lanes          # of a slot
-    cdef Py_ssize_t stride         # from one slot to the next
+    cdef Py_ssize_t lanes           # of a slot
+    cdef Py_ssize_t stride          # from one slot to the next
     cdef Py_ssize_t workspace_size  # doubles that a thread needs
-    cdef Workspace own             # of the calling thread, in `memory`
+    cdef Workspace own              # of the calling thread, in `memory`
     cdef Py_ssize_t block_samples
     cdef Py_ssize_t chunk_samples
     cdef Py_ssize_t chunks
-    cdef Py_ssize_t sample_cost    # in multiplications
-    cdef Py_ssize_t next           # the chunk to be computed next
-    cdef list raised               # (outcome, sample, exception)
+    cdef Py_ssize_t sample_cost     # in multiplications
+    cdef Py_ssize_t next            # the chunk to be computed next
+    cdef list raised                # (outcome, sample, exception)
 
     def __cinit__(self, Program program, int mode, Batch batch):
         if not 0 <= mode < MODES:
@@ -86,6 +88,7 @@ cdef class Replay:
         self.sample_cost = self.program.weights + STEP_COST * self.plan.steps
 
     cdef int allocate(self) except -1:
+        """Allocate all memory that does not depend on the number of threads, at once."""
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
@@ -236,6 +239,7 @@ cdef class Replay:
         return first
 
     cdef void scatter_layers(self, Workspace *work) noexcept nogil:
+        """Add the grads of the layers' weights and biases to those of the invariant values."""
         cdef int i
         for i in range(self.program.layer_count):
             layer_scatter(&self.program.layers[i], work)
@@ -292,6 +296,7 @@ cdef class Replay:
         return 0
 
     cdef int run_shared(self, int threads) except -1:
+        """Compute the chunks in this thread and in others, and wait for these."""
         cdef list others = []
         try:
             others = start_threads(self.run_thread, threads - 1)
@@ -355,6 +360,7 @@ cdef class Replay:
     # -- a batch of one sample
 
     cdef int sample_forward(self) except -1:
+        """Compute the outputs, which are then in their slots."""
         cdef double total = 0.0
         cdef Outcome outcome
         self.backward = False

@@ -1,6 +1,8 @@
-# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL. Gives Workspace,
-# Shared, steps_forward(), steps_backward(), what gathers, transposes and scatters the weights of a layer, and
-# variants(). Uses Layer of program, StepKind of plan, the op table, and the loops of lanes.h.
+# Kernels: the steps of a plan, run over the lanes of a block, forward and backward, without the GIL.
+#
+# Gives Workspace, Shared, steps_forward, steps_backward, functions on slots and lanes (slot, lane_total and others),
+# what gathers, transposes and scatters the weights of a layer (layer_*), and variants. Uses program.pxi, plan.pxi, the
+# op table, and the loops of lanes.h.
 
 cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:
@@ -90,6 +92,7 @@ cdef const Lanes *lanes_of(Py_ssize_t width) noexcept nogil:
 
 
 cdef bint raised() noexcept nogil:
+    """Is an exception set? To be asked only where a result is NaN, since it takes the GIL."""
     with gil:
         return PyErr_Occurred() != NULL
 
@@ -171,6 +174,7 @@ cdef inline int *step_next(int *at, Step *step) noexcept nogil:
 
 
 cdef bint apply(Workspace *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step APPLY; StepKind has its slots. False with an exception set where the rule raises."""
     cdef double *r = slot(work, s[0])
     cdef double *a = slot(work, s[1])
     cdef double *b = slot(work, s[2])
@@ -189,6 +193,7 @@ cdef bint apply(Workspace *work, int op, int *s, Py_ssize_t live, Py_ssize_t wid
 
 
 cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step REDUCE."""
     cdef Py_ssize_t i
     cdef int j
     if reduce_loop(work, op, s, count, width):
@@ -201,6 +206,7 @@ cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py
 
 
 cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
+    """The step LAYER."""
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2]
     cdef int *into = s + outputs
@@ -229,6 +235,7 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
 
 
 cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step BACK_APPLY. False with an exception set where the rule raises."""
     cdef int op = header[0], side = header[1], accumulate = header[2]
     cdef double *d = slot(work, s[0])
     cdef double *g = slot(work, s[1])
@@ -251,6 +258,7 @@ cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_s
 
 cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
                       Py_ssize_t width) noexcept nogil:
+    """The step BACK_REDUCE."""
     cdef int op = header[0]
     cdef Partial partial = side_partial(op, 0)
     cdef double *g = slot(work, s[0])
@@ -274,6 +282,7 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
 
 cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
                      Py_ssize_t width) noexcept nogil:
+    """The step BACK_LAYER: weights' grads by `outer`, inputs' grads by `layer` on the transposed weights."""
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2], i
     cdef int *into = s + outputs
@@ -294,6 +303,7 @@ cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ss
 
 
 cdef void seed(Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
+    """The step SEED: begin at the grad of an output."""
     cdef double *g = slot(work, s[0])
     cdef Py_ssize_t i
     for i in range(width):
@@ -345,6 +355,7 @@ cdef void layer_gather(Layer *layer, Shared *shared) noexcept:
 
 
 cdef void layer_transpose(Layer *layer, Shared *shared) noexcept:
+    """Transpose the weights that layer_gather() copied."""
     cdef double *weights = shared.weights + layer.weight_offset
     cdef double *transposed = shared.transposed + layer.weight_offset
     cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs

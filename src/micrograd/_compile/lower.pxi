@@ -1,6 +1,7 @@
 # Lowering: from a trace to the instructions of a program. What no output depends on is dropped, chains of additions
-# of products become DOTs, and each instruction is found invariant, the same for all samples, or varying. Gives Lowered
-# and pick(). Uses Trace.
+# of products become DOTs, and each instruction is found invariant, the same for all samples, or varying.
+#
+# Gives Lowered and pick. Uses trace.pxi.
 
 cdef enum:
     MINUS_ZERO = -1  # in place of an operand: -0.0, to which a number can be added without a change
@@ -115,6 +116,7 @@ cdef class Lowered:
         return len(self.instructions) - 1
 
     cdef int lower(self, Trace trace) except -1:
+        """Put the instructions that an output depends on, with operands by their new indices."""
         cdef list instructions = list(trace.instructions)
         cdef list uses = count_uses(instructions, trace.outputs)
         cdef list invariant = find_invariant(instructions)

@@ -1,6 +1,8 @@
 # Plans: the steps that compute a program, forward and backward, on slots. A slot is an array of lanes, one for each
-# sample of a block; it is used again after the last step that reads what it holds. Gives Plan, plan_sample(),
-# plan_prologue(), partial_reads() and the kinds of steps. Uses Program, and the columns of the op table.
+# sample of a block; it is used again after the last step that reads what it holds.
+#
+# Gives Plan, plan_sample, plan_prologue, partial_reads and StepKind. Uses program.pxi, trace.pxi, pick of lower.pxi,
+# and the columns of the op table.
 
 cdef enum StepKind:   # header; slots
     APPLY             # op;                               result, a, b
@@ -96,6 +98,7 @@ cdef class Steps:
         return self.grad(i), accumulate
 
     cdef int compute(self, int i) except -1:
+        """Append the step that computes an instruction."""
         op, operands = self.program.instructions[i]
         if op == DOT:
             self.forward.append((DOTS, [], [i, *operands]))
@@ -138,6 +141,7 @@ cdef class Steps:
         return self.propagate_side(ADD, 0, operand, grad, operand, operand, operand)
 
     cdef int propagate_dot(self, int i, operands) except -1:
+        """propagate() of a DOT: one step for all products, and one for the bias."""
         cdef int a, b, k, grad = self.grad(i)
         cdef list ids = [grad], accumulates = []
         if self.needs[operands[0]]:
@@ -155,6 +159,7 @@ cdef class Steps:
         return 0
 
     cdef int propagate_reduce(self, int i, int op, operands) except -1:
+        """propagate() of a variadic op: one step for all operands."""
         cdef int reads = partial_reads(op, 0), grad = self.grad(i)
         cdef list ids = [grad, i if reads & R else grad], accumulates = []
         for operand in operands:
@@ -168,6 +173,7 @@ cdef class Steps:
     # -- layers
 
     cdef int compute_layer(self, int index, tuple group) except -1:
+        """Append the step that computes the outputs of a layer."""
         cdef list inputs = self.program.layer_inputs(group), biases = []
         cdef bint varying = self.program.layers[index].biases == NULL
         for i in group if varying else ():

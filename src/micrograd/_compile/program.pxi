@@ -1,7 +1,8 @@
 # A program: the instructions of a trace, lowered, in the order in which they are computed. Those that are invariant,
 # the same for all samples, are computed once a call, by the prologue. Of the others, sums of weights times the same
-# inputs are computed together, as a layer. Gives Program, Layer, IntArray and Mode. Uses Lowered of lower, and Plan of
-# plan.
+# inputs are computed together, as a layer.
+#
+# Gives Program, Layer, IntArray, Mode and TILE. Uses trace.pxi, lower.pxi, plan.pxi, and in a debug build check.pxi.
 
 cdef enum:
     TILE = 8                  # lanes, and lengths of other arrays of numbers, are padded to a multiple of it
@@ -54,8 +55,8 @@ cdef class Program:
     cdef readonly tuple schedule      # the others, in groups: (instruction,), or the outputs of a layer
     cdef readonly int invariants      # number of invariant values: first the captured leaves
     cdef dict index_of                # of an invariant instruction among the invariant values
-    cdef IntArray constants               # such indices of numbers, which are in `numbers`
-    cdef list numbers
+    cdef IntArray constants           # the indices of numbers among the invariant values
+    cdef list numbers                 # and those numbers
     cdef readonly Plan prologue       # what is computed once a call
     cdef list plans                   # by mode
     cdef list layer_groups
@@ -138,6 +139,7 @@ cdef class Program:
         return 0
 
     cdef bint is_layer(self, tuple group):
+        """Is a group of the schedule a layer: sums of products whose weights are invariant?"""
         op, operands = self.instructions[group[0]]
         return op == DOT and self.invariant[operands[1]]
 
@@ -158,6 +160,7 @@ cdef class Program:
         return 0
 
     cdef int add_layer(self, tuple group) except -1:
+        """Fill in the next layer: its offsets among those of all layers, and the indices of weights and biases."""
         cdef Layer *layer = &self.layers[self.layer_count]
         cdef list weights = [], biases = []
         layer.outputs, layer.inputs = len(group), len(self.layer_inputs(group))

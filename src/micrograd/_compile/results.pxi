@@ -1,6 +1,8 @@
 # Results: what a compiled function returns. The sum over a batch is a node of the eager graph, with the captured
-# leaves for parents; so is each output for one sample; the rest are numbers. Gives Traced, known_sample() and
-# known_reduce(). Uses Replay, Program, Batch, and the engine's block_node().
+# leaves for parents; so is each output for one sample; the rest are numbers.
+#
+# Gives Traced, known_sample and known_reduce. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi, slot of
+# kernels.pxi, execute.pxi, and of _core block_node and member_changes.
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
@@ -160,6 +162,7 @@ cdef class Traced:
         return nodes
 
     cdef list find_singles(self):
+        """A Traced for each output, with a program that computes it alone."""
         cdef Trace trace, whole = self.program.trace
         cdef list singles = []
         for output in whole.outputs:

@@ -1,7 +1,9 @@
 # A trace: what a function computed from placeholders, as a list of instructions. The function runs once on
 # placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; then the graph
-# behind what it returned is translated to instructions. Gives Trace, call_traced() and placeholder(). Uses
-# tree_flatten() of arguments, check_instructions() of check, and the engine's graph_nodes() and parents_of().
+# behind what it returned is translated to instructions.
+#
+# Gives Trace, call_traced, placeholder, the ops of instructions (DOT and others) and is_computed. Uses arguments.pxi,
+# check.pxi, and of _core traces, graph_nodes and parents_of.
 
 # An instruction is a pair, an op and its operands, which are the indices of earlier instructions. Ops are those of the
 # engine's table, and these:
@@ -12,7 +14,6 @@ cdef enum:
     DOT           # bias + a[0] b[0] + a[1] b[1] + ..., in this order: (bias, a[0], b[0], a[1], b[1], ...)
 
 static_check(<int>OP_COUNT <= <int>NUMBER)  # no op of the table has these numbers
-static_check(OP_COUNT <= 256)               # a node has a byte for its op
 
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
@@ -224,6 +225,7 @@ def _unpickle_trace(*state):
 
 
 cdef tuple ops_by_number(instructions):
+    """Pickled instructions with the numbers of their ops; those of unknown ops as they are."""
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
     numbers["highest"] = numbers["max"]  # its name in 0.1
     cdef list found = []

@@ -7,7 +7,8 @@
 # outputs.
 #
 # Gives the functions that make layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward
-# (affine_step). Uses op_table.pxi, slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi, class_members.pxi, materialize.pxi.
+# (affine_step, and affine_forget for zero_grad). Uses op_table.pxi, slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi,
+# class_members.pxi, materialize.pxi.
 
 cdef enum:
     STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first-level cache

@@ -20,7 +20,7 @@
   #if !defined(MAP_ANONYMOUS)
     #define MAP_ANONYMOUS MAP_ANON
   #endif
-  static void *arena_map(size_t bytes) {  /* aligned to its size: twice the room, and the rest given back */
+  static void *arena_map(size_t bytes) {  /* aligned to its size: maps twice the size, and gives the rest back */
       char *p = (char *)mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       size_t before;
       if (p == (char *)MAP_FAILED)

@@ -1,7 +1,7 @@
 # Methods of Value that users replace: `Value.tanh = mine` works as for any class. Layers compute without calling
 # methods, so they ask here whether the methods are unchanged. CPython gives a class another version at each change.
 #
-# Gives members_refresh, ops_unchanged, subclass_ops_unchanged and member_changes. Uses op_table.pxi.
+# Gives members_init, members_refresh, ops_unchanged, subclass_ops_unchanged and member_changes. Uses op_table.pxi.
 
 cdef enum:
     NO_VERSION = 0xffffffff

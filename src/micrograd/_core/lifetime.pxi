@@ -9,8 +9,9 @@
 # may run, or fork; they release the nodes that die in them. So does this thread, unless it is suspended SUSPENSIONS
 # times already; then it leaves nodes in the list for the outer calls.
 #
-# Gives value_dealloc, a slot of the type; node_unref and others, which give up references; and dead_release, which is
-# to be called after them. Uses slabs.pxi; of walk.pxi the count of late nodes, of collector.pxi Attributes.
+# Gives value_dealloc, a slot of the type; node_unref, layer_release and others, which give up references; dead_release,
+# to be called after them; and node_drop_parents, which calls it. Uses slabs.pxi; of walk.pxi the count of late nodes,
+# of collector.pxi Attributes.
 
 cdef enum:
     SUSPENSIONS = 16         # how often one thread's releasing may be suspended at a time

@@ -8,8 +8,9 @@
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
 # Gives parents_of, a view of a node's parents for functions that go through a graph; node_materialize, to be called
-# before Python code sees parents or rules; and partial_failed, for the partial of such a leaf. Uses op_table.pxi,
-# slabs.pxi, lifetime.pxi, walk.pxi.
+# before Python code sees parents or rules, and node_children, which calls it; layer_materialize, for a step of backward
+# that cannot go on with a hidden layer; and partial_failed, for the partial of a leaf made from a number. Uses
+# op_table.pxi, slabs.pxi, lifetime.pxi, walk.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 # Numbers and operands: which objects are numbers, and their doubles.
 #
-# Gives operand, for a Value or a number; to_double and double_read, for a number alone.
+# Gives operand, for a Value or a number; number_quick, to_double and double_read, for a number alone; and Kind.
 
 cdef enum Kind:  # of an object
     FAILED = -1  # an exception is set

@@ -16,6 +16,8 @@ cdef refuse_operands(int op, left, right):
 
 
 cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
+    """left op right, for operands of any type, where the newest slab is full or the result is NaN. Raises what the rule
+    raises."""
     cdef Node *a = NULL
     cdef Node *b = NULL
     cdef Node *n

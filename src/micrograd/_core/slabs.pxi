@@ -3,9 +3,9 @@
 # slot is used again only after all nodes of its slab were freed. Leaves need no order: they are in slabs of their own
 # and take any free slot, so a parameter that is alive for long keeps no slab of results.
 #
-# Gives slots (slot_*, slots_*), new nodes (leaf_new, result_new), memory for layers (piece_*), and the struct Slab,
-# which the backward walk goes through. Uses arenas.h, and of trace_mode.pxi leaf_mark. docs/architecture.md says more
-# of the order.
+# Gives slots (slot_*, slots_*), the link in a dead node (node_link, node_next), new nodes (leaf_new, result_new),
+# memory for layers (piece_*), and the struct Slab (slab_*), which the backward walk goes through. Uses arenas.h, and of
+# trace_mode.pxi leaf_mark.
 
 cdef extern from "_core/arenas.h" nogil:
     void *arena_map(size_t size)
@@ -68,9 +68,9 @@ cdef inline Node *slab_slot(Slab *slab, int i) noexcept nogil:
     return node_of(<PyObject *>(<char *>slab + (i + 1) * SLOT_SIZE))
 
 
-cdef inline Node *slot_before(Node *n, Py_ssize_t steps) noexcept nogil:
-    """The node that is `steps` slots before n, so older."""
-    return <Node *>(<char *>n - steps * SLOT_SIZE)
+cdef inline Node *slot_before(Node *n, Py_ssize_t count) noexcept nogil:
+    """The node that is `count` slots before n, so older."""
+    return <Node *>(<char *>n - count * SLOT_SIZE)
 
 
 # Free slots of leaves, and dead nodes, are in lists that are linked through the memory of `data`.
@@ -129,8 +129,8 @@ cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
 
 
 cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
-    """The same, but of a new slab where the newest has not as many left. NULL when memory is out. `count` is at most
-    SLAB_SLOTS."""
+    """slots_take_here(), of a new slab where the newest has not as many slots left. NULL when memory is out. `count` is
+    at most SLAB_SLOTS."""
     cdef Node *n = slots_take_here(count)
     if n == NULL and slab_open(leaves=False) != NULL:
         n = slots_take_here(count)
@@ -270,8 +270,8 @@ cdef Node *slot_take_leaf() noexcept nogil:
 
 
 cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
-    """What follows when slot n was given back: a leaf's slot goes onto the slab's free list; a slab without nodes is
-    closed."""
+    """To be called after slot n was given back: puts a leaf's slot onto the slab's free list, and closes a slab without
+    nodes."""
     if slab.leaves:
         if slab.free == NULL and slab.used == SLAB_SLOTS:  # it was full, so it was in no list
             slab_link(slab, &heap.leaf_slabs)

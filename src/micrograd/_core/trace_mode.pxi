@@ -6,7 +6,7 @@
 # same at every call, and may be read; reading other data raises TraceError.
 #
 # Gives trace_begin, trace_end and trace_here; trace_check_read and trace_check_change, to be called before data are
-# read or changed; and TraceError. Uses slabs.pxi and materialize.pxi.
+# read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; and TraceError. Uses materialize.pxi.
 
 # `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
 # one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
@@ -140,8 +140,8 @@ cdef int trace_check_slow(Node *n, str what, bint change) except -1:
     """trace_check_read() and, with `change`, trace_check_change(), where a trace is under way."""
     cdef Tracing *trace = trace_here()
     if n.flags & TRACED:
-        trace_refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would keep for "
-                     f"good what is true of one call. {ADVICE}")
+        trace_refuse(f"{what} a Value that depends on the arguments of a compiled function: the trace would use the "
+                     f"result of this call in all later ones. {ADVICE}")
     if trace == NULL:
         return 0
     if change:
@@ -150,7 +150,7 @@ cdef int trace_check_slow(Node *n, str what, bint change) except -1:
                          f"call. Do it outside, or make a new Value. {ADVICE}")
     elif not trace_may_read(n):
         trace_refuse(f"{what} a Value that comes from outside of a compiled function, or was computed from one: it may "
-                     f"change, and the trace would keep for good what is true of one call. {ADVICE}")
+                     f"change, and the trace would use the result of this call in all later ones. {ADVICE}")
     return 0
 
 
@@ -173,8 +173,8 @@ cdef object op_raised(PyObject *left, PyObject *right):
         if left == right == NULL or may_be_of_one_call(left) or may_be_of_one_call(right):
             trace_note(TraceError(
                 f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from "
-                f"outside of a compiled function, and caught: the trace would keep for good what is true of one call. "
-                f"{ADVICE}"
+                f"outside of a compiled function, and caught: the trace would use the result of this call in all later "
+                f"ones. {ADVICE}"
             ))
         raise
 

@@ -1,9 +1,9 @@
 # Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
 # which have the parents of these ops and of variadic ones.
 #
-# Gives block_node and block_step; node_adopt; node_begin and node_settle, the start and end of a Value's construction;
-# attributes_that_hold and others for `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi,
-# numbers.pxi, trace_mode.pxi, walk.pxi.
+# Gives block_node and block_step; node_adopt; node_begin, node_begin_late and node_settle, at the start and the end of
+# a Value's construction; backward_function and attributes_that_hold, for `_backward`. Uses op_table.pxi, slabs.pxi,
+# lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ cdef int node_begin(Node *n) except -1:
 
 
 cdef inline int node_begin_late(Node *n) except -1:
-    """The same for an instance of a subclass that object.__new__() made, if users replaced `Value.__new__`."""
+    """node_begin() for an instance of a subclass that object.__new__() made, if users replaced `Value.__new__`."""
     return node_begin(n) if n.form == LEAF and not n.flags & END else 0
 
 

@@ -1,8 +1,10 @@
 # Ways through a graph: by marks in creation order, which backward uses; or in depth-first order, for graphs whose
-# creation order is no topological order, and for zero_grad(). Backward itself is in _core.pyx.
+# creation order is no topological order, and for zero_grad(). The backward walk itself is in _core.pyx.
 #
-# Gives Walk with walk_mark and walk_next_slab; Order with order_sort; graph_zero_grad; for traces graph_nodes; and
-# Engine, the state that they share. Uses slabs.pxi, materialize.pxi, affine.pxi, and of _core.pyx backward_general.
+# Gives Walk with walk_mark, walk_next_slab and, where a walk ends early, walk_unmark and backward_rest; Order with
+# order_sort, is_stale and order_renew; backward_general and graph_zero_grad, which go by such an order; for traces
+# graph_nodes; and `engine`, the state that they share, with node_make_irregular. Uses slabs.pxi, materialize.pxi,
+# affine.pxi, and of _core.pyx node_step.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -236,6 +238,33 @@ cdef list graph_nodes(list roots):
     finally:
         order_release(&order)
     return nodes
+
+
+cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
+    """Backward from roots whose grads are set, in depth-first order: for graphs whose creation order is no topological
+    order, and graphs with a `_backward` in Python."""
+    cdef Order order = Order(NULL, 0, 0)
+    cdef Node *n
+    order_sort(roots, count, &order)
+    try:
+        while order.count:
+            if is_stale(&order.items[order.count - 1]):
+                order_renew(&order)
+            n = order.items[order.count - 1].node
+            n.flags |= WALKED
+            if n.flags & CUSTOM:
+                (<object>object_of(n))._backward()
+            elif node_step(n, NULL) == NULL:
+                raise_error()
+            if is_stale(&order.items[order.count - 1]):  # by its own `_backward`
+                order_renew(&order)
+            if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
+                raise_error()
+            order.count -= 1
+            Py_DECREF(object_of(n))
+    finally:
+        order_release(&order)
+    return 0
 
 
 cdef int graph_zero_grad(Node *root) except -1:

@@ -1,7 +1,8 @@
 # How methods of nn.py are implemented in C, and which classes have them unchanged. Such classes, and their instances,
 # are called plain: their results may be computed without calling the methods.
 #
-# Gives `implemented_in_c`, DEFINITIONS, `class_of` and `plain_groups`. Uses the bases in _nn.pyx.
+# Gives `implemented_in_c`, DEFINITIONS, `class_of` with `known_neuron` and `known_layer`, and `plain_groups`. Uses the
+# bases in _nn.pyx.
 
 cdef extern from "Python.h":
     struct wrapperbase:  # CPython's description of a slot of types
