@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import operator
 import sys
 import weakref
 from collections.abc import Callable
-from numbers import Number
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from micrograd import _compile
+from micrograd._arguments import Static, count_arguments, filled, shape_of, split, title
 from micrograd._compile import (
-    DEEPEST,
     Batch,
     Program,
     Trace,
@@ -29,9 +27,7 @@ from micrograd._compile import (
     is_traced,
     known_reduce,
     known_sample,
-    placeholder,
     refuse,
-    tree_count,
     tree_flatten,
     tree_of_shape,
     tree_unflatten,
@@ -47,6 +43,8 @@ __all__ = ["Compiled", "TraceError", "compile"]
 
 _MOST_THREADS = 1 << 16
 _NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # those that are strings
+
+_Static = Static  # as pickles of earlier versions name it
 
 # Pickles of earlier versions name functions of modules that are parts of `_compile` now. Such a pickle names this
 # module first, so that those modules exist when it names them.
@@ -141,7 +139,7 @@ class Compiled:
         flat = np.empty(batch.samples * outputs)
         traced.map(batch, f._threads, flat)
         table = flat.reshape(batch.samples, outputs)
-        shape = _shape(traced.tree)
+        shape = shape_of(traced.tree)
         return tree_unflatten(traced.tree, iter(table.T)) if shape is None else table.reshape(batch.samples, *shape)
 
     def sum(self, *args: Any, **kwargs: Any) -> Value:
@@ -240,7 +238,7 @@ class Compiled:
           returns: r2
         """
         name = getattr(self, "__name__", "function")
-        return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())
+        return "\n\n".join(listing(title(name, *key), traced.program) for key, traced in self._programs.items())
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self, '__qualname__', 'function')}, {len(self._programs)} programs>"
@@ -325,7 +323,7 @@ class Compiled:
             if isinstance(state[name], str):
                 self.__dict__[name] = state[name]
         for (trees, named, static), traced in programs.items():
-            key = trees, named, tuple([_Static(pair) for pair in static])
+            key = trees, named, tuple([Static(pair) for pair in static])
             self._programs[key] = self._registered(traced.program, traced.tree)
 
     # -- tracing
@@ -344,7 +342,7 @@ class Compiled:
         f = self
         if args and isinstance(args[0], self._owners):
             f = self.__get__(args[0], type(args[0]))
-        return f, args if f is self else args[1:], *_split(kwargs)
+        return f, args if f is self else args[1:], *split(kwargs)
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None, mean: bool) -> Value:
         f, traced, batch = self._scalar_batch(args, kwargs, batch)
@@ -397,8 +395,8 @@ class Compiled:
     def _trace(self, trees: Any, named: Any, static: Any) -> Traced:
         placeholders: list[Value] = []
         outputs: list[Any] = []
-        args = [_filled(tree, placeholders) for tree in trees]
-        kwargs = {name: _filled(tree, placeholders) for name, tree in named}
+        args = [filled(tree, placeholders) for tree in trees]
+        kwargs = {name: filled(tree, placeholders) for name, tree in named}
         # private_leaves() counts references, so that nothing but the graph may refer to what the outputs were computed
         # from. call_traced() drops the function's result for that reason.
         tree = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
@@ -424,69 +422,6 @@ def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, 
     return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
 
-class _Static(tuple[str, Any]):
-    """A static argument: its name and value. 1, True and 1.0 differ, and so do -0.0 and 0.0, which are equal in Python:
-    the function may treat them differently."""
-
-    __slots__ = ()
-    __hash__ = tuple.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and tuple.__eq__(self, other) and _exact(self) == _exact(other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-
-def _exact(x: Any) -> Any:
-    """What may differ between equal values: types, and the sign of a float."""
-    if isinstance(x, (list, tuple)):
-        return type(x), tuple([_exact(item) for item in x])
-    if isinstance(x, (set, frozenset)):
-        return type(x), {(item, _exact(item)) for item in x}
-    return (type(x), math.copysign(1.0, x)) if isinstance(x, float) else type(x)
-
-
-def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
-    """Keyword arguments that are numbers, and those that are static, by name."""
-    named, static = [], []
-    for name, x in sorted(kwargs.items()):
-        if _is_numbers(name, x):
-            named.append((name, x))
-        else:
-            _refuse_values(name, x)
-            static.append(_Static((name, x)))
-    return named, tuple(static)
-
-
-def _is_numbers(name: str, x: Any, depth: int = 0) -> bool:
-    if isinstance(x, (list, tuple)):
-        _bound_depth(name, depth)
-        return bool(x) and all(_is_numbers(name, item, depth + 1) for item in list(x))
-    return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
-
-
-def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
-    """Raise TypeError for a Value in a static argument: the trace would capture the Value of this call."""
-    if isinstance(x, Value):
-        raise TypeError(
-            f"argument {name!r} is static, since it is not all numbers, and must not contain Values: pass these as "
-            "arguments of their own"
-        )
-    if isinstance(x, (list, tuple, set, frozenset, dict)):
-        _bound_depth(name, depth)
-        for item in list(x):
-            _refuse_values(name, item, depth + 1)
-        if isinstance(x, dict):
-            for item in list(x.values()):
-                _refuse_values(name, item, depth + 1)
-
-
-def _bound_depth(name: str, depth: int) -> None:
-    if depth == DEEPEST:
-        raise ValueError(f"argument {name!r} is nested more than {DEEPEST} deep")
-
-
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
     """The programs and the number of threads in a pickled state. Raises ValueError if it has none."""
     programs = state.get("_programs") if type(state) is dict else None
@@ -496,52 +431,9 @@ def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
     for key, traced in programs.items():
         if not isinstance(traced, Traced):
             raise ValueError(f"a compiled function has traced programs, not {type(traced).__name__!r}")
-        if _arguments_of(key) != traced.program.trace.arguments:
+        if count_arguments(key) != traced.program.trace.arguments:
             raise ValueError("a program has another number of arguments than its key")
     return programs, threads
-
-
-def _arguments_of(key: Any) -> int:
-    """The number of leaves in a key of programs: trees by position, trees by name, static arguments by name."""
-    if not (type(key) is tuple and len(key) == 3 and all(type(part) is tuple for part in key)):
-        raise ValueError("not the structure of arguments")
-    trees, named, static = key
-    for pair in named + static:
-        if not (type(pair) in (tuple, _Static) and len(pair) == 2 and type(pair[0]) is str):
-            raise ValueError("not the structure of arguments")
-    return sum([tree_count(tree) for tree in trees]) + sum([tree_count(tree) for _, tree in named])
-
-
-def _filled(tree: Any, placeholders: list[Value]) -> Any:
-    """Nested lists of this tree, with new placeholders, which are appended to `placeholders`."""
-    fresh = [placeholder() for _ in range(tree_count(tree))]
-    placeholders.extend(fresh)
-    return tree_unflatten(tree, iter(fresh))
-
-
-def _title(name: str, trees: Any, named: Any, static: Any) -> str:
-    args = [_described(tree) for tree in trees] + [f"{key}: {_described(tree)}" for key, tree in named]
-    return f"{name}({', '.join(args + [f'{key}={value!r}' for key, value in static])})"
-
-
-def _described(tree: Any) -> str:
-    """A tree in words: "3 numbers", "2 x 3 numbers"."""
-    shape = _shape(tree)
-    if shape is None:
-        return f"{tree_count(tree)} numbers, nested"
-    return f"{' x '.join(map(str, shape))} numbers" if shape else "number"
-
-
-def _shape(tree: Any) -> tuple[int, ...] | None:
-    """The shape of an array of this tree; None where lists are of different lengths."""
-    if tree is None:
-        return ()
-    items = tree[1]
-    if isinstance(items, int):
-        return (items,)
-    shapes = {_shape(item) for item in items}
-    shape = shapes.pop()
-    return None if shapes or shape is None else (len(items), *shape)
 
 
 @overload
