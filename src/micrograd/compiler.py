@@ -10,12 +10,23 @@ import functools
 import operator
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from micrograd import _compile
-from micrograd._arguments import Static, count_arguments, filled, shape_of, split, title
+from micrograd._arguments import (
+    Static,
+    check_static,
+    count_arguments,
+    filled,
+    joined,
+    of_method,
+    shape_of,
+    split,
+    static_parameters,
+    title,
+)
 from micrograd._compile import (
     Batch,
     Program,
@@ -56,8 +67,7 @@ for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_progr
 class Compiled:
     """What `compile()` returns: a function of one sample, compiled for one sample and for batches.
 
-    The function is traced when it is called with arguments of a new structure: other shapes, or other static keyword
-    arguments.
+    The function is traced when it is called with arguments of a new structure: other shapes, or other static arguments.
 
     In a class it is a method, as a function is: each instance has programs of its own, which are freed with it.
 
@@ -75,7 +85,9 @@ class Compiled:
 
     _owners: tuple[type, ...] = ()  # classes that have it for a method
 
-    def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
+    def __init__(
+        self, function: Callable[..., Any], threads: int = 1, static_argnames: str | Iterable[str] = ()
+    ) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
         count = operator.index(threads)  # of an array without dimensions, an int for good
@@ -83,6 +95,7 @@ class Compiled:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
         self._threads = min(count, _MOST_THREADS)
+        self._static = static_parameters(function, static_argnames)
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are found faster
         self._captured: dict[int, Value] = {}  # by id, in the order of use
@@ -106,7 +119,7 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        known = known_sample(self._programs, self._owners, args, kwargs)
+        known = None if self._static else known_sample(self._programs, self._owners, args, kwargs)
         if known is not None:
             return known
         leaves: list[Any] = []
@@ -114,15 +127,16 @@ class Compiled:
         trees = tuple([tree_flatten(arg, leaves, i) for i, arg in enumerate(args)])
         named_trees = tuple([(name, tree_flatten(arg, leaves, name)) for name, arg in named])
         if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
-            return _inlined(f._original(), trees, named_trees, static, leaves)
+            return f._inlined(trees, named_trees, static, leaves)
         traced = f._traced(trees, named_trees, static)
         return tree_unflatten(traced.tree, iter(traced.sample(leaves)))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns for each sample of a batch, without gradients.
 
-        The leading axis of every array is the batch. A function that returns one Value gives an array (samples,), one
-        that returns a list of m an array (samples, m); an unevenly nested list gives a list like it, of such arrays.
+        The leading axis of every array is the batch; without arrays it is one sample. A function that returns one Value
+        gives an array (samples,), one that returns a list of m an array (samples, m); an unevenly nested list gives a
+        list like it, of such arrays.
 
         >>> import micrograd
         >>> micrograd.compile(lambda x: [x[0] + x[1], x[0] * x[1]]).map([[1.0, 2.0], [3.0, 4.0]])
@@ -155,7 +169,9 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
+        known = None
+        if not self._static:
+            known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=False)
 
     def mean(self, *args: Any, **kwargs: Any) -> Value:
@@ -167,7 +183,9 @@ class Compiled:
 
         Raises ValueError where there are no samples.
         """
-        known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
+        known = None
+        if not self._static:
+            known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=True)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, NDArray[np.float64]]:
@@ -278,6 +296,8 @@ class Compiled:
         bound.__dict__.update(
             _function=function, _instances={}, _owners=(), __wrapped__=function, __self__=instance, __func__=self
         )
+        if self._static and getattr(function, "__self__", None) is instance:  # not so for a staticmethod
+            bound._static = of_method(self._static)
         return bound
 
     # -- copies and pickles: of the programs, without the function, which would capture other leaves where it is
@@ -296,7 +316,7 @@ class Compiled:
             method: Compiled = own["__func__"].__get__(copy.deepcopy(own["__self__"], memo))
             return method
         if not self._programs:
-            return type(self)(copy.deepcopy(self._original(), memo), self._threads)
+            return type(self)(copy.deepcopy(self._original(), memo), self._threads, self._static)
         copied = object.__new__(type(self))
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
@@ -311,6 +331,7 @@ class Compiled:
         return {
             **{name: value for name, value in kept.items() if isinstance(value, str)},
             "_threads": self._threads,
+            "_static": self._static,
             "_programs": self._programs,
         }
 
@@ -318,6 +339,7 @@ class Compiled:
         programs, threads = _checked(state)
         self._function = None
         self._threads = threads
+        self._static = check_static(state.get("_static", {}))
         self._programs, self._batches, self._captured, self._instances = {}, {}, {}, {}
         for name in _NAMES & state.keys():
             if isinstance(state[name], str):
@@ -342,7 +364,7 @@ class Compiled:
         f = self
         if args and isinstance(args[0], self._owners):
             f = self.__get__(args[0], type(args[0]))
-        return f, args if f is self else args[1:], *split(kwargs)
+        return f, *split(args if f is self else args[1:], kwargs, f._static)
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None, mean: bool) -> Value:
         f, traced, batch = self._scalar_batch(args, kwargs, batch)
@@ -368,12 +390,10 @@ class Compiled:
                 "it on one sample, which becomes part of the trace"
             )
         f, args, named, static = self._received(args, kwargs)
-        if not args and not named:
-            raise ValueError("a batch needs at least one array")
         names = tuple([name for name, _ in named])
         if batch is None:
             batch = Batch((*args, *[arg for _, arg in named]), names)
-        key = (batch.key, names, static) if kwargs else batch.key
+        key = (batch.key, names, static) if names or static else batch.key
         traced = f._batches.get(key)
         if traced is None or not traced.is_current():
             trees = tuple([tree_of_shape(shape) for shape in batch.shapes])
@@ -384,10 +404,7 @@ class Compiled:
 
     def _traced(self, trees: Any, named: Any, static: Any) -> Traced:
         key = trees, named, static
-        try:
-            found = self._programs.get(key)
-        except TypeError as error:
-            raise TypeError(f"static keyword arguments must be hashable: {error}") from None
+        found = self._programs.get(key)
         if found is None or not found.is_current():
             found = self._programs[key] = self._trace(trees, named, static)
         return found
@@ -399,8 +416,18 @@ class Compiled:
         kwargs = {name: filled(tree, placeholders) for name, tree in named}
         # private_leaves() counts references, so that nothing but the graph may refer to what the outputs were computed
         # from. call_traced() drops the function's result for that reason.
-        tree = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
+        tree = call_traced(self._original(), *joined(args, kwargs, static, self._static), outputs)
         return self._registered(Program(Trace(outputs, placeholders)), tree)
+
+    def _inlined(self, trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
+        """What the function returns in the trace of another: numbers become Values, as at any call."""
+        values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
+        args = [tree_unflatten(tree, values) for tree in trees]
+        kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
+        result: list[Any] = []
+        positional, by_name = joined(args, kwargs, static, self._static)
+        tree = tree_flatten(self._original()(*positional, **by_name), result, None)
+        return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
     def _registered(self, program: Program, tree: Any) -> Traced:
         captured = program.trace.captured
@@ -410,16 +437,6 @@ class Compiled:
                 self._captured[id(leaf)] = leaf
         index = dict(zip(self._captured, range(len(self._captured))))
         return Traced(program, tree, [index[id(leaf)] for leaf in captured])
-
-
-def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
-    """What the function returns in the trace of another: numbers become Values, as at any call."""
-    values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
-    args = [tree_unflatten(tree, values) for tree in trees]
-    kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
-    result: list[Any] = []
-    tree = tree_flatten(function(*args, **kwargs, **dict(static)), result, None)
-    return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
 
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
@@ -437,17 +454,18 @@ def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
 
 
 @overload
-def compile(fn: Callable[..., Any], *, threads: int = 1) -> Compiled: ...
+def compile(fn: Callable[..., Any], *, threads: int = 1, static_argnames: str | Iterable[str] = ()) -> Compiled: ...
 @overload
-def compile(fn: None = None, *, threads: int = 1) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
-    fn: Callable[..., Any] | None = None, *, threads: int = 1
+    fn: None = None, *, threads: int = 1, static_argnames: str | Iterable[str] = ()
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(
+    fn: Callable[..., Any] | None = None, *, threads: int = 1, static_argnames: str | Iterable[str] = ()
 ) -> Compiled | Callable[[Callable[..., Any]], Compiled]:
     """Compile a function of one sample, written over Values: it is traced once and replayed over batches.
 
     Its arguments are numbers, or nested lists and tuples of them; it returns a Value or a nested list of Values. Values
-    from outside, such as a model's parameters, are read at every call and get the gradients. Keyword arguments that are
-    not numbers are static: they are passed to the function as they are, and it is traced for each.
+    from outside, such as a model's parameters, are read at every call and get the gradients.
 
     >>> import micrograd
     >>> w, b = Value(0.5), Value(0.0)
@@ -459,11 +477,24 @@ def compile(
     >>> total.data, w.grad, b.grad
     (10.5025, -13.99, -6.0)
 
+    `static_argnames` names parameters that are static, a str or several: what is passed for them, by name or by
+    position, is handed to the function as it is, and the function is traced once for each. It may be anything hashable
+    without Values. Keyword arguments that are not numbers are static by themselves.
+
+    >>> @micrograd.compile(static_argnames="degree")
+    ... def polynomial(x, degree):
+    ...     return sum((w * x**k for k in range(degree)), b)
+    >>> polynomial(2.0, 3).data, polynomial.sum([1.0, 2.0], degree=2).data
+    (3.5, 2.5)
+
+    Raises ValueError for a name that is no parameter of the function. A call raises TypeError for a static argument
+    that is not hashable or contains Values.
+
     `threads` is how many threads share the samples of a batch; sums and gradients do not depend on it.
 
     A trace records what the function computes. What it reads, draws or decides in Python is decided once, while it is
     traced; reading `.data` of what depends on the arguments raises TraceError.
     """
     if fn is None:
-        return functools.partial(Compiled, threads=threads)
-    return Compiled(fn, threads)
+        return functools.partial(Compiled, threads=threads, static_argnames=static_argnames)
+    return Compiled(fn, threads, static_argnames)
