@@ -72,17 +72,15 @@ def of_method(parameters: dict[str, int | None]) -> dict[str, int | None]:
 
 def split(
     args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, int | None]
-) -> tuple[tuple[Any, ...], list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
-    """Arguments that are numbers, by position and by name, and those that are static, by name: of the static
-    parameters, and what is passed by name and is not all numbers."""
-    named, static = [], []
+) -> tuple[list[tuple[int, Any]], list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
+    """Arguments that are numbers, by index and by name, and those that are static, by name: of the static parameters,
+    and what is passed by name and is not all numbers."""
+    indices, named, static = parameters.values(), [], []
     for name, i in parameters.items():
         if i is not None and i < len(args):
             if name in kwargs:
                 raise TypeError(f"argument {name!r} is passed by position and by name")
             static.append(_static(name, args[i], ""))
-    if static:
-        args = tuple([arg for i, arg in enumerate(args) if i not in parameters.values()])
     for name, x in sorted(kwargs.items()):
         if name in parameters:
             static.append(_static(name, x, ""))
@@ -90,7 +88,8 @@ def split(
             named.append((name, x))
         else:
             static.append(_static(name, x, ", since it is not all numbers,"))
-    return args, named, tuple(sorted(static, key=operator.itemgetter(0)))
+    positional = [(i, x) for i, x in enumerate(args) if i not in indices]
+    return positional, named, tuple(sorted(static, key=operator.itemgetter(0)))
 
 
 def joined(

@@ -123,8 +123,8 @@ class Compiled:
         if known is not None:
             return known
         leaves: list[Any] = []
-        f, args, named, static = self._received(args, kwargs)
-        trees = tuple([tree_flatten(arg, leaves, i) for i, arg in enumerate(args)])
+        f, positional, named, static = self._received(args, kwargs)
+        trees = tuple([tree_flatten(arg, leaves, i) for i, arg in positional])
         named_trees = tuple([(name, tree_flatten(arg, leaves, name)) for name, arg in named])
         if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
             return f._inlined(trees, named_trees, static, leaves)
@@ -358,9 +358,9 @@ class Compiled:
             )
         return self._function
 
-    def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, tuple[Any, ...], Any, Any]:
-        """What is called, and its arguments: by position, by name, static. `Model.loss(model, x)` calls the method of
-        its first argument."""
+    def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, Any, Any, Any]:
+        """What is called, and its arguments as split() gives them: by index, by name, static. `Model.loss(model, x)`
+        calls the method of its first argument."""
         f = self
         if args and isinstance(args[0], self._owners):
             f = self.__get__(args[0], type(args[0]))
@@ -389,16 +389,17 @@ class Compiled:
                 "a batch is computed while a compiled function is traced, but its leaves must not be read there. Call "
                 "it on one sample, which becomes part of the trace"
             )
-        f, args, named, static = self._received(args, kwargs)
+        f, positional, named, static = self._received(args, kwargs)
         names = tuple([name for name, _ in named])
         if batch is None:
-            batch = Batch((*args, *[arg for _, arg in named]), names)
+            given = positional + named
+            batch = Batch(tuple([arg for _, arg in given]), tuple([name for name, _ in given]))
         key = (batch.key, names, static) if names or static else batch.key
         traced = f._batches.get(key)
         if traced is None or not traced.is_current():
             trees = tuple([tree_of_shape(shape) for shape in batch.shapes])
-            positional = len(args)
-            traced = f._traced(trees[:positional], tuple(zip(names, trees[positional:])), static)
+            count = len(positional)
+            traced = f._traced(trees[:count], tuple(zip(names, trees[count:])), static)
             f._batches[key] = traced
         return f, traced, batch
 

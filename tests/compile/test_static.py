@@ -128,6 +128,16 @@ def test_unhashable_arguments_and_values_are_refused_by_name():
         micrograd.compile(lambda x: f(x, x))(1.0)
 
 
+def test_messages_count_static_arguments_among_those_by_position():
+    f = micrograd.compile(lambda n, x, m, y: x * n + y * m, static_argnames=("n", "m"))
+    with pytest.raises(TypeError, match="argument 3 must be a real number, not 'str'"):
+        f(1, 2.0, 3, "text")
+    with pytest.raises(ValueError, match=r"argument 1 of shape \(1,\), argument 3 of shape \(2,\)$"):
+        f.sum(1, [1.0], 2, [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"argument 1 of shape \(1,\), argument 'y' of shape \(2,\)$"):
+        f.map(1, [1.0], m=2, y=[1.0, 2.0])
+
+
 def test_a_numeric_keyword_that_is_not_named_stays_an_argument():
     f = micrograd.compile(lambda x, k, m=1: x * k * len(range(m)), static_argnames="m")
     assert [f(1.0, k=k, m=2).data for k in (2, 3)] == [4.0, 6.0]

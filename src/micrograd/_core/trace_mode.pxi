@@ -6,7 +6,7 @@
 # same at every call, and may be read; reading other data raises TraceError.
 #
 # Gives trace_begin, trace_end and trace_here; trace_check_read and trace_check_change, to be called before data are
-# read or changed; and TraceError. Uses slabs.pxi and materialize.pxi.
+# read or changed; trace_index_error; and TraceError. Uses slabs.pxi and materialize.pxi.
 
 # `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
 # one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
