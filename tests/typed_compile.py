@@ -20,6 +20,12 @@ def compiled() -> None:
     def score(x: Value) -> Value:
         return w * x
 
+    @micrograd.compile(static_argnames=("heads",))
+    def split(x: Value, heads: int) -> Value:
+        return w * x * len(range(heads))
+
+    one: float = split(2.0, 3).data + split.sum([1.0], heads=2).data + compile_by_call().value_and_grad()[0]
+    assert one
     X = np.array([1.0, 2.0])
     summed: list[Value] = [loss.sum(X, X), loss.mean([1, 2], (3.0, 4.0)), *loss.captured]
     total, gradient = loss.value_and_grad(X, X)
@@ -31,3 +37,7 @@ def compiled() -> None:
     assert listing
     error: type[Exception] = micrograd.TraceError
     assert error
+
+
+def compile_by_call() -> micrograd.compiler.Compiled:
+    return micrograd.compile(lambda size=2: Value(1.0) * size, static_argnames="size", threads=1)

@@ -31,7 +31,8 @@ from cpython.object cimport PyObject
 from libc.math cimport NAN
 from libc.string cimport memcpy, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
-                              parents_of, to_double, trace_begin, trace_end, trace_here, trace_refuse, traces)
+                              parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
+                              trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
                                    PyFloat_CheckExact, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr,
                                    PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)

@@ -54,12 +54,14 @@ cdef struct Tracing:     # a trace under way
     uint64_t thread      # the number of its thread: this_thread()
     unsigned int number  # each trace has another
     PyObject *error      # a reference to its first TraceError, which the traced function may have caught; or NULL
+    PyObject *index      # the same of the last for a Value used as an index, which NumPy may have caught
     Tracing *next        # in the list `traces`
 
 cdef Tracing *traces
 cdef Tracing *trace_here() noexcept
 cdef int trace_begin() except -1
 cdef object trace_end()
+cdef object trace_index_error(error)
 cdef int trace_refuse(str what) except -1
 cdef object op_raised(PyObject *left, PyObject *right)
 cdef int trace_check_read(Node *n, str what) except -1

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import operator
 import sys
 import weakref
-from collections.abc import Callable
-from numbers import Number
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from micrograd import _compile
+from micrograd._arguments import (
+    Static,
+    check_static,
+    count_arguments,
+    filled,
+    joined,
+    of_method,
+    shape_of,
+    split,
+    static_parameters,
+    title,
+)
 from micrograd._compile import (
-    DEEPEST,
     Batch,
     Program,
     Trace,
@@ -29,9 +38,7 @@ from micrograd._compile import (
     is_traced,
     known_reduce,
     known_sample,
-    placeholder,
     refuse,
-    tree_count,
     tree_flatten,
     tree_of_shape,
     tree_unflatten,
@@ -48,6 +55,8 @@ __all__ = ["Compiled", "TraceError", "compile"]
 _MOST_THREADS = 1 << 16
 _NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # those that are strings
 
+_Static = Static  # as pickles of earlier versions name it
+
 # Pickles of earlier versions name functions of modules that are parts of `_compile` now. Such a pickle names this
 # module first, so that those modules exist when it names them.
 for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_program"), ("_calls", "_unpickle_traced")):
@@ -58,8 +67,7 @@ for _old, _name in (("_trace", "_unpickle_trace"), ("_program", "_unpickle_progr
 class Compiled:
     """What `compile()` returns: a function of one sample, compiled for one sample and for batches.
 
-    The function is traced when it is called with arguments of a new structure: other shapes, or other static keyword
-    arguments.
+    The function is traced when it is called with arguments of a new structure: other shapes, or other static arguments.
 
     In a class it is a method, as a function is: each instance has programs of its own, which are freed with it.
 
@@ -77,7 +85,9 @@ class Compiled:
 
     _owners: tuple[type, ...] = ()  # classes that have it for a method
 
-    def __init__(self, function: Callable[..., Any], threads: int = 1) -> None:
+    def __init__(
+        self, function: Callable[..., Any], threads: int = 1, static_argnames: str | Iterable[str] = ()
+    ) -> None:
         if not callable(function):
             raise TypeError(f"micrograd.compile takes a function, not {type(function).__name__!r}")
         count = operator.index(threads)  # an int of its own, where `threads` is an array without dimensions
@@ -85,6 +95,7 @@ class Compiled:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._function: Callable[..., Any] | None = function
         self._threads = min(count, _MOST_THREADS)
+        self._static = static_parameters(function, static_argnames)
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are found faster
         self._captured: dict[int, Value] = {}  # by id, in the order of use
@@ -108,23 +119,24 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        known = known_sample(self._programs, self._owners, args, kwargs)
+        known = None if self._static else known_sample(self._programs, self._owners, args, kwargs)
         if known is not None:
             return known
         leaves: list[Any] = []
-        f, args, named, static = self._received(args, kwargs)
-        trees = tuple([tree_flatten(arg, leaves, i) for i, arg in enumerate(args)])
+        f, positional, named, static = self._received(args, kwargs)
+        trees = tuple([tree_flatten(arg, leaves, i) for i, arg in positional])
         named_trees = tuple([(name, tree_flatten(arg, leaves, name)) for name, arg in named])
         if in_trace() or any(isinstance(leaf, Value) and is_traced(leaf) for leaf in leaves):
-            return _inlined(f._original(), trees, named_trees, static, leaves)
+            return f._inlined(trees, named_trees, static, leaves)
         traced = f._traced(trees, named_trees, static)
         return tree_unflatten(traced.tree, iter(traced.sample(leaves)))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns for each sample of a batch, without gradients.
 
-        The leading axis of every array is the batch. A function that returns one Value gives an array (samples,), one
-        that returns a list of m an array (samples, m); an unevenly nested list gives a list like it, of such arrays.
+        The leading axis of every array is the batch; without arrays it is one sample. A function that returns one Value
+        gives an array (samples,), one that returns a list of m an array (samples, m); an unevenly nested list gives a
+        list like it, of such arrays.
 
         >>> import micrograd
         >>> micrograd.compile(lambda x: [x[0] + x[1], x[0] * x[1]]).map([[1.0, 2.0], [3.0, 4.0]])
@@ -141,7 +153,7 @@ class Compiled:
         flat = np.empty(batch.samples * outputs)
         traced.map(batch, f._threads, flat)
         table = flat.reshape(batch.samples, outputs)
-        shape = _shape(traced.tree)
+        shape = shape_of(traced.tree)
         return tree_unflatten(traced.tree, iter(table.T)) if shape is None else table.reshape(batch.samples, *shape)
 
     def sum(self, *args: Any, **kwargs: Any) -> Value:
@@ -157,7 +169,9 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
+        known = None
+        if not self._static:
+            known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=False)
 
     def mean(self, *args: Any, **kwargs: Any) -> Value:
@@ -169,7 +183,9 @@ class Compiled:
 
         Raises ValueError where there are no samples.
         """
-        known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
+        known = None
+        if not self._static:
+            known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=True)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, NDArray[np.float64]]:
@@ -240,7 +256,7 @@ class Compiled:
           returns: r2
         """
         name = getattr(self, "__name__", "function")
-        return "\n\n".join(listing(_title(name, *key), traced.program) for key, traced in self._programs.items())
+        return "\n\n".join(listing(title(name, *key), traced.program) for key, traced in self._programs.items())
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self, '__qualname__', 'function')}, {len(self._programs)} programs>"
@@ -280,6 +296,8 @@ class Compiled:
         bound.__dict__.update(
             _function=function, _instances={}, _owners=(), __wrapped__=function, __self__=instance, __func__=self
         )
+        if self._static and getattr(function, "__self__", None) is instance:  # not so for a staticmethod
+            bound._static = of_method(self._static)
         return bound
 
     # -- copies and pickles: of the programs, without the function, which would capture other leaves where it is
@@ -298,7 +316,7 @@ class Compiled:
             method: Compiled = own["__func__"].__get__(copy.deepcopy(own["__self__"], memo))
             return method
         if not self._programs:
-            return type(self)(copy.deepcopy(self._original(), memo), self._threads)
+            return type(self)(copy.deepcopy(self._original(), memo), self._threads, self._static)
         copied = object.__new__(type(self))
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
@@ -313,6 +331,7 @@ class Compiled:
         return {
             **{name: value for name, value in kept.items() if isinstance(value, str)},
             "_threads": self._threads,
+            "_static": self._static,
             "_programs": self._programs,
         }
 
@@ -320,12 +339,13 @@ class Compiled:
         programs, threads = _checked(state)
         self._function = None
         self._threads = threads
+        self._static = check_static(state.get("_static", {}))
         self._programs, self._batches, self._captured, self._instances = {}, {}, {}, {}
         for name in _NAMES & state.keys():
             if isinstance(state[name], str):
                 self.__dict__[name] = state[name]
         for (trees, named, static), traced in programs.items():
-            key = trees, named, tuple([_Static(pair) for pair in static])
+            key = trees, named, tuple([Static(pair) for pair in static])
             self._programs[key] = self._registered(traced.program, traced.tree)
 
     # -- tracing
@@ -338,13 +358,13 @@ class Compiled:
             )
         return self._function
 
-    def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, tuple[Any, ...], Any, Any]:
-        """What is called, and its arguments: by position, by name, static. `Model.loss(model, x)` calls the method of
-        its first argument."""
+    def _received(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, Any, Any, Any]:
+        """What is called, and its arguments as split() gives them: by index, by name, static. `Model.loss(model, x)`
+        calls the method of its first argument."""
         f = self
         if args and isinstance(args[0], self._owners):
             f = self.__get__(args[0], type(args[0]))
-        return f, args if f is self else args[1:], *_split(kwargs)
+        return f, *split(args if f is self else args[1:], kwargs, f._static)
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None, mean: bool) -> Value:
         f, traced, batch = self._scalar_batch(args, kwargs, batch)
@@ -369,27 +389,23 @@ class Compiled:
                 "a batch is computed while a compiled function is traced, but its leaves must not be read there. Call "
                 "it on one sample, which becomes part of the trace"
             )
-        f, args, named, static = self._received(args, kwargs)
-        if not args and not named:
-            raise ValueError("a batch needs at least one array")
+        f, positional, named, static = self._received(args, kwargs)
         names = tuple([name for name, _ in named])
         if batch is None:
-            batch = Batch((*args, *[arg for _, arg in named]), names)
-        key = (batch.key, names, static) if kwargs else batch.key
+            given = positional + named
+            batch = Batch(tuple([arg for _, arg in given]), tuple([name for name, _ in given]))
+        key = (batch.key, names, static) if names or static else batch.key
         traced = f._batches.get(key)
         if traced is None or not traced.is_current():
             trees = tuple([tree_of_shape(shape) for shape in batch.shapes])
-            positional = len(args)
-            traced = f._traced(trees[:positional], tuple(zip(names, trees[positional:])), static)
+            count = len(positional)
+            traced = f._traced(trees[:count], tuple(zip(names, trees[count:])), static)
             f._batches[key] = traced
         return f, traced, batch
 
     def _traced(self, trees: Any, named: Any, static: Any) -> Traced:
         key = trees, named, static
-        try:
-            found = self._programs.get(key)
-        except TypeError as error:
-            raise TypeError(f"static keyword arguments must be hashable: {error}") from None
+        found = self._programs.get(key)
         if found is None or not found.is_current():
             found = self._programs[key] = self._trace(trees, named, static)
         return found
@@ -397,12 +413,22 @@ class Compiled:
     def _trace(self, trees: Any, named: Any, static: Any) -> Traced:
         placeholders: list[Value] = []
         outputs: list[Any] = []
-        args = [_filled(tree, placeholders) for tree in trees]
-        kwargs = {name: _filled(tree, placeholders) for name, tree in named}
+        args = [filled(tree, placeholders) for tree in trees]
+        kwargs = {name: filled(tree, placeholders) for name, tree in named}
         # private_leaves() counts references, so that nothing but the graph may refer to what the outputs were computed
         # from. call_traced() drops the function's result for that reason.
-        tree = call_traced(self._original(), tuple(args), {**kwargs, **dict(static)}, outputs)
+        tree = call_traced(self._original(), *joined(args, kwargs, static, self._static), outputs)
         return self._registered(Program(Trace(outputs, placeholders)), tree)
+
+    def _inlined(self, trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
+        """What the function returns in the trace of another: numbers become Values, as at any call."""
+        values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
+        args = [tree_unflatten(tree, values) for tree in trees]
+        kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
+        result: list[Any] = []
+        positional, by_name = joined(args, kwargs, static, self._static)
+        tree = tree_flatten(self._original()(*positional, **by_name), result, None)
+        return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
 
     def _registered(self, program: Program, tree: Any) -> Traced:
         captured = program.trace.captured
@@ -414,79 +440,6 @@ class Compiled:
         return Traced(program, tree, [index[id(leaf)] for leaf in captured])
 
 
-def _inlined(function: Callable[..., Any], trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:
-    """What the function returns in the trace of another: numbers become Values, as at any call."""
-    values = iter([leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves])
-    args = [tree_unflatten(tree, values) for tree in trees]
-    kwargs = {name: tree_unflatten(tree, values) for name, tree in named}
-    result: list[Any] = []
-    tree = tree_flatten(function(*args, **kwargs, **dict(static)), result, None)
-    return tree_unflatten(tree, iter([x if isinstance(x, Value) else Value(x) for x in result]))
-
-
-class _Static(tuple[str, Any]):
-    """A static argument: its name and value. 1, True and 1.0 differ, and so do -0.0 and 0.0, which are equal in Python:
-    the function may treat them differently."""
-
-    __slots__ = ()
-    __hash__ = tuple.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and tuple.__eq__(self, other) and _exact(self) == _exact(other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-
-def _exact(x: Any) -> Any:
-    """What may differ between equal values: types, and the sign of a float."""
-    if isinstance(x, (list, tuple)):
-        return type(x), tuple([_exact(item) for item in x])
-    if isinstance(x, (set, frozenset)):
-        return type(x), {(item, _exact(item)) for item in x}
-    return (type(x), math.copysign(1.0, x)) if isinstance(x, float) else type(x)
-
-
-def _split(kwargs: dict[str, Any]) -> tuple[list[tuple[str, Any]], tuple[tuple[str, Any], ...]]:
-    """Keyword arguments that are numbers, and those that are static, by name."""
-    named, static = [], []
-    for name, x in sorted(kwargs.items()):
-        if _is_numbers(name, x):
-            named.append((name, x))
-        else:
-            _refuse_values(name, x)
-            static.append(_Static((name, x)))
-    return named, tuple(static)
-
-
-def _is_numbers(name: str, x: Any, depth: int = 0) -> bool:
-    if isinstance(x, (list, tuple)):
-        _bound_depth(name, depth)
-        return bool(x) and all(_is_numbers(name, item, depth + 1) for item in list(x))
-    return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
-
-
-def _refuse_values(name: str, x: Any, depth: int = 0) -> None:
-    """Raise TypeError for a Value in a static argument: the trace would capture the Value of this call."""
-    if isinstance(x, Value):
-        raise TypeError(
-            f"argument {name!r} is static, since it is not all numbers, and must not contain Values: pass these as "
-            "arguments of their own"
-        )
-    if isinstance(x, (list, tuple, set, frozenset, dict)):
-        _bound_depth(name, depth)
-        for item in list(x):
-            _refuse_values(name, item, depth + 1)
-        if isinstance(x, dict):
-            for item in list(x.values()):
-                _refuse_values(name, item, depth + 1)
-
-
-def _bound_depth(name: str, depth: int) -> None:
-    if depth == DEEPEST:
-        raise ValueError(f"argument {name!r} is nested more than {DEEPEST} deep")
-
-
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
     """The programs and the number of threads in a pickled state. Raises ValueError if it has none."""
     programs = state.get("_programs") if type(state) is dict else None
@@ -496,66 +449,24 @@ def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
     for key, traced in programs.items():
         if not isinstance(traced, Traced):
             raise ValueError(f"a compiled function has traced programs, not {type(traced).__name__!r}")
-        if _arguments_of(key) != traced.program.trace.arguments:
+        if count_arguments(key) != traced.program.trace.arguments:
             raise ValueError("a program has another number of arguments than its key")
     return programs, threads
 
 
-def _arguments_of(key: Any) -> int:
-    """The number of leaves in a key of programs: trees by position, trees by name, static arguments by name."""
-    if not (type(key) is tuple and len(key) == 3 and all(type(part) is tuple for part in key)):
-        raise ValueError("not the structure of arguments")
-    trees, named, static = key
-    for pair in named + static:
-        if not (type(pair) in (tuple, _Static) and len(pair) == 2 and type(pair[0]) is str):
-            raise ValueError("not the structure of arguments")
-    return sum([tree_count(tree) for tree in trees]) + sum([tree_count(tree) for _, tree in named])
-
-
-def _filled(tree: Any, placeholders: list[Value]) -> Any:
-    """Nested lists of this tree, with new placeholders, which are appended to `placeholders`."""
-    fresh = [placeholder() for _ in range(tree_count(tree))]
-    placeholders.extend(fresh)
-    return tree_unflatten(tree, iter(fresh))
-
-
-def _title(name: str, trees: Any, named: Any, static: Any) -> str:
-    args = [_described(tree) for tree in trees] + [f"{key}: {_described(tree)}" for key, tree in named]
-    return f"{name}({', '.join(args + [f'{key}={value!r}' for key, value in static])})"
-
-
-def _described(tree: Any) -> str:
-    """A tree in words: "3 numbers", "2 x 3 numbers"."""
-    shape = _shape(tree)
-    if shape is None:
-        return f"{tree_count(tree)} numbers, nested"
-    return f"{' x '.join(map(str, shape))} numbers" if shape else "number"
-
-
-def _shape(tree: Any) -> tuple[int, ...] | None:
-    """The shape of an array of this tree; None where lists are of different lengths."""
-    if tree is None:
-        return ()
-    items = tree[1]
-    if isinstance(items, int):
-        return (items,)
-    shapes = {_shape(item) for item in items}
-    shape = shapes.pop()
-    return None if shapes or shape is None else (len(items), *shape)
-
-
 @overload
-def compile(fn: Callable[..., Any], *, threads: int = 1) -> Compiled: ...
+def compile(fn: Callable[..., Any], *, threads: int = 1, static_argnames: str | Iterable[str] = ()) -> Compiled: ...
 @overload
-def compile(fn: None = None, *, threads: int = 1) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
-    fn: Callable[..., Any] | None = None, *, threads: int = 1
+    fn: None = None, *, threads: int = 1, static_argnames: str | Iterable[str] = ()
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(
+    fn: Callable[..., Any] | None = None, *, threads: int = 1, static_argnames: str | Iterable[str] = ()
 ) -> Compiled | Callable[[Callable[..., Any]], Compiled]:
     """Compile a function of one sample, written over Values: it is traced once and replayed over batches.
 
     Its arguments are numbers, or nested lists and tuples of them; it returns a Value or a nested list of Values. Values
-    from outside, such as a model's parameters, are read at every call and get the gradients. Keyword arguments that are
-    not numbers are static: they are passed to the function as they are, and it is traced for each.
+    from outside, such as a model's parameters, are read at every call and get the gradients.
 
     >>> import micrograd
     >>> w, b = Value(0.5), Value(0.0)
@@ -567,11 +478,24 @@ def compile(
     >>> total.data, w.grad, b.grad
     (10.5025, -13.99, -6.0)
 
+    `static_argnames` names parameters that are static, a str or several: what is passed for them, by name or by
+    position, is handed to the function as it is, and the function is traced once for each. It may be anything hashable
+    without Values. Keyword arguments that are not numbers are static by themselves.
+
+    >>> @micrograd.compile(static_argnames="degree")
+    ... def polynomial(x, degree):
+    ...     return sum((w * x**k for k in range(degree)), b)
+    >>> polynomial(2.0, 3).data, polynomial.sum([1.0, 2.0], degree=2).data
+    (3.5, 2.5)
+
+    Raises ValueError for a name that is no parameter of the function. A call raises TypeError for a static argument
+    that is not hashable or contains Values.
+
     `threads` is how many threads share the samples of a batch; sums and gradients do not depend on it.
 
     A trace records what the function computes. What it reads, draws or decides in Python is decided once, while it is
     traced; reading `.data` of what depends on the arguments raises TraceError.
     """
     if fn is None:
-        return functools.partial(Compiled, threads=threads)
-    return Compiled(fn, threads)
+        return functools.partial(Compiled, threads=threads, static_argnames=static_argnames)
+    return Compiled(fn, threads, static_argnames)

@@ -75,8 +75,7 @@ def _index(i: Any, items: Sequence[Any], what: str) -> int:
     try:
         index = operator.index(i)
     except TypeError as error:
-        why = ": in a compiled function its arguments are Values, which cannot index" if isinstance(i, Value) else ""
-        raise TypeError(f"an index must be an integer, not {i!r}{why}") from error
+        raise TypeError(f"an index must be an integer, not {i!r}") from error
     if not 0 <= index < len(items):
         raise IndexError(f"index {i} of {len(items)} {what}")
     return index

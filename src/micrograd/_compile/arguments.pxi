@@ -182,7 +182,8 @@ cdef Py_ssize_t sample_size(Py_buffer *view) except -1:
 
 @cython.final
 cdef class Batch:
-    """Arrays whose leading axis is that of the samples; `names` are the names of the last arrays, keyword arguments.
+    """Arrays whose leading axis is that of the samples; `names` are those of the last arrays in messages: of keyword
+    arguments, or indices.
 
     Raises TypeError if one is not of real numbers, ValueError if one has no leading axis or their lengths differ.
     """

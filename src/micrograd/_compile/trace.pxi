@@ -22,6 +22,11 @@ def call_traced(function, tuple args, dict kwargs, list outputs):
     trace_begin()
     try:
         tree = tree_flatten(function(*args, **kwargs), outputs, None)
+    except IndexError as raised:
+        refused = trace_index_error(raised)
+        if refused is not None:
+            raise refused from raised
+        raise
     finally:
         error = trace_end()
     if error is not None:

@@ -22,9 +22,10 @@ cdef inline Kind number_quick(PyObject *o, double *x) noexcept:
 
 
 cdef inline bint has_number(PyObject *o) noexcept:
-    """Has its type __float__ or __index__?"""
+    """Has its type __float__ or __index__? The slots of Value in a trace are none."""
     cdef PyNumberMethods *methods = Py_TYPE(o).tp_as_number
-    return methods != NULL and (methods.nb_float != NULL or methods.nb_index != NULL)
+    return methods != NULL and methods.nb_float != <void *>value_float and (
+        methods.nb_float != NULL or methods.nb_index != NULL)
 
 
 cdef object scalar_of(object o):

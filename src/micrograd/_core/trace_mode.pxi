@@ -6,7 +6,8 @@
 # same at every call, and may be read; reading other data raises TraceError.
 #
 # Gives trace_begin, trace_end and trace_here; trace_check_read and trace_check_change, to be called before data are
-# read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; and TraceError. Uses materialize.pxi.
+# read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; trace_index_error; and TraceError. Uses
+# materialize.pxi.
 
 # `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
 # one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
@@ -33,7 +34,7 @@ class TraceError(RuntimeError):
 
 cdef str ADVICE = (
     "Express it in ops, such as relu(), abs() and those of micrograd.functional, or decide it outside and hand it in "
-    "as a static keyword argument"
+    "as a static argument (static_argnames of compile())"
 )
 
 
@@ -60,9 +61,10 @@ cdef int trace_begin() except -1:
     traces_begun += 1
     trace.thread = this_thread()
     trace.number = traces_begun
-    trace.error = NULL
+    trace.error = trace.index = NULL
     trace.next = traces
     traces = trace
+    conversions_refuse()
     return 0
 
 
@@ -74,9 +76,12 @@ cdef object trace_end():
     while link[0] != trace:
         link = &link[0].next
     link[0] = trace.next
+    if traces == NULL:
+        conversions_remove()
     if trace.error != NULL:
         error = <object>trace.error
         Py_DECREF(trace.error)
+    Py_XDECREF(trace.index)
     PyMem_Free(trace)
     return error
 
@@ -161,6 +166,62 @@ cdef int trace_refuse(str what) except -1:
     raise error
 
 
+# ---- Values as integers --------------------------------------------------------------------------
+#
+# A Value is neither an index nor a number of Python: list[v], range(v), int(v) and math.exp(v) raise TypeError. While a
+# function is traced, the slot nb_index is there, to say what to do instead. It is not there in eager code, where it
+# would change CPython's messages and what NumPy takes a Value for; `__index__` never is. With nb_index alone, float(v)
+# and math.exp(v) would call it: nb_float raises their TypeError. A slot that a program has set stays.
+
+cdef void conversions_refuse() noexcept:
+    cdef PyNumberMethods *methods = VALUE.tp_as_number
+    if methods.nb_index == NULL and methods.nb_float == NULL:
+        methods.nb_index, methods.nb_float = <void *>value_index, <void *>value_float
+
+
+cdef void conversions_remove() noexcept:
+    cdef PyNumberMethods *methods = VALUE.tp_as_number
+    if methods.nb_index == <void *>value_index:
+        methods.nb_index = NULL
+    if methods.nb_float == <void *>value_float:
+        methods.nb_float = NULL
+
+
+cdef PyObject *value_index(PyObject *o) except NULL:
+    """nb_index. This TraceError may be caught: NumPy asks for an index and goes on without (array ** v), and no number
+    has been read."""
+    cdef Tracing *trace = trace_here()
+    if trace != NULL and not trace_may_read(node_of(o)):
+        error = TraceError(
+            f"{user_line()}: using a Value as an index or an integer, as in range(), while a compiled function is "
+            f"traced: the trace would use the number of this call in all later ones. If it is an argument that counts "
+            f"or selects, name it in static_argnames of compile(): the function then gets it as it is, and is traced "
+            f"for each"
+        )
+        Py_XDECREF(trace.index)
+        trace.index = <PyObject *>error
+        Py_INCREF(trace.index)
+        raise error
+    raise TypeError(f"{type(<object>o).__name__!r} object cannot be interpreted as an integer")
+
+
+cdef object trace_index_error(error):
+    """The TraceError in whose place NumPy has raised this IndexError, as array[v] does; None if it was not for that."""
+    cdef Tracing *trace = trace_here()
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if trace.index == NULL or traceback is None:
+        return None
+    line = f"{traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno}: "
+    return <object>trace.index if str(<object>trace.index).startswith(line) else None
+
+
+cdef PyObject *value_float(PyObject *o) except NULL:
+    """nb_float."""
+    raise TypeError(f"must be real number, not {type(<object>o).__name__}")
+
+
 cdef object op_raised(PyObject *left, PyObject *right):
     """Raise the exception that a rule has set. If the data that caused it may differ at the next call, the trace notes
     a TraceError: the function may catch the exception, and the trace would record what it does then. `left` and `right`
@@ -208,11 +269,11 @@ cdef bint in_finalizer() except -1:
 
 
 cdef str user_line():
-    """The user's file and line: the innermost frame that is not in this package."""
+    """The user's file and line: the innermost frame that is in neither this package nor NumPy."""
     frame = sys._getframe()
     while frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")
-        if not name.startswith("micrograd.") and name not in ("copy", "copyreg", "pickle"):
+        if not name.startswith(("micrograd.", "numpy.")) and name not in ("copy", "copyreg", "pickle"):
             break
         frame = frame.f_back
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
