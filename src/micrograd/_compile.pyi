@@ -97,14 +97,7 @@ class Traced:
     def map(self, batch: Batch, threads: int, out: NDArray[np.float64]) -> None: ...
     def sample(self, leaves: list[Any]) -> list[Value]: ...
 
-def known_sample(
-    known: dict[Any, Traced], owners: tuple[type, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any: ...
+def known_sample(known: dict[Any, Traced], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 def known_reduce(
-    known: dict[Any, Traced],
-    owners: tuple[type, ...],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    mean: bool,
-    threads: int,
+    known: dict[Any, Traced], args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool, threads: int
 ) -> Value | Batch | None: ...

@@ -96,6 +96,7 @@ class Compiled:
         self._function: Callable[..., Any] | None = function
         self._threads = min(count, _MOST_THREADS)
         self._static = static_parameters(function, static_argnames)
+        self._short = not self._static  # may calls go to known_sample() and known_reduce()?
         self._programs: dict[Any, Traced] = {}  # by the structure of arguments
         self._batches: dict[Any, Traced] = {}  # the same by the shapes of batches, which are found faster
         self._captured: dict[int, Value] = {}  # by id, in the order of use
@@ -119,7 +120,7 @@ class Compiled:
         >>> y.data, x.grad
         (9.0, 6.0)
         """
-        known = None if self._static else known_sample(self._programs, self._owners, args, kwargs)
+        known = known_sample(self._programs, args, kwargs) if self._short else None
         if known is not None:
             return known
         leaves: list[Any] = []
@@ -169,9 +170,7 @@ class Compiled:
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
         """
-        known = None
-        if not self._static:
-            known = known_reduce(self._batches, self._owners, args, kwargs, False, self._threads)
+        known = known_reduce(self._batches, args, kwargs, False, self._threads) if self._short else None
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=False)
 
     def mean(self, *args: Any, **kwargs: Any) -> Value:
@@ -183,9 +182,7 @@ class Compiled:
 
         Raises ValueError where there are no samples.
         """
-        known = None
-        if not self._static:
-            known = known_reduce(self._batches, self._owners, args, kwargs, True, self._threads)
+        known = known_reduce(self._batches, args, kwargs, True, self._threads) if self._short else None
         return known if isinstance(known, Value) else self._reduce(args, kwargs, known, mean=True)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, NDArray[np.float64]]:
@@ -265,6 +262,7 @@ class Compiled:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._owners = (*self._owners, owner)
+        self._short = False
 
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
         bind = getattr(type(self._function), "__get__", None)
@@ -298,6 +296,7 @@ class Compiled:
         )
         if self._static and getattr(function, "__self__", None) is instance:  # not so for a staticmethod
             bound._static = of_method(self._static)
+        bound._short = not bound._static
         return bound
 
     # -- copies and pickles: of the programs, without the function, which would capture other leaves where it is
@@ -340,6 +339,7 @@ class Compiled:
         self._function = None
         self._threads = threads
         self._static = check_static(state.get("_static", {}))
+        self._short = not self._static
         self._programs, self._batches, self._captured, self._instances = {}, {}, {}, {}
         for name in _NAMES & state.keys():
             if isinstance(state[name], str):

@@ -182,15 +182,15 @@ def _unpickle_traced(*state):
 
 
 # ---- Calls that need no new trace ----------------------------------------------------------------
-# Fast paths for calls by position, outside of traces, of functions that are not in a class (`owners`), where the first
-# argument may be an instance. compiler.py does all other calls.
+# Short ways for calls by position, outside of traces, of functions without static names that are no methods. All other
+# calls are compiler.py's.
 
-def known_sample(dict known, tuple owners, tuple args, dict kwargs):
+def known_sample(dict known, tuple args, dict kwargs):
     """What the function returns for one sample, or None: not a call for this path."""
     cdef list leaves = [], trees = []
     cdef Py_ssize_t i
     cdef Traced traced
-    if kwargs or owners or traces != NULL and trace_here() != NULL:
+    if kwargs or traces != NULL and trace_here() != NULL:
         return None
     for i in range(len(args)):
         trees.append(tree_flatten(args[i], leaves, i))
@@ -204,12 +204,12 @@ def known_sample(dict known, tuple owners, tuple args, dict kwargs):
     return nodes[0] if traced.tree is None else tree_unflatten(traced.tree, iter(nodes))
 
 
-def known_reduce(dict known, tuple owners, tuple args, dict kwargs, bint mean, int threads):
+def known_reduce(dict known, tuple args, dict kwargs, bint mean, int threads):
     """The sum or mean over the samples of a batch. If this is not a call for this path, the batch, which need not be
     read again, or None."""
     cdef Batch batch
     cdef Traced traced
-    if kwargs or owners or traces != NULL and trace_here() != NULL:
+    if kwargs or traces != NULL and trace_here() != NULL:
         return None
     batch = Batch(args)
     traced = known.get(batch.key)
