@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import pickle
+import sys
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 import micrograd
+from helpers import complaint
 from micrograd import TraceError, Value
 
 
@@ -162,7 +165,8 @@ class Scaled:
     def plain(n, x):
         return power(x, n)
 
-    plain = micrograd.compile(plain, static_argnames="n")
+    if sys.version_info >= (3, 10):  # before, a staticmethod cannot be called
+        plain = micrograd.compile(plain, static_argnames="n")
 
 
 def test_methods():
@@ -171,7 +175,8 @@ def test_methods():
         assert (a.loss(2, 3.0).data, b.loss(2, x=3.0).data, a.loss(n=3, x=2.0).data) == (18.0, 27.0, 16.0)
         assert Scaled.loss(a, 2, 3.0).data == Scaled.loss(a, n=2, x=3.0).data == 18.0
         assert a.loss.sum(2, [1.0, 2.0]).data == Scaled.loss.sum(a, 2, [1.0, 2.0]).data == 10.0
-        assert Scaled.plain(2, 3.0).data == a.plain(2, 3.0).data == 9.0
+        if sys.version_info >= (3, 10):
+            assert Scaled.plain(2, 3.0).data == a.plain(2, 3.0).data == 9.0
         assert a.loss.value_and_grad(3)[0] == Scaled.loss.value_and_grad(a, 3)[0] == 2.0
     copied = copy.deepcopy(a)
     copied.w.data = 5.0
@@ -230,9 +235,9 @@ def test_without_arrays_and_static_names():
     log = micrograd.compile(lambda kind="log": getattr(w, kind)())
     w.data = -1.0
     for _ in range(2):
-        with pytest.raises(ValueError, match="math domain error"):
+        with pytest.raises(ValueError, match=complaint(math.log, -1.0)):
             log()
-        with pytest.raises(ValueError, match="math domain error"):
+        with pytest.raises(ValueError, match=complaint(math.log, -1.0)):
             log.value_and_grad()
     w.data = 1.0
     assert log().data == log.sum().data == 0.0
