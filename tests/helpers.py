@@ -78,6 +78,21 @@ def graph_of(value):
     return (value.data, value.grad, value._op, tuple(map(graph_of, value._children)))
 
 
+def in_order(value, parents):
+    """The Values behind one, itself included, parents first; `parents` is the attribute that has them."""
+    done, order = set(), []
+
+    def visit(v):
+        if v not in done:
+            done.add(v)
+            for parent in getattr(v, parents):
+                visit(parent)
+            order.append(v)
+
+    visit(value)
+    return order
+
+
 def numbers_of(graph):
     """What graph_of() gives, as a flat list of numbers: data, grad and the length of the op's name of each node."""
     data, grad, op, children = graph
@@ -232,6 +247,16 @@ def hooked(x):
     out = Value(x.data, (x,), "op")
     out._backward = print
     return out
+
+# `where` is "main thread" or "128 KB thread".
+def run_in(where, work):
+    if where == "main thread":
+        work()
+    else:
+        threading.stack_size(131072)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
 
 class Sentinel:
     pass

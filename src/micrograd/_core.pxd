@@ -22,7 +22,7 @@ cdef double to_double(object o, str what) except? -1.0
 # Nodes (op_table.pxi, slabs.pxi, user_ops.pxi)
 cdef Rule[OP_COUNT] RULES
 cdef Node *leaf_new(double data) except NULL
-cdef Node *result_new(int op, int form, int flags, double data) except NULL
+cdef object value_binary_slow(int op, PyObject *left, PyObject *right)
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local)
 
 # Layers of affine nodes (affine.pxi). A network is made by layer_new(), and then for each layer: set weights, flags and

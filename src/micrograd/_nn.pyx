@@ -17,11 +17,11 @@ from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
-from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, result_new,
-                              ops_unchanged, to_double, traces, weights_new)
+from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, ops_unchanged,
+                              to_double, traces, value_binary_slow, weights_new)
 from micrograd._core.capi cimport *
-from micrograd._core.node cimport BINARY, END, INHERITED, LISTED, TRACED, Layer, Node, node_of, object_of
-from micrograd._core.ops cimport ADD, CROSS_ENTROPY, LOGSUMEXP, MAX, OP_COUNT, SUM, op_rule
+from micrograd._core.node cimport END, LISTED, TRACED, Layer, node_of
+from micrograd._core.ops cimport ADD, CROSS_ENTROPY, LOGSUMEXP, MAX, OP_COUNT, SUM
 
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import micrograd
-from helpers import BINARY, OF_A_LIST, UNARY, bits, grads_of, op, values
+from helpers import BINARY, OF_A_LIST, UNARY, bits, grads_of, in_order, op, values
 from micrograd import Value, functional
 from oracle import EPS
 
@@ -81,16 +81,7 @@ def test_random_programs(steps, samples, draw):
 
 def grads_with_bounds(leaves, value):
     """For each leaf, the sum of the absolute values of the terms of its grad."""
-    order, seen = [], set()
-
-    def visit(v):
-        if v not in seen:
-            seen.add(v)
-            for child in v._children:
-                visit(child)
-            order.append(v)
-
-    visit(value)
+    order = in_order(value, "_children")
     bound = dict.fromkeys(order, 0.0)
     bound[value] = 1.0
     for v in reversed(order):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from helpers import in_order
 from micrograd import Value
 
 
@@ -97,20 +98,6 @@ def test_old_and_new_nodes_in_one_graph(engine):
     assert (young.grad, squares[0].grad, squares[1999].grad, old.grad) == (4.0, 7.0, 4.0, 44.0)
 
 
-def _in_order(root) -> list:
-    done, order = set(), []
-
-    def visit(v):
-        if v not in done:
-            done.add(v)
-            for child in v._prev:
-                visit(child)
-            order.append(v)
-
-    visit(root)
-    return order[::-1]
-
-
 def _program(Value):
     a, b = Value(3.0), Value(-2.0)
     c = a * b + 2.5
@@ -122,10 +109,10 @@ def test_backward_by_hand_is_backward(engine):
     (a, b, root), (a2, b2, root2) = _program(engine.Value), _program(engine.Value)
     root.backward()
     root2.grad = 1.0
-    for v in _in_order(root2):
+    for v in reversed(in_order(root2, "_prev")):
         v._backward()
     assert (a2.grad, b2.grad) == (a.grad, b.grad)
-    assert Counter(v.grad for v in _in_order(root2)) == Counter(v.grad for v in _in_order(root))
+    assert Counter(v.grad for v in in_order(root2, "_prev")) == Counter(v.grad for v in in_order(root, "_prev"))
 
 
 def test_one_step_by_hand_adds_to_the_parents_alone(engine):

@@ -170,13 +170,7 @@ def test_deep_chains_of_any_kind_free(check, link, where):
             done.append(True)
 
         done = []
-        if {where!r} == "main thread":
-            work()
-        else:
-            threading.stack_size(131072)
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
+        run_in({where!r}, work)
         assert done
         gc.disable()
         os._exit(0)

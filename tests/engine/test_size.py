@@ -27,13 +27,7 @@ def test_a_chain_of_ten_million(check, where):
             done.append(True)
 
         done = []
-        if {where!r} == "main thread":
-            work()
-        else:
-            threading.stack_size(131072)
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
+        run_in({where!r}, work)
         assert done
         """
     )

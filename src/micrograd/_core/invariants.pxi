@@ -7,7 +7,7 @@
 # ---- Nodes ---------------------------------------------------------------------------------------
 
 cdef inline void check_op(Node *n) noexcept nogil:
-    cdef int arity = op_rule(n.op).arity if n.op < OP_COUNT else -1
+    cdef int arity = RULES[n.op].arity if n.op < OP_COUNT else -1
     check(n.op < OP_COUNT, "a node's op is in the op table")
     check(n.form <= AFFINE, "a node's form is one of the enum")
     if n.form == LEAF:

@@ -38,52 +38,47 @@ def logsumexp_values(list values):
     return variadic(LOGSUMEXP, values)
 
 
+cdef list each_minus(list values, y):
+    cdef list differences = []
+    for x in values:
+        differences.append(x - y)
+    return differences
+
+
+cdef list each_times(list values, y):
+    cdef list products = []
+    for x in values:
+        products.append(x * y)
+    return products
+
+
 def shifted_values(list values):
     """[x - max(values) for each x]. No gradient goes to the maximum. It is a node, not a number, since in a trace its
     data are not known."""
-    cdef list shifted = []
-    maximum = variadic(MAX, values)
-    for x in values:
-        shifted.append(x - maximum)
-    return shifted
+    return each_minus(values, variadic(MAX, values))
 
 
 def softmax_values(list values):
     """[exp(x) / sum(exp(values)) for each x], for values whose maximum is 0."""
-    cdef list exps = [], softmax = []
+    cdef list exps = []
     for x in values:
         exps.append(x.exp())
-    scale = variadic(SUM, exps) ** -1.0
-    for x in exps:
-        softmax.append(x * scale)
-    return softmax
+    return each_times(exps, variadic(SUM, exps) ** -1.0)
 
 
 def centered_values(list values):
     """[x - the mean of the values for each x]."""
-    cdef list centered = []
-    mean = variadic(SUM, values) * (1.0 / len(values))
-    for x in values:
-        centered.append(x - mean)
-    return centered
+    return each_minus(values, variadic(SUM, values) * (1.0 / len(values)))
 
 
 def normalized_values(list values, eps):
     """[x / sqrt(the mean of the squares + eps) for each x]."""
-    cdef list normalized = []
     squares = affine([values], values)[0]
-    scale = (squares * (1.0 / len(values)) + eps) ** -0.5
-    for x in values:
-        normalized.append(x * scale)
-    return normalized
+    return each_times(values, (squares * (1.0 / len(values)) + eps) ** -0.5)
 
 
 def cross_entropy_value(list shifted, target):
     """-log softmax(shifted)[target], for values whose maximum is 0."""
-    cdef Node *a
-    cdef Node *b
-    cdef Node *n
-    cdef Value normalizer
     cdef list logits = list(shifted)
     cdef Py_ssize_t index = PyNumber_AsSsize_t(target, NULL)
     if not 0 <= index < len(logits):
@@ -91,10 +86,4 @@ def cross_entropy_value(list shifted, target):
     chosen = logits[index]
     logits[index] = variadic(MAX, [chosen])  # the same number without a gradient: CROSS_ENTROPY's partial has all of it
     normalizer = variadic(LOGSUMEXP, logits)
-    a, b = &normalizer.node, &(<Value>chosen).node
-    n = result_new(CROSS_ENTROPY, BINARY, (a.flags | b.flags) & INHERITED,
-                   op_rule(CROSS_ENTROPY).forward(a.data, b.data))
-    n.a, n.b.node = a, b
-    Py_INCREF(object_of(a))
-    Py_INCREF(object_of(b))
-    return own(object_of(n))
+    return value_binary_slow(CROSS_ENTROPY, <PyObject *>normalizer, <PyObject *>chosen)

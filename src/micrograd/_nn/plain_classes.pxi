@@ -30,7 +30,7 @@ cdef KnownClass known_layer
 cdef dict DEFINITIONS = {}  # {(base, name of a method): its definition in Python}
 cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, the members that the loops in C rely on
 cdef list DOCS = []         # keeps the docstrings to which descriptors point
-cdef dict UNARY_OPS = {op_rule(op).name.decode(): op for op in range(<int>OP_COUNT) if op_rule(op).arity == 1}
+cdef dict UNARY_OPS = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT) if RULES[op].arity == 1}
 
 
 def implemented_in_c(kind):
