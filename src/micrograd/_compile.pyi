@@ -35,8 +35,15 @@ def is_traced(value: Value) -> bool: ...
 def op_name(op: int) -> str: ...
 
 @final
+class Instructions: ...
+
+@final
+class GraphReader: ...
+
+@final
 class Trace:
-    instructions: Final[tuple[tuple[int, Any], ...]]
+    @property
+    def instructions(self) -> tuple[tuple[int, Any], ...]: ...
     outputs: Final[tuple[int, ...]]
     captured: Final[tuple[Value, ...]]
     arguments: Final[int]

@@ -5,37 +5,38 @@
 # The parts, in the order of these steps. Each says in its first lines what it gives and what it uses; all of them may
 # also use what is declared or imported below.
 #
-#   arguments  arguments as numbers, of one sample or of a batch
-#   trace      what the function computed from placeholders
-#   lower      from a trace to instructions: sums of products, and what is invariant
-#   program    the order of the instructions, layers, and what is computed once a call
-#   plan       the steps of a program on slots, forward and backward
-#   check      the rules of traces, programs and plans
-#   kernels    steps run over lanes; lanes.h and lanes_loops.h have the loops in C
-#   execute    a plan run over a batch: chunks, blocks, threads
-#   results    what a call returns: sums as nodes, numbers, samples
+#   arguments     arguments as numbers, of one sample or of a batch
+#   instructions  lists of instructions, in arrays of C
+#   trace         what the function computed from placeholders
+#   lower         from a trace to instructions: sums of products, and what is invariant
+#   program       the order of the instructions, layers, and what is computed once a call
+#   plan          the steps of a program on slots, forward and backward
+#   check         the rules of traces, programs and plans
+#   kernels       steps run over lanes; lanes.h and lanes_loops.h have the loops in C
+#   execute       a plan run over a batch: chunks, blocks, threads
+#   results       what a call returns: sums as nodes, numbers, samples
 #
 # The directives above check the indices of lists, tuples and memoryviews in all parts, which cannot have directives of
 # their own; indices of pointers are not checked.
 # No comment may follow an `include` on its line: cython-lint takes the last word of the line for the file's name.
 
 import functools
-import struct
 import sys
 
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.math cimport NAN
-from libc.string cimport memcpy, memset, strcmp
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport memcmp, memcpy, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
                               parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
                               trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
-                                   PyFloat_CheckExact, PyList_GET_ITEM, PyLong_AsVoidPtr, PyLong_FromVoidPtr,
-                                   PySequence_Fast_ITEMS, PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)
+                                   PyFloat_CheckExact, PyList_GET_ITEM, PySequence_Fast_ITEMS, PyType_IsSubtype,
+                                   PyTypeObject, own, raise_error, tuple_items)
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
@@ -50,6 +51,7 @@ cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
 include "_compile/arguments.pxi"
+include "_compile/instructions.pxi"
 include "_compile/trace.pxi"
 include "_compile/lower.pxi"
 include "_compile/program.pxi"

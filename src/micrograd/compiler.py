@@ -415,7 +415,7 @@ class Compiled:
         outputs: list[Any] = []
         args = [filled(tree, placeholders) for tree in trees]
         kwargs = {name: filled(tree, placeholders) for name, tree in named}
-        # private_leaves() counts references, so that nothing but the graph may refer to what the outputs were computed
+        # GraphReader counts references, so that nothing but the graph may refer to what the outputs were computed
         # from. call_traced() drops the function's result for that reason.
         tree = call_traced(self._original(), *joined(args, kwargs, static, self._static), outputs)
         return self._registered(Program(Trace(outputs, placeholders)), tree)

@@ -45,7 +45,8 @@ def check_instructions(instructions, outputs, captured, arguments):
         require(not (<Value>leaf).node.flags & TRACED, "captured leaves are from outside of traces")
     for i, instruction in enumerate(instructions):
         require(type(instruction) is tuple and len(instruction) == 2 and is_index(instruction[0], 1 << 16)
-                and is_sequence(instruction[1]), f"instruction {i} is an op and its operands")
+                and is_sequence(instruction[1]) and len(instruction[1]) <= MOST_INSTRUCTIONS,
+                f"instruction {i} is an op and its operands")
         op, operands = instruction
         if op == NUMBER:
             require(len(operands) == 1 and type(operands[0]) is float, f"instruction {i} is a float")

@@ -73,8 +73,8 @@ cdef class Program:
         self.trace = trace
         self.plans = [None] * MODES
         self.numbers = []
-        self.instructions, self.outputs = tuple(lowered.instructions), tuple(lowered.outputs)
-        self.invariant = tuple(lowered.invariant)
+        self.instructions, self.outputs = lowered.code.as_tuples(), tuple(lowered.outputs)
+        self.invariant = tuple(map(bool, lowered.invariant[:lowered.code.count]))
         self.widest = lowered.widest
         self.index_invariants()
         self.group()
@@ -144,7 +144,7 @@ cdef class Program:
         return op == DOT and self.invariant[operands[1]]
 
     cdef list layer_inputs(self, tuple group):
-        return self.instructions[group[0]][1][2::2]
+        return list(self.instructions[group[0]][1][2::2])
 
     cdef int make_layers(self) except -1:
         cdef tuple group

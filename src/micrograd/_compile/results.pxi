@@ -167,7 +167,7 @@ cdef class Traced:
         cdef list singles = []
         for output in whole.outputs:
             trace = Trace([], [])
-            trace.instructions, trace.captured, trace.arguments = whole.instructions, whole.captured, whole.arguments
+            trace.code, trace.captured, trace.arguments = whole.code, whole.captured, whole.arguments
             trace.outputs = (output,)
             singles.append(Traced(Program(trace), None))
         return singles

@@ -2,19 +2,8 @@
 # placeholders, which are Values whose data are NaN and whose flag TRACED their descendants inherit; then the graph
 # behind what it returned is translated to instructions.
 #
-# Gives Trace, call_traced, placeholder, the ops of instructions (DOT and others) and is_computed. Uses arguments.pxi,
-# check.pxi, and of _core traces, graph_nodes and parents_of.
-
-# An instruction is a pair, an op and its operands, which are the indices of earlier instructions. Ops are those of the
-# engine's table, and these:
-cdef enum:
-    NUMBER = 240  # a constant; its operand is the float itself
-    CAPTURED      # a leaf from outside, whose data are read at every call; its operand is the index of the leaf
-    ARGUMENT      # a number that the function is called with; its operand is the index of the argument
-    DOT           # bias + a[0] b[0] + a[1] b[1] + ..., in this order: (bias, a[0], b[0], a[1], b[1], ...)
-
-static_check(<int>OP_COUNT <= <int>NUMBER)  # no op of the table has these numbers
-
+# Gives Trace, call_traced and placeholder. Uses arguments.pxi, instructions.pxi, check.pxi, and of _core traces,
+# graph_nodes and parents_of.
 
 def call_traced(function, tuple args, dict kwargs, list outputs):
     """Call the function in a trace of this thread. Returns the tree of its result; the Values and numbers in it are
@@ -56,113 +45,201 @@ def is_traced(Value value not None):
     return value.node.flags & TRACED != 0
 
 
-cdef inline bint is_computed(int op) noexcept:
-    """Has an instruction of this op other instructions for operands?"""
-    return op < OP_COUNT or op == DOT
-
-
-def op_name(int op):
-    """The name of an instruction's op in a listing."""
-    if 0 <= op < OP_COUNT:
-        return RULES[op].name.decode()
-    return {NUMBER: "number", CAPTURED: "captured", ARGUMENT: "argument", DOT: "dot"}[op]
-
-
 # ---- From the graph to instructions --------------------------------------------------------------
 
 @cython.final
-cdef class Trace:
-    """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
+cdef class GraphReader:
+    """Reads a graph into instructions: one for each node, but for what is folded or known."""
 
-    cdef readonly tuple instructions  # (op, operands)
-    cdef readonly tuple outputs       # the instructions that the function returned
-    cdef readonly tuple captured      # the leaves from outside, Values
-    cdef readonly int arguments       # how many numbers the function is called with
-    cdef readonly int read            # ops in the graph; each product and addition of an affine node counts
-    cdef readonly int folded          # of them, those on numbers, computed while tracing
-    cdef readonly int shared          # of them, those that are the same as an earlier one
-    cdef list made                    # while the trace is made, the instructions so far; then None
-    cdef list leaves                  # and the captured leaves so far
-    cdef dict known                   # instruction -> its index
+    cdef Instructions code
+    cdef list leaves       # captured so far
+    cdef int read          # as in Trace
+    cdef int folded
+    cdef int shared
+    cdef Table known       # the instructions by a hash of what they are
+    cdef Table nodes       # those of nodes, by the address of the node; and references to what affine nodes share
+    cdef int *operands     # of the instruction at hand
+    cdef double *numbers   # the operands, where all are numbers
+    cdef Py_ssize_t operand_room
+    cdef Py_ssize_t number_room
 
-    def __cinit__(self, list outputs, list placeholders):
-        cdef list order, results = []
-        cdef dict index_of = {}  # of the instruction that computes a node
-        self.made, self.known, self.leaves = [], {}, []
-        self.arguments = len(placeholders)
-        for i in range(self.arguments):
-            index_of[PyLong_FromVoidPtr(&(<Value?>placeholders[i]).node)] = self.put(ARGUMENT, (i,))
+    def __cinit__(self):
+        self.code, self.leaves = Instructions(), []
+
+    def __dealloc__(self):
+        PyMem_Free(self.known.entries)
+        PyMem_Free(self.nodes.entries)
+        PyMem_Free(self.operands)
+        PyMem_Free(self.numbers)
+
+    cdef tuple read_graph(self, list outputs, list placeholders):
+        """Put the instructions of all nodes behind the outputs. Returns those of the outputs."""
+        cdef list order, indices = []
+        cdef int i
+        for i in range(len(placeholders)):
+            table_entry(&self.nodes, &(<Value?>placeholders[i]).node).index = self.put(ARGUMENT, &i, 1)
         order = graph_nodes(outputs)
-        for key in private_leaves(order, outputs):
-            index_of[key] = self.number((<Node *>PyLong_AsVoidPtr(key)).data)
+        self.read_private_leaves(order, outputs)
         for i in range(len(order)):
-            self.read_node(node_of(PyList_GET_ITEM(<PyObject *>order, i)), index_of)
+            check_signals(i)
+            self.read_node(node_of(PyList_GET_ITEM(<PyObject *>order, i)))
         for x in outputs:
-            if isinstance(x, Value):
-                self.read_leaf(&(<Value>x).node, index_of)
-                results.append(index_of[PyLong_FromVoidPtr(&(<Value>x).node)])
-            else:
-                results.append(self.number(x))
-        self.instructions, self.outputs, self.captured = tuple(self.made), tuple(results), tuple(self.leaves)
-        self.made = self.leaves = self.known = None
+            indices.append(self.operand(&(<Value>x).node) if isinstance(x, Value) else self.number(x))
+        self.code.shrink()
+        return tuple(indices)
 
-    def __reduce__(self):
-        """Ops of the table are pickled by name: their numbers may change between versions."""
-        named = []
-        for op, operands in self.instructions:
-            named.append((RULES[op].name.decode() if op < OP_COUNT else op, operands))
-        counts = self.arguments, self.read, self.folded, self.shared
-        return _unpickle_trace, (named, self.outputs, self.captured, *counts)
+    # -- private leaves
 
-    # These three return the index of an instruction: of an earlier one if that is the same.
+    cdef int read_private_leaves(self, list order, list outputs) except -1:
+        """Put the numbers of leaves that only the graph refers to, so that nothing can change their data: a
+        `Value(2.0)` in the function, and what functional makes of a number. A node is private if all references to it
+        come from private nodes and from `outputs`; these are the private nodes that are leaves."""
+        cdef Node *n
+        cdef Entry *entry
+        cdef Py_ssize_t i
+        for i in range(len(outputs)):
+            self.count_reference(node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
+        for i in range(len(order) - 1, -1, -1):
+            check_signals(i)
+            n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
+            entry = table_entry(&self.nodes, n)
+            if Py_REFCNT(object_of(n)) > <Py_ssize_t>entry.references + 1:  # `order` holds it too
+                continue
+            if n.form == LEAF and not n.flags & (TRACED | CUSTOM):
+                entry.index = self.number(n.data)
+            self.count_parents(n)
+        return 0
 
-    cdef int put(self, int op, tuple operands) except -1:
-        key = op, operands
-        found = self.known.get(key)
-        if found is not None:
-            return found
-        self.known[key] = len(self.made)
-        self.made.append(key)
-        return len(self.made) - 1
+    cdef inline Py_ssize_t count_reference(self, void *p) except -1:
+        """Count a reference from a private node to a node, or to what affine nodes share. Returns how many so far."""
+        cdef Entry *entry = table_entry(&self.nodes, p)
+        entry.references += 1
+        return entry.references
+
+    cdef int count_parents(self, Node *n) except -1:
+        """Count the references that a private node holds. Affine nodes share weights and inputs: the references that
+        these hold are counted when all nodes that share them have been found private."""
+        cdef Parents parents
+        cdef Py_ssize_t i
+        parents_of(n, &parents)
+        if n.form != AFFINE:
+            for i in range(parents.count):
+                self.count_reference(node_of(parent_at(&parents, i)))
+            return 0
+        if self.count_reference(node_affine(n).weights) == Py_REFCNT(node_affine(n).weights):
+            for i in range(parents.split):
+                self.count_reference(node_of(parent_at(&parents, i)))
+        if self.count_reference(n.b.layer) == n.b.layer.holders:
+            for i in range(parents.split, parents.count):
+                self.count_reference(node_of(parent_at(&parents, i)))
+        return 0
+
+    # -- instructions: these return the index of one, of an earlier one if that is the same
+
+    cdef int put(self, int op, const int *operands, int count) except -1:
+        cdef uint64_t key = mixed(op, count)
+        cdef Instructions code = self.code
+        cdef Instruction *item
+        cdef Entry *entry
+        cdef int i
+        for i in range(count):
+            key = mixed(key, operands[i])
+        key = key or 1
+        table_reserve(&self.known)
+        entry = table_home(&self.known, key)
+        while entry.key != 0:
+            if entry.key == key:
+                item = &code.items[entry.index]
+                if (item.op == op and item.count == count
+                        and memcmp(code.operands + item.first, operands, count * sizeof(int)) == 0):
+                    return entry.index
+            entry = table_next(&self.known, entry)
+        entry.index = code.append(op, operands, count)
+        entry.key = key
+        self.known.count += 1
+        return entry.index
 
     cdef int number(self, double x) except -1:
         """Numbers are the same if their bits are: 0.0 == -0.0, and NaN != NaN."""
-        cdef bytes bits = struct.pack("d", x)
-        found = self.known.get(bits)
-        if found is None:
-            found = self.known[bits] = len(self.made)
-            self.made.append((NUMBER, (x,)))
-        return found
+        cdef uint64_t key
+        cdef Entry *entry
+        cdef double other
+        memcpy(&key, &x, sizeof(double))
+        key = mixed(NUMBER, key) or 1
+        table_reserve(&self.known)
+        entry = table_home(&self.known, key)
+        while entry.key != 0:
+            if entry.key == key and self.code.items[entry.index].op == NUMBER:
+                other = self.code.number_at(entry.index)
+                if memcmp(&other, &x, sizeof(double)) == 0:
+                    return entry.index
+            entry = table_next(&self.known, entry)
+        entry.index = self.code.append_number(x)
+        entry.key = key
+        self.known.count += 1
+        return entry.index
 
-    cdef int apply(self, int op, tuple operands) except -1:
-        """An op on numbers is folded. If that raises, it stays an instruction, which raises when the program runs."""
-        cdef list numbers
-        cdef int count = len(self.made), index
+    cdef int operand(self, Node *n) except -1:
+        """The instruction of a parent. A leaf from outside may have none yet."""
+        cdef Entry *entry = table_entry(&self.nodes, n)
+        cdef int leaf = len(self.leaves)
+        if entry.index < 0:
+            if n.form != LEAF:
+                raise TraceError("a Value that was computed from itself cannot be compiled")
+            if n.flags & TRACED:
+                raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
+            self.leaves.append(<object>object_of(n))
+            entry.index = self.put(CAPTURED, &leaf, 1)
+        return entry.index
+
+    cdef int apply(self, int op, int count) except -1:
+        """An op on `operands`. If all are numbers, it is folded. If that raises, it stays an instruction, which raises
+        when the program runs."""
+        cdef Py_ssize_t before = self.code.count
         cdef double x
-        self.read += len(operands) - 2 if op == DOT else 1
-        if all(self.made[i][0] == NUMBER for i in operands):
-            numbers = []
-            for i in operands:
-                numbers.append(self.made[i][1][0])
+        cdef int index
+        self.read += count - 2 if op == DOT else 1
+        if self.read_numbers(count):
             try:
-                x = rule_value(op, numbers)
+                x = rule_value(op, self.numbers, count)
             except (ArithmeticError, ValueError):
                 pass
             else:
                 self.folded += 1
                 return self.number(x)
-        index = self.put(op, operands)
-        if index < count:
+        index = self.put(op, self.operands, count)
+        if index < before:
             self.shared += 1
         return index
 
-    cdef int read_node(self, Node *n, dict index_of) except -1:
-        """Put the instructions of a node whose parents are in `index_of`."""
+    cdef bint read_numbers(self, int count) except -1:
+        """Read the operands into `numbers`. False if not all are."""
+        cdef int i
+        for i in range(count):
+            if self.code.items[self.operands[i]].op != NUMBER:
+                return False
+        if self.number_room < max(count, 2):
+            self.numbers = <double *>array_grow(self.numbers, &self.number_room, count, sizeof(double))
+        for i in range(count):
+            self.numbers[i] = self.code.number_at(self.operands[i])
+        return True
+
+    # -- nodes
+
+    cdef int reserve(self, Py_ssize_t count) except -1:
+        """Make room for the operands of an instruction."""
+        if count > MOST_INSTRUCTIONS:
+            raise MemoryError  # counts are ints
+        if count > self.operand_room:
+            self.operands = <int *>array_grow(self.operands, &self.operand_room, count, sizeof(int))
+        return 0
+
+    cdef int read_node(self, Node *n) except -1:
+        """Put the instructions of a node whose parents have theirs, unless they are leaves."""
         cdef Parents parents
         cdef Py_ssize_t i
-        cdef bint bias_last
         cdef int index
-        cdef list operands
+        cdef bint left = n.form == NUMBER_LEFT, right = n.form == NUMBER_RIGHT
         if n.form == LEAF:
             return 0
         if n.flags & CUSTOM or n.op == NO_OP:
@@ -171,136 +248,109 @@ cdef class Trace:
                 f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
                 "gradients are computed in Python. Write it with the operators and methods of Value"
             )
-        # Leaves are numbered in the order in which they are read, a bias after its weights, as in parameters().
         parents_of(n, &parents)
-        bias_last = n.form == AFFINE and affine_bias(node_affine(n)) != NULL
-        for i in range(bias_last, parents.count):
-            self.read_leaf(node_of(parent_at(&parents, i)), index_of)
-        if bias_last:
-            self.read_leaf(node_of(parent_at(&parents, 0)), index_of)
-        operands = []
-        for i in range(parents.count):
-            operand = index_of.get(PyLong_FromVoidPtr(node_of(parent_at(&parents, i))))
-            if operand is None:
-                raise TraceError("a Value that was computed from itself cannot be compiled")
-            operands.append(operand)
-        if n.form == NUMBER_RIGHT:
-            operands.append(self.number(n.b.number))
-        elif n.form == NUMBER_LEFT:
-            operands.insert(0, self.number(n.b.number))
         if n.form == AFFINE:
-            operands = self.products(n, operands)
-            index = self.apply(DOT, tuple(operands)) if len(operands) > 1 else operands[0]
-            if n.op != ADD:
-                index = self.apply(n.op, (index,))
+            index = self.read_affine(n, &parents)
         else:
-            index = self.apply(n.op, tuple(operands))
-        index_of[PyLong_FromVoidPtr(n)] = index
+            self.reserve(parents.count + 1)
+            for i in range(parents.count):
+                self.operands[left + i] = self.operand(node_of(parent_at(&parents, i)))
+            if left or right:
+                self.operands[0 if left else 1] = self.number(n.b.number)
+            index = self.apply(n.op, parents.count + (left or right))
+        table_entry(&self.nodes, n).index = index
         return 0
 
-    cdef int read_leaf(self, Node *n, dict index_of) except -1:
-        """Put the instruction of a captured leaf, unless the node is no leaf or has its instruction."""
-        key = PyLong_FromVoidPtr(n)
-        if n.form != LEAF or key in index_of:
-            return 0
-        if n.flags & TRACED:
-            raise TraceError("a compiled function uses a Value that was computed in the trace of another call")
-        index_of[key] = self.put(CAPTURED, (len(self.leaves),))
-        self.leaves.append(<object>object_of(n))
-        return 0
-
-    cdef list products(self, Node *n, list parents):
-        """The operands of an affine node's DOT, given the instructions of its parents."""
+    cdef int read_affine(self, Node *n, Parents *parents) except -1:
+        """Put a DOT and the activation. Leaves are numbered in the order in which they are read, a bias after its
+        weights, as in parameters()."""
         cdef NodeLayer *layer = n.b.layer
-        cdef Py_ssize_t i, count = layer.inputs
-        cdef list operands = [parents.pop(0) if affine_bias(node_affine(n)) != NULL else self.number(0.0)]
-        for i in range(count):
-            operands += [parents[i], parents[count + i] if layer.nodes != NULL else self.number(layer.data[i])]
-        return operands
+        cdef Py_ssize_t i, inputs = layer.inputs
+        cdef bint biased = affine_bias(node_affine(n)) != NULL
+        self.reserve(2 * inputs + 1)
+        for i in range(parents.count - biased):
+            self.operands[1 + 2 * i if i < inputs else 2 * (i - inputs) + 2] = self.operand(
+                node_of(parent_at(parents, biased + i)))
+        self.operands[0] = self.operand(node_of(parent_at(parents, 0))) if biased else self.number(0.0)
+        for i in range(inputs if layer.nodes == NULL else 0):
+            self.operands[2 * i + 2] = self.number(layer.data[i])
+        if inputs:
+            self.operands[0] = self.apply(DOT, 2 * inputs + 1)
+        return self.operands[0] if n.op == ADD else self.apply(n.op, 1)
+
+
+cdef double rule_value(int op, const double *x, int count) except? -1.0:
+    """The op on numbers, by its rule."""
+    cdef double r
+    cdef int i
+    if op == DOT:
+        r = x[0]
+        for i in range(1, count, 2):
+            r += x[i] * x[i + 1]
+    elif RULES[op].reduce != NULL:
+        r = RULES[op].reduce(x, count)
+    else:
+        r = RULES[op].forward(x[0], x[1] if count > 1 else 0.0)
+        if rule_failed(r):
+            raise_error()
+    return r
+
+
+@cython.final
+cdef class Trace:
+    """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
+
+    cdef Instructions code
+    cdef readonly tuple outputs       # the instructions that the function returned
+    cdef readonly tuple captured      # the leaves from outside, Values
+    cdef readonly int arguments       # how many numbers the function is called with
+    cdef readonly int read            # ops in the graph; each product and addition of an affine node counts
+    cdef readonly int folded          # of them, those on numbers, computed while tracing
+    cdef readonly int shared          # of them, those that are the same as an earlier one
+
+    def __cinit__(self, list outputs, list placeholders):
+        cdef GraphReader reader = GraphReader()
+        self.code = reader.code
+        self.outputs = reader.read_graph(outputs, placeholders)
+        self.captured, self.arguments = tuple(reader.leaves), len(placeholders)
+        self.read, self.folded, self.shared = reader.read, reader.folded, reader.shared
+
+    @property
+    def instructions(self):
+        """Pairs (op, operands)."""
+        return self.code.as_tuples()
+
+    def __reduce__(self):
+        """Ops of the table are pickled by name: their numbers may change between versions."""
+        cdef list named = []
+        for op, operands in self.instructions:
+            named.append((RULES[op].name.decode() if op < OP_COUNT else op, operands))
+        counts = self.arguments, self.read, self.folded, self.shared
+        return _unpickle_trace, (named, self.outputs, self.captured, *counts)
 
 
 def _unpickle_trace(*state):
     """The trace that was pickled. Raises ValueError if it breaks a rule."""
     cdef Trace trace = Trace([], [])
     instructions, outputs, captured, *counts = check_counts(state)
-    trace.instructions, trace.outputs, trace.captured = ops_by_number(instructions), tuple(outputs), tuple(captured)
+    instructions = ops_by_number(instructions)
+    trace.outputs, trace.captured = tuple(outputs), tuple(captured)
     trace.arguments, trace.read, trace.folded, trace.shared = counts
-    check_instructions(trace.instructions, trace.outputs, trace.captured, trace.arguments)
+    check_instructions(instructions, trace.outputs, trace.captured, trace.arguments)
+    for op, operands in instructions:
+        trace.code.append_tuple(op, operands)
+    trace.code.shrink()
     return trace
 
 
 cdef tuple ops_by_number(instructions):
-    """Pickled instructions with the numbers of their ops; those of unknown ops as they are."""
+    """Pickled instructions with the numbers of their ops and tuples of operands; what is none, as it is."""
     cdef dict numbers = {RULES[op].name.decode(): op for op in range(1, <int>OP_COUNT)}
     numbers["highest"] = numbers["max"]  # its name in 0.1
     cdef list found = []
     for pair in instructions:
-        if type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str:
-            pair = numbers.get(pair[0], pair[0]), pair[1]
+        if type(pair) is tuple and len(pair) == 2 and is_sequence(pair[1]):
+            op = numbers.get(pair[0], pair[0]) if type(pair[0]) is str else pair[0]
+            pair = op, tuple(pair[1])
         found.append(pair)
     return tuple(found)
-
-
-cdef double rule_value(int op, list numbers) except? -1.0:
-    """The op on numbers, by its rule."""
-    cdef double r, x, y
-    cdef Py_ssize_t i
-    if op == DOT:
-        r = numbers[0]
-        for i in range(1, len(numbers), 2):
-            x, y = numbers[i], numbers[i + 1]
-            r += x * y
-    elif RULES[op].reduce != NULL:
-        packed = struct.pack(f"{len(numbers)}d", *numbers)
-        r = RULES[op].reduce(<double *><char *>packed, len(numbers))
-    else:
-        r = RULES[op].forward(numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
-        if rule_failed(r):
-            raise_error()
-    return r
-
-
-cdef list private_leaves(list order, list outputs):
-    """The addresses of leaves that only the graph refers to, so that nothing can change their data: a `Value(2.0)` in
-    the function, and what functional makes of a number. A node is private if all references to it come from private
-    nodes and from `outputs`; these are the private nodes that are leaves."""
-    cdef Node *n
-    cdef Py_ssize_t i
-    cdef dict counted = {}  # references from private nodes, by the address of a node or of what affine nodes share
-    cdef list private = []
-    for i in range(len(outputs)):
-        count_reference(counted, node_of(PyList_GET_ITEM(<PyObject *>outputs, i)))
-    for i in range(len(order) - 1, -1, -1):
-        n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
-        key = PyLong_FromVoidPtr(n)
-        if Py_REFCNT(object_of(n)) > counted.get(key, 0) + 1:  # `order` holds it too
-            continue
-        if n.form == LEAF and not n.flags & (TRACED | CUSTOM):
-            private.append(key)
-        count_parents(counted, n)
-    return private
-
-
-cdef int count_reference(dict counted, void *p) except -1:
-    key = PyLong_FromVoidPtr(p)
-    counted[key] = counted.get(key, 0) + 1
-    return counted[key]
-
-
-cdef int count_parents(dict counted, Node *n) except -1:
-    """Count the references that a private node holds. Affine nodes share weights and inputs: the references that these
-    hold are counted when all nodes that share them have been found private."""
-    cdef Parents parents
-    cdef Py_ssize_t i
-    parents_of(n, &parents)
-    if n.form != AFFINE:
-        for i in range(parents.count):
-            count_reference(counted, node_of(parent_at(&parents, i)))
-        return 0
-    if count_reference(counted, node_affine(n).weights) == Py_REFCNT(node_affine(n).weights):
-        for i in range(parents.split):
-            count_reference(counted, node_of(parent_at(&parents, i)))
-    if count_reference(counted, n.b.layer) == n.b.layer.holders:
-        for i in range(parents.split, parents.count):
-            count_reference(counted, node_of(parent_at(&parents, i)))
-    return 0
