@@ -59,23 +59,31 @@ class Lowered:
 @final
 class Program:
     trace: Final[Trace]
-    instructions: Final[tuple[tuple[int, Any], ...]]
     outputs: Final[tuple[int, ...]]
-    invariant: Final[tuple[bool, ...]]
-    schedule: Final[tuple[tuple[int, ...], ...]]
     invariants: Final[int]
     prologue: Final[Plan]
-    def __new__(cls, trace: Trace) -> Self: ...
+    ordered: Final[bool]
+    @property
+    def instructions(self) -> tuple[tuple[int, Any], ...]: ...
+    @property
+    def schedule(self) -> tuple[tuple[int, ...], ...]: ...
+    def __new__(cls, trace: Trace, ordered: bool = False) -> Self: ...
+    def is_invariant(self, i: int) -> bool: ...
     def counts(self, gradients: bool) -> tuple[int, int]: ...
 
 @final
 class Plan:
     slots: Final[int]
     steps: Final[int]
+    work: Final[int]
 
 @final
-class Steps:
-    def __new__(cls, program: Program, needs: list[bool], prologue: bool) -> Self: ...
+class Draft:
+    def __new__(cls, program: Program, mode: int, prologue: bool) -> Self: ...
+
+@final
+class Slots:
+    def __new__(cls, draft: Draft) -> Self: ...
 
 def check_counts(state: Any) -> tuple[Any, ...]: ...
 def check_instructions(instructions: Any, outputs: Any, captured: Any, arguments: Any) -> None: ...

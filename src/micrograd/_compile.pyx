@@ -10,7 +10,8 @@
 #   trace         what the function computed from placeholders
 #   lower         from a trace to instructions: sums of products, and what is invariant
 #   program       the order of the instructions, layers, and what is computed once a call
-#   plan          the steps of a program on slots, forward and backward
+#   plan          the steps of a program, forward and backward
+#   slots         where the steps read and write
 #   check         the rules of traces, programs and plans
 #   kernels       steps run over lanes; lanes.h and lanes_loops.h have the loops in C
 #   execute       a plan run over a batch: chunks, blocks, threads
@@ -30,7 +31,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, 
 from cpython.object cimport PyObject
 from libc.math cimport NAN
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.string cimport memcmp, memcpy, memset, strcmp
+from libc.stdlib cimport qsort
+from libc.string cimport memchr, memcmp, memcpy, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
                               parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
                               trace_refuse, traces)
@@ -40,7 +42,8 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (A, ADD, B, LINEAR, MUL, NEG, NO_OP, OP_COUNT, PRODUCT, R, RELU, SUB, SUM, VARIADIC,
+from micrograd._core.ops cimport (A, ADD, B, EXP, LINEAR, MUL, NEG, NONLINEAR, NO_OP, OP_COUNT,
+                                  PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SUB, SUM, TANH, VARIADIC,
                                   Forward, Partial, rule_failed)
 
 from micrograd._core import TraceError
@@ -56,6 +59,7 @@ include "_compile/trace.pxi"
 include "_compile/lower.pxi"
 include "_compile/program.pxi"
 include "_compile/plan.pxi"
+include "_compile/slots.pxi"
 include "_compile/check.pxi"
 include "_compile/kernels.pxi"
 include "_compile/execute.pxi"

@@ -51,7 +51,7 @@ def _names(program: Program) -> dict[int, str]:
             names[i] = f"{operands[0]!r}"
         elif kind in ("captured", "argument"):
             names[i] = f"{'w' if kind == 'captured' else 'x'}{operands[0]}"
-        elif program.invariant[i]:
+        elif program.is_invariant(i):
             prologue.append(i)
     names.update((i, f"u{k}") for k, i in enumerate(prologue))
     names.update((i, f"r{k}") for k, i in enumerate(chain.from_iterable(program.schedule)))

@@ -244,7 +244,7 @@ class Compiled:
           folded: 0 ops of numbers
           dropped: 0 ops met before, 0 arguments unused
           fused: 0 sums of products, 0 layers of them
-          forward: 3 instructions on 5 slots
+          forward: 3 instructions on 4 slots
           with gradients: 8 instructions on 7 slots
           each sample:
             r0 = mul(w0, x0)

@@ -286,6 +286,14 @@ cdef class Batch:
         self.held += 1
         return True
 
+    cdef Batch only(self, Py_ssize_t sample):
+        """A batch of this one sample, whose numbers are copied."""
+        cdef list numbers = []
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            numbers.append(self.columns[i][sample * self.strides[i]])
+        return Batch.of_sample(numbers)
+
     @staticmethod
     cdef Batch of_sample(list leaves):
         """A batch of one sample, of these numbers and Values."""

@@ -82,7 +82,7 @@ def check_program(Program program):
     check_instructions(trace.instructions, trace.outputs, trace.captured, trace.arguments)
     check_instructions(program.instructions, program.outputs, trace.captured, trace.arguments)
     check_invariants(program)
-    check_schedule(program)
+    check_groups(program)
     check_layers(program)
     check_plan(program, program.prologue, -1)
     for mode in range(<int>MODES):
@@ -90,59 +90,94 @@ def check_program(Program program):
 
 
 cdef int check_invariants(Program program) except -1:
-    """Invariant instructions have an index each, captured leaves the first ones."""
+    """Invariant instructions have an index each, captured leaves the first ones, numbers the next."""
     cdef Py_ssize_t i
+    cdef int op, index, captured = len(program.trace.captured)
     cdef set indices = set()
-    require(len(program.invariant) == len(program.instructions), "each instruction varies or not")
-    for i, (op, operands) in enumerate(program.instructions):
-        if op == NUMBER or op == CAPTURED or op == ARGUMENT:
-            require(program.invariant[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
-        else:
-            require(program.invariant[i] == all(program.invariant[operand] for operand in operands),
+    for i in range(program.code.count):
+        op = program.code.items[i].op
+        if is_computed(op):
+            require(program.invariant[i] == all(program.invariant[operand] for operand in operands_of(program, i)),
                     "what depends on nothing that varies is invariant")
-        require(program.invariant[i] == (i in program.index_of), "an invariant instruction has an index")
-        if program.invariant[i]:
-            index = program.index_of[i]
-            require(is_index(index, program.invariants) and index not in indices, "an index is one instruction's")
-            require((op == CAPTURED) == (index < len(program.trace.captured)), "captured leaves come first")
+        else:
+            require(program.invariant[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
+        index = program.index_of[i]
+        require((program.invariant[i] != 0) == (index >= 0), "an invariant instruction has an index")
+        if index >= 0:
+            require(index < program.invariants and index not in indices, "an index is one instruction's")
+            require((op == CAPTURED) == (index < captured), "captured leaves come first")
+            require(is_computed(op) == (index >= program.leaves), "then numbers")
             indices.add(index)
-    require(program.constants.count == len(program.numbers), "a number has an index")
-    for i in range(program.constants.count):
-        require(0 <= program.constants.items[i] < program.invariants, "a number has an index that exists")
+    for index, number in pairs_of(&program.constants):
+        require(captured <= index < program.leaves, "a number has an index that exists")
     return 0
 
 
-cdef int check_schedule(Program program) except -1:
-    """Instructions that vary are computed once each, and after what they read."""
+cdef list weights_of(const int *items, Py_ssize_t count):
+    cdef Py_ssize_t i
+    cdef list found = []
+    for i in range(count):
+        found.append(items[i])
+    return found
+
+
+cdef list operands_of(Program program, Py_ssize_t i):
+    cdef list operands = []
+    cdef int k
+    for k in range(program.code.items[i].count):
+        operands.append(program.operands(<int>i)[k])
+    return operands
+
+
+cdef int check_groups(Program program) except -1:
+    """What is computed is computed once, after what it reads, the prologue first; a group has one op."""
     cdef set done = set()
-    for i, (op, operands) in enumerate(program.instructions):
-        if program.invariant[i] or op == ARGUMENT:
+    cdef int g
+    cdef Py_ssize_t i
+    for i in range(program.code.count):
+        if not is_computed(program.code.items[i].op):
             done.add(i)
-    for group in program.schedule:
+    for g in range(program.group_count):
+        group = program.group_tuple(g)
         require(len(group) > 0, "a group has instructions")
         for i in group:
-            require(is_index(i, len(program.instructions)) and i not in done, "an instruction is computed once")
-            for operand in program.instructions[i][1]:
+            require(0 <= i < program.code.count and i not in done, "an instruction is computed once")
+            require(program.code.items[i].op == program.groups[g].op, "a group has one op")
+            require(program.group_of[i] == g, "an instruction knows its group")
+            require((program.invariant[i] != 0) == (g < program.prologue_groups), "the prologue comes first")
+            for operand in operands_of(program, i):
                 require(operand in done, "an instruction is computed after what it reads")
         done.update(group)
-    return require(len(done) == len(program.instructions), "every instruction is computed")
+    return require(len(done) == program.code.count, "every instruction is computed")
 
 
 cdef int check_layers(Program program) except -1:
     cdef Layer *layer
-    cdef Py_ssize_t k, i
-    cdef int shorter, longer
-    require(program.layer_count == len(program.layer_groups), "a layer is a group")
-    for k in range(program.layer_count):
-        layer = &program.layers[k]
+    cdef Py_ssize_t i
+    cdef int g, shorter, longer
+    for g in range(program.group_count):
+        if program.groups[g].layer < 0:
+            continue
+        require(program.groups[g].layer < program.layer_count, "a layer exists")
+        layer = &program.layers[program.groups[g].layer]
         shorter, longer = min(layer.outputs, layer.inputs), max(layer.outputs, layer.inputs)
-        require(shorter > 0 and layer.outputs == len(program.layer_groups[k]), "a layer has the outputs of its group")
-        for i in program.layer_groups[k]:
-            op, operands = program.instructions[i]
-            require(op == DOT and len(operands) == 1 + 2 * layer.inputs, "a layer is of sums over its inputs")
-            first = program.instructions[program.layer_groups[k][0]][1]
-            require(list(operands[2::2]) == list(first[2::2]), "they share the inputs")
-            require(all(program.invariant[operand] for operand in operands[1::2]), "weights do not vary")
+        group = program.group_tuple(g)
+        require(shorter > 0 and layer.outputs == len(group), "a layer has the outputs of its group")
+        first = operands_of(program, group[0])
+        weights, biases = [], []
+        for i in group:
+            operands = operands_of(program, i)
+            require(program.code.items[i].op == DOT and len(operands) == 1 + 2 * layer.inputs,
+                    "a layer is of sums over its inputs")
+            require(operands[2::2] == first[2::2], "they share the inputs")
+            for operand in operands[1::2]:
+                weights.append(program.index_of[operand])
+            biases.append(program.index_of[operands[0]])
+        require(weights == weights_of(layer.weights, len(weights)), "calls of a layer have its weights")
+        require(layer.biases == NULL or biases == weights_of(layer.biases, len(biases)),
+                "calls of a layer have its biases")
+        require(g >= program.prologue_groups or layer.early and layer.in_prologue,
+                "the prologue has layers of leaves and numbers")
         require(layer.transposed == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
         require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "the pitch holds the longer side")
         require(0 <= layer.weight_offset <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
@@ -152,8 +187,7 @@ cdef int check_layers(Program program) except -1:
         require(0 <= layer.bias_offset <= program.biases - layer.outputs, "biases are in the workspace")
         for i in range(<Py_ssize_t>layer.outputs * layer.inputs):
             require(0 <= layer.weights[i] < program.invariants, "a weight has an index")
-        for i in range(layer.outputs if layer.biases != NULL else 0):
-            require(0 <= layer.biases[i] < program.invariants, "a bias has an index")
+            require(layer.weights[i] < program.leaves or not layer.early, "early weights are leaves and numbers")
     return 0
 
 
@@ -174,10 +208,17 @@ cdef class PlanCheck:
     cdef int *slots
     cdef int count          # of slots
 
+    cdef int check_slot(self, int slot) except -1:
+        return require(0 <= slot < self.plan.slots, "a slot exists")
+
+    cdef int check_slot_read(self, int slot) except -1:
+        self.check_slot(slot)
+        require(slot in self.written, "a slot is written before it is read")
+        return require(slot not in self.now, "a step does not overwrite what it reads")
+
     cdef int check_read(self, int i) except -1:
-        require(0 <= i < self.count and 0 <= self.slots[i] < self.plan.slots, "a slot exists")
-        require(self.slots[i] in self.written, "a slot is written before it is read")
-        return require(self.slots[i] not in self.now, "a step does not overwrite what it reads")
+        require(0 <= i < self.count, "a slot exists")
+        return self.check_slot_read(self.slots[i])
 
     cdef int check_write(self, int i, bint accumulate) except -1:
         if accumulate:
@@ -213,8 +254,8 @@ cdef class PlanCheck:
         cdef int i, first = 1
         cdef Layer *layer
         if self.kind == APPLY:
-            self.check_shape(self.header_count == 1, self.count == 3)
-            check_rule(self.header[0], False)
+            self.check_shape(self.header_count == 4 and self.header[1] > 0, self.count == 3)
+            return self.check_apply()
         elif self.kind == REDUCE:
             self.check_shape(self.header_count == 1, 1 < self.count <= self.program.widest + 1)
             check_rule(self.header[0], True)
@@ -234,16 +275,34 @@ cdef class PlanCheck:
             self.check_read(i)
         return 0
 
+    cdef int check_apply(self) except -1:
+        cdef int k
+        check_rule(self.header[0], False)
+        for k in range(self.header[1]):
+            self.check_slot(self.slots[0] + k)
+            self.check_slot_read(self.slots[1] + k * self.header[2])
+            self.check_slot_read(self.slots[2] + k * self.header[3])
+            self.now.add(self.slots[0] + k)
+        for k in range(self.header[1]):
+            self.check_overwritten(self.slots[1] + k * self.header[2], k)
+            self.check_overwritten(self.slots[2] + k * self.header[3], k)
+        return 0
+
+    cdef int check_overwritten(self, int slot, int k) except -1:
+        """A run may write a result over an operand of the same instruction."""
+        return require(slot not in self.now or slot == self.slots[0] + k, "a step does not overwrite what it reads")
+
     cdef Layer *check_layer(self, int kind) except NULL:
         """The layer that the header of a step names, after its size was checked."""
         cdef Layer *layer
-        require(self.kind == kind and not self.prologue, f"there is no step of kind {self.kind} here")
+        require(self.kind == kind, f"there is no step of kind {self.kind} here")
         require(self.header_count == 4 and 0 <= self.header[0] < self.program.layer_count, "a layer exists")
         layer = &self.program.layers[self.header[0]]
         require(self.header[1] == layer.outputs and self.header[2] == layer.inputs, "a step is of its layer's size")
         return layer
 
     cdef int check_backward(self) except -1:
+        cdef int k
         if self.kind == BACK_APPLY:
             self.check_back_apply()
         elif self.kind == BACK_REDUCE:
@@ -259,8 +318,10 @@ cdef class PlanCheck:
             self.check_write(0, self.header[1])
         else:
             require(self.kind == COLLECT and not self.prologue, f"there is no step of kind {self.kind} here")
-            self.check_shape(self.header_count == 1 and 0 <= self.header[0] < self.program.invariants, self.count == 1)
-            self.check_read(0)
+            self.check_shape(self.header_count == 2 and self.header[1] > 0 and self.header[0] >= 0
+                             and self.header[0] + self.header[1] <= self.program.invariants, self.count == 1)
+            for k in range(self.header[1]):
+                self.check_slot_read(self.slots[0] + k)
         return 0
 
     cdef int check_operand(self, int i, bint is_read, int grad) except -1:
@@ -269,16 +330,29 @@ cdef class PlanCheck:
         return require(is_read or self.slots[i] == self.slots[grad], "a step names only slots that it reads")
 
     cdef int check_back_apply(self) except -1:
-        cdef int reads
-        self.check_shape(self.header_count == 3, self.count == 5)
-        check_rule(self.header[0], False)
-        require(0 <= self.header[1] < RULES[self.header[0]].arity, "a side is one of the op's arguments")
-        reads = partial_reads(self.header[0], self.header[1])
-        self.check_read(1)
-        self.check_operand(2, reads & A, 1)
-        self.check_operand(3, reads & B, 1)
-        self.check_operand(4, reads & R, 1)
-        return self.check_write(0, self.header[2])
+        cdef int reads, j, k, slot
+        cdef int *header = self.header
+        self.check_shape(self.header_count == 4 + BACK_OPERANDS and header[3] > 0, self.count == BACK_OPERANDS)
+        check_rule(header[0], False)
+        require(0 <= header[1] < RULES[header[0]].arity, "a side is one of the op's arguments")
+        reads = partial_reads(header[0], header[1])
+        for j in range(2, BACK_OPERANDS):
+            require(reads & (A, B, R)[j - 2] or self.slots[j] == self.slots[1] and header[4 + j] == header[5],
+                    "a step names only slots that it reads")
+        for k in range(header[3]):
+            for j in range(1, BACK_OPERANDS):
+                self.check_slot_read(self.slots[j] + k * header[4 + j])
+        for k in range(header[3]):
+            slot = self.slots[0] + k * header[4]
+            self.check_slot(slot)
+            require(not header[2] or slot in self.written, "what is added to is written")
+            self.now.add(slot)
+        for k in range(header[3]):
+            for j in range(1, BACK_OPERANDS):
+                require(self.slots[j] + k * header[4 + j] not in self.now
+                        or self.slots[j] + k * header[4 + j] == self.slots[0] + k * header[4],
+                        "a step does not overwrite what it reads")
+        return 0
 
     cdef int check_back_reduce(self) except -1:
         cdef int i, reads
@@ -339,14 +413,6 @@ cdef int check_rule(int op, bint variadic) except -1:
     return require((RULES[op].reduce != NULL) == variadic, "a step is of an op of its kind")
 
 
-cdef list ints_of(IntArray *ints):
-    cdef Py_ssize_t i
-    cdef list items = []
-    for i in range(ints.count):
-        items.append(ints.items[i])
-    return items
-
-
 cdef list pairs_of(IntArray *ints):
     cdef list items = ints_of(ints)
     require(len(items) % 2 == 0, "loads, broadcasts and grads of arguments are pairs")
@@ -359,14 +425,14 @@ cdef int check_plan(Program program, Plan plan, int mode) except -1:
     check.program, check.plan, check.prologue = program, plan, mode == -1
     check.written = set()
     if check.prologue:
-        require(plan.slots == 2 * program.invariants, "an invariant value and its grad have a slot each")
-        check.written.update(range(len(program.trace.captured)), ints_of(&program.constants))
+        require(plan.slots > 2 * program.invariants, "an invariant value and its grad have a slot each")
+        check.written.update(range(program.leaves))
     else:
         require(plan.outputs.count == len(program.outputs), "outputs have slots")
     check_loads(check)
     check.check_steps(&plan.forward)
-    if check.prologue:
-        check.written.update(range(program.invariants, plan.slots))  # grads, which come from the samples
+    if check.prologue:  # grads, which come from the samples, and zeros
+        check.written.update(range(program.invariants, 2 * program.invariants + 1))
     for i in ints_of(&plan.outputs):
         require(i in check.written, "an output is computed")
     require(mode > FORWARD or check.prologue or not plan.backward.count,

@@ -35,6 +35,7 @@ cdef class Replay:
 
     cdef Program program
     cdef Plan plan
+    cdef int mode
     cdef Batch batch
     cdef Shared shared
     cdef double *memory
@@ -60,7 +61,7 @@ cdef class Replay:
         if batch.count != program.trace.arguments:
             raise ValueError(f"a program of {program.trace.arguments} arguments is given {batch.count}")
         self.program = program
-        self.plan = program.plan(mode)
+        self.plan, self.mode = program.plan(mode), mode
         self.batch = batch
         self.backward = mode != FORWARD
         self.raised = []
@@ -85,16 +86,17 @@ cdef class Replay:
         self.stride = self.lanes
         if self.lanes > 1 and self.lanes // TILE % 2 == 0:
             self.stride += TILE  # slots an even number of cache lines apart would share few sets of the cache
-        self.sample_cost = self.program.weights + STEP_COST * self.plan.steps
+        self.sample_cost = self.program.weights + STEP_COST * self.plan.work
 
     cdef int allocate(self) except -1:
         """Allocate all memory that does not depend on the number of threads, at once."""
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
+        cdef Py_ssize_t own = program.prologue.slots
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
-                               + program.pitch * self.lanes + <Py_ssize_t>program.widest)
+                               + program.pitch * max(self.lanes, 3) + <Py_ssize_t>program.widest)
         # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
-        doubles = (2 * invariants + 2 * program.weights + program.biases + outputs + self.chunks * (1 + invariants)
+        doubles = (own + 2 * program.weights + program.biases + outputs + self.chunks * (1 + invariants)
                    + self.workspace_size)
         if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
             raise MemoryError
@@ -103,7 +105,7 @@ cdef class Replay:
             raise MemoryError
         self.shared.layers = program.layers
         self.shared.invariant = self.memory
-        self.shared.weights = self.shared.invariant + 2 * invariants
+        self.shared.weights = self.shared.invariant + own
         self.shared.transposed = self.shared.weights + program.weights
         self.shared.biases = self.shared.transposed + program.weights
         self.seeds = self.shared.biases + program.biases
@@ -119,29 +121,52 @@ cdef class Replay:
         cdef tuple captured = program.trace.captured
         cdef PyObject **leaves = tuple_items(<PyObject *>captured)
         cdef double *invariant = self.shared.invariant
+        cdef const int *constants = program.constants.items
         cdef Workspace work
         cdef Py_ssize_t i, count = len(captured)
-        cdef int k
         for i in range(count):
             invariant[i] = node_of(leaves[i]).data
-        for i in range(program.constants.count):
-            invariant[program.constants.items[i]] = program.numbers[i]
+        for i in range(0, program.constants.count, 2):
+            invariant[constants[i]] = program.code.numbers[constants[i + 1]]
+        self.gather(True)
         if program.prologue.forward.count:
             self.invariant_work(&work)
             if not steps_forward(&program.prologue.forward, &self.shared, &work, 1, 1):
-                raise_error()
-        for k in range(program.layer_count):
-            layer_gather(&program.layers[k], &self.shared)
-        for i in range(self.plan.transposed.count):
-            layer_transpose(&program.layers[self.plan.transposed.items[i]], &self.shared)
+                self.raise_in_order()
+        self.gather(False)
         return 0
+
+    cdef void gather(self, bint early) noexcept:
+        """Copy the weights of layers: of those that have leaves and numbers for weights, or of the others."""
+        cdef Program program = self.program
+        cdef Py_ssize_t i
+        cdef int k
+        for k in range(program.layer_count):
+            if program.layers[k].early == early:
+                layer_gather(&program.layers[k], &self.shared)
+                if self.lanes == 1 or program.layers[k].in_prologue:
+                    layer_transpose(&program.layers[k], &self.shared)
+        for i in range(self.plan.transposed.count if self.lanes > 1 else 0):
+            k = self.plan.transposed.items[i]
+            if program.layers[k].early == early and not program.layers[k].in_prologue:
+                layer_transpose(&program.layers[k], &self.shared)
+
+    cdef int raise_in_order(self) except -1:
+        """Raise what a rule has raised, or what another has that comes before it in the order of the trace."""
+        if not self.program.ordered:
+            try:
+                raise_error()
+            except (ArithmeticError, ValueError):
+                Replay(self.program.reordered(), FORWARD, self.batch)
+                raise
+        return raise_error()
 
     cdef void invariant_work(self, Workspace *work) noexcept:
         """Workspace on the invariant values, as slots of one lane."""
+        work[0] = self.own
         work.base = self.shared.invariant
         work.stride = 1
         work.lanes = lanes_of(1)
-        work.scratch = self.own.scratch
 
     cdef void lay_out(self, Workspace *work, double *workspace) noexcept:
         """Lay out a thread's workspace."""
@@ -151,7 +176,7 @@ cdef class Replay:
         work.weight_grads = work.base + self.plan.slots * self.stride
         work.bias_grads = work.weight_grads + program.weight_grads
         work.packed = work.bias_grads + program.biases
-        work.scratch = work.packed + program.pitch * self.lanes
+        work.scratch = work.packed + program.pitch * max(self.lanes, 3)
         work.seeds = self.seeds
         work.lanes = lanes_of(self.lanes)
 
@@ -200,7 +225,7 @@ cdef class Replay:
         return DONE
 
     cdef Outcome run_chunk(self, Workspace *work, Py_ssize_t chunk, Py_ssize_t *failed) noexcept nogil:
-        """Compute a chunk, block by block. `failed` becomes the first sample that raises."""
+        """Compute a chunk, block by block. `failed` becomes the first sample of a block in which one raises."""
         cdef Py_ssize_t first = chunk * self.chunk_samples
         cdef Py_ssize_t end = first + min(self.chunk_samples, self.batch.samples - first)
         cdef Py_ssize_t live, work_done = 0
@@ -213,7 +238,7 @@ cdef class Replay:
             live = min(self.block_samples, end - first)
             outcome = self.run_block(work, first, live, sums)
             if outcome != DONE:
-                failed[0] = self.find_sample(work, first, live, outcome)
+                failed[0] = first
                 return outcome
             first += live
             work_done += live * self.sample_cost
@@ -224,19 +249,6 @@ cdef class Replay:
         if self.backward:
             self.scatter_layers(work)
         return DONE
-
-    cdef Py_ssize_t find_sample(self, Workspace *work, Py_ssize_t first, Py_ssize_t live,
-                                Outcome outcome) noexcept nogil:
-        """The first sample of a block that raises, as in eager code: the block is run again sample by sample."""
-        cdef Py_ssize_t sample
-        cdef double total = 0.0
-        if live > 1:
-            for sample in range(first, first + live):
-                with gil:
-                    PyErr_Clear()
-                if self.run_block(work, sample, 1, &total) == outcome:
-                    return sample
-        return first
 
     cdef void scatter_layers(self, Workspace *work) noexcept nogil:
         """Add the grads of the layers' weights and biases to those of the invariant values."""
@@ -276,10 +288,25 @@ cdef class Replay:
                 if outcome != DONE:
                     raise_error()
         except BaseException as error:
-            self.raised.append((outcome, sample, error))
+            self.raised.append((outcome, *self.first_error(outcome, sample, error)))
         return 0
 
-    cdef int run(self, int threads) except -1:
+    cdef tuple first_error(self, Outcome outcome, Py_ssize_t first, error):
+        """The first sample that raises, of a block that begins with `first`, and the error that is raised first in
+        eager code: the samples are computed again one by one, in the order of the trace."""
+        cdef Replay replay
+        cdef Py_ssize_t sample
+        if first < 0 or self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
+            return first, error
+        for sample in range(first, min(first + self.block_samples, self.batch.samples)):
+            replay = Replay(self.program.reordered(), self.mode, self.batch.only(sample))
+            replay.run(1, False)
+            for found, _, raised in replay.raised:
+                if found == outcome:
+                    return sample, raised
+        return first, error
+
+    cdef int run(self, int threads, bint raises=True) except -1:
         """Compute all chunks. Raises what the forward pass raised, with the number of the first sample that did."""
         cdef double cost = <double>self.batch.samples * self.sample_cost
         threads = <int>min(<double>min(threads, self.chunks), cost / WORTH_A_THREAD)
@@ -287,7 +314,7 @@ cdef class Replay:
             self.run_shared(threads)
         else:
             self.take_chunks(&self.own)
-        if self.raised:
+        if self.raised and raises:
             for outcome, sample, error in sorted(self.raised, key=_by_sample):
                 if outcome == INTERRUPTED:
                     raise error
@@ -344,18 +371,42 @@ cdef class Replay:
         cdef double *found
         cdef Py_ssize_t chunk, i
         cdef Workspace work
-        memset(grads, 0, program.invariants * sizeof(double))
+        memset(grads, 0, (program.prologue.slots - program.invariants) * sizeof(double))
         for chunk in range(self.chunks):
             found = self.sums(chunk) + 1
             for i in range(program.invariants):
                 grads[i] += found[i]
-        self.invariant_work(&work)
-        if self.chunks and not steps_backward(&program.prologue.backward, &self.shared, &work, 1, 1):
-            try:
-                raise_error()
-            except BaseException as error:
-                self.raised.append((BACKWARD_RAISED, -1, error))
+        if self.chunks and program.prologue.backward.count:
+            self.prologue_backward()
         return 0
+
+    cdef int prologue_backward(self) except -1:
+        """From the grads of what the prologue computed to those of the captured leaves."""
+        cdef Program program = self.program
+        cdef Workspace work
+        cdef int k
+        self.invariant_work(&work)
+        work.grads = self.grads()
+        memset(work.weight_grads, 0, (program.weight_grads + program.biases) * sizeof(double))
+        if steps_backward(&program.prologue.backward, &self.shared, &work, 1, 1):
+            for k in range(program.layer_count):
+                if program.layers[k].in_prologue:
+                    layer_scatter(&program.layers[k], &work)
+            return 0
+        try:
+            raise_error()
+        except BaseException as error:
+            self.raised.append((BACKWARD_RAISED, -1, self.first_in_prologue(error)))
+        return 0
+
+    cdef object first_in_prologue(self, error):
+        """The error that is raised first in eager code, instead of one that the prologue has raised backward."""
+        cdef Replay replay
+        if self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
+            return error
+        replay = Replay(self.program.reordered(), self.mode, self.batch)
+        replay.gradients(1)
+        return replay.raised[0][2] if replay.raised else error
 
     # -- a batch of one sample
 
@@ -367,7 +418,15 @@ cdef class Replay:
         with nogil:
             outcome = self.run_block(&self.own, 0, 1, &total)
         if outcome != DONE:
+            self.raise_sample(outcome)
+        return 0
+
+    cdef int raise_sample(self, Outcome outcome) except -1:
+        """Raise what a rule has raised, or what another raises before it in eager code."""
+        try:
             raise_error()
+        except Exception as error:
+            raise self.first_error(outcome, 0, error)[1] from None
         return 0
 
     cdef object sample_backward(self, Py_ssize_t output):
@@ -388,7 +447,7 @@ cdef class Replay:
                 self.scatter_layers(work)
         if not sound:
             try:
-                raise_error()
+                self.raise_sample(BACKWARD_RAISED)
             except BaseException as error:
                 return error
         self.add_chunks()

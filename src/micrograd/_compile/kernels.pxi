@@ -115,7 +115,7 @@ cdef inline Partial side_partial(int op, int side) noexcept nogil:
     return RULES[op].d_right if side else RULES[op].d_left
 
 
-cdef inline bint forward_loop(Workspace *work, int op, double *r, double *a, double *b,
+cdef inline bint forward_loop(Workspace *work, int op, double *r, const double *a, const double *b,
                               Py_ssize_t width) noexcept nogil:
     """Compute r by a loop over vectors. False for an op that has none."""
     if op == ADD:
@@ -133,8 +133,8 @@ cdef inline bint forward_loop(Workspace *work, int op, double *r, double *a, dou
     return True
 
 
-cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, double *g, double *a, double *b, double *r,
-                               bint accumulate, Py_ssize_t width) noexcept nogil:
+cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, const double *g, const double *a,
+                               const double *b, const double *r, bint accumulate, Py_ssize_t width) noexcept nogil:
     """Compute d, the grad of one operand, by a loop over vectors. False for an op that has none."""
     if RULES[op].shape == LINEAR:
         work.lanes.back_linear(d, side_partial(op, side)(0.0, 0.0, 0.0, 1.0), g, accumulate, width)
@@ -155,11 +155,19 @@ cdef inline bint reduce_loop(Workspace *work, int op, int *s, int count, Py_ssiz
     return True
 
 
+cdef bint overwrites(int op, bint backward) noexcept:
+    """May the result, or the grad, be written over an operand? Only by loops that need no rule afterwards."""
+    if RULES[op].shape != NONLINEAR or op == RELU or op == TANH or op == SIGMOID or op == SOFTPLUS:
+        return True
+    return backward and op == EXP
+
+
 # ---- Steps ---------------------------------------------------------------------------------------
 
 cdef struct Step:
     int kind
     int *header
+    int header_count
     int *slots
     int count              # of slots
 
@@ -167,17 +175,33 @@ cdef struct Step:
 cdef inline int *step_next(int *at, Step *step) noexcept nogil:
     """Read the step at `at`. Returns where the next one is."""
     step.kind = at[0]
+    step.header_count = at[1]
+    step.count = at[2]
     step.header = at + 3
     step.slots = step.header + at[1]
-    step.count = at[2]
     return step.slots + step.count
 
 
-cdef bint apply(Workspace *work, int op, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """The step APPLY; StepKind has its slots. False with an exception set where the rule raises."""
-    cdef double *r = slot(work, s[0])
-    cdef double *a = slot(work, s[1])
-    cdef double *b = slot(work, s[2])
+# With one sample, a slot is one number, and a run of instructions is computed by the loops over lanes: the numbers of
+# an operand are read where they are if they are side by side, or else copied.
+
+cdef enum:
+    RUN = 64               # instructions that are computed at once
+
+
+cdef inline const double *side_by_side(const double *x, Py_ssize_t step, Py_ssize_t count, double *copy) noexcept nogil:
+    """`count` numbers that stand `step` apart."""
+    cdef Py_ssize_t k
+    if step == 1:
+        return x
+    for k in range(count):
+        copy[k] = x[k * step]
+    return copy
+
+
+cdef bint compute(Workspace *work, int op, double *r, const double *a, const double *b, Py_ssize_t live,
+                  Py_ssize_t width) noexcept nogil:
+    """An op on lanes. False with an exception set where the rule raises."""
     cdef Forward forward = RULES[op].forward
     cdef double x
     cdef Py_ssize_t i
@@ -189,6 +213,37 @@ cdef bint apply(Workspace *work, int op, int *s, Py_ssize_t live, Py_ssize_t wid
             return False
         r[i] = x
     clear_padding(r, live, width)
+    return True
+
+
+cdef bint apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step APPLY; StepKind has its header and slots. False with an exception set where the rule raises."""
+    cdef double *r = slot(work, s[0])
+    cdef double *a = slot(work, s[1])
+    cdef double *b = slot(work, s[2])
+    if header[1] == 1:
+        return compute(work, header[0], r, a, b, live, width)
+    if width == work.stride and header[2] == header[3] == 1:  # all lanes of all slots are side by side
+        if forward_loop(work, header[0], r, a, b, header[1] * width):
+            return True
+    return apply_run(work, header, r, a, b, live, width)
+
+
+cdef bint apply_run(Workspace *work, int *header, double *r, double *a, double *b, Py_ssize_t live,
+                    Py_ssize_t width) noexcept nogil:
+    """apply() of several instructions, one after the other, or with one sample RUN at a time."""
+    cdef Py_ssize_t k = 0, n = 1, step_a = header[2] * work.stride, step_b = header[3] * work.stride
+    cdef double[2][RUN] copies
+    while k < header[1]:
+        if work.stride > 1:
+            if not compute(work, header[0], r + k * work.stride, a + k * step_a, b + k * step_b, live, width):
+                return False
+        else:
+            n = min(<Py_ssize_t>RUN, header[1] - k)
+            if not compute(work, header[0], r + k, side_by_side(a + k * step_a, step_a, n, copies[0]),
+                           side_by_side(b + k * step_b, step_b, n, copies[1]), n, n):
+                return False
+        k += n
     return True
 
 
@@ -205,15 +260,6 @@ cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py
     clear_padding(slot(work, s[0]), live, width)
 
 
-cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
-    """The step LAYER."""
-    cdef Layer *layer = &shared.layers[header[0]]
-    cdef int outputs = header[1], inputs = header[2]
-    cdef int *into = s + outputs
-    work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.weight_offset,
-                     NULL if header[3] else shared.biases + layer.bias_offset, into + inputs, width)
-
-
 cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssize_t live,
                         Py_ssize_t width) noexcept nogil:
     """Run the steps on `live` samples. False with an exception set where a rule raises."""
@@ -223,7 +269,7 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
     while at < end:
         at = step_next(at, &step)
         if step.kind == APPLY:
-            if not apply(work, step.header[0], step.slots, live, width):
+            if not apply(work, step.header, step.slots, live, width):
                 return False
         elif step.kind == LAYER:
             run_layer(shared, work, step.header, step.slots, width)
@@ -234,14 +280,11 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
     return True
 
 
-cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """The step BACK_APPLY. False with an exception set where the rule raises."""
-    cdef int op = header[0], side = header[1], accumulate = header[2]
-    cdef double *d = slot(work, s[0])
-    cdef double *g = slot(work, s[1])
-    cdef double *a = slot(work, s[2])
-    cdef double *b = slot(work, s[3])
-    cdef double *r = slot(work, s[4])
+cdef bint differentiate(Workspace *work, int op, int side, double *d, const double *g, const double *a,
+                        const double *b, const double *r, bint accumulate, Py_ssize_t live,
+                        Py_ssize_t width) noexcept nogil:
+    """A partial on lanes: d becomes, or gains, the grad of one operand. False with an exception set where the rule
+    raises."""
     cdef Partial partial = side_partial(op, side)
     cdef Py_ssize_t i
     cdef double x
@@ -254,6 +297,64 @@ cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_s
         d[i] = d[i] + x if accumulate else x
     clear_padding(d, live, width)
     return True
+
+
+cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step BACK_APPLY. False with an exception set where the rule raises."""
+    cdef int op = header[0], side = header[1], accumulate = header[2], j
+    cdef double *at[BACK_OPERANDS]
+    cdef bint together = width == work.stride  # are all lanes of all slots side by side?
+    for j in range(BACK_OPERANDS):
+        at[j] = slot(work, s[j])
+        together &= header[4 + j] == 1
+    if header[3] == 1:
+        return differentiate(work, op, side, at[0], at[1], at[2], at[3], at[4], accumulate, live, width)
+    if together and backward_loop(work, op, side, at[0], at[1], at[2], at[3], at[4], accumulate, header[3] * width):
+        return True
+    return back_apply_run(work, header, at, live, width)
+
+
+cdef bint back_apply_run(Workspace *work, int *header, double **at, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """back_apply() of several instructions, one after the other, or with one sample RUN at a time."""
+    cdef int op = header[0], side = header[1], accumulate = header[2], j
+    cdef Py_ssize_t k = 0, n = 1
+    cdef const double *x[BACK_OPERANDS]
+    cdef Py_ssize_t[BACK_OPERANDS] step
+    cdef double[BACK_OPERANDS][RUN] copies
+    cdef bint sound
+    for j in range(BACK_OPERANDS):
+        step[j] = header[4 + j] * work.stride
+    while k < header[3]:
+        if work.stride > 1:
+            sound = differentiate(work, op, side, at[0] + k * step[0], at[1] + k * step[1], at[2] + k * step[2],
+                                  at[3] + k * step[3], at[4] + k * step[4], accumulate, live, width)
+        else:
+            n = min(<Py_ssize_t>RUN, header[3] - k)
+            for j in range(1, BACK_OPERANDS):
+                x[j] = side_by_side(at[j] + k * step[j], step[j], n, copies[j])
+            if step[0] == 1:
+                sound = differentiate(work, op, side, at[0] + k, x[1], x[2], x[3], x[4], accumulate, n, n)
+            else:
+                sound = differentiate(work, op, side, copies[0], x[1], x[2], x[3], x[4], False, n, n)
+                spread(at[0] + k * step[0], step[0], copies[0], n, accumulate)
+        if not sound:
+            return False
+        accumulate |= step[0] == 0
+        k += n
+    return True
+
+
+cdef inline void spread(double *d, Py_ssize_t step, const double *x, Py_ssize_t count, bint accumulate) noexcept nogil:
+    """Write to numbers that stand `step` apart, or add; to one number, if `step` is 0, from the second on."""
+    cdef Py_ssize_t k
+    if step == 0:
+        if not accumulate:
+            d[0] = 0.0
+        for k in range(count):
+            d[0] += x[k]
+    else:
+        for k in range(count):
+            d[k * step] = d[k * step] + x[k] if accumulate else x[k]
 
 
 cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
@@ -280,34 +381,25 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
         clear_padding(d, live, width)
 
 
-cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
-                     Py_ssize_t width) noexcept nogil:
-    """The step BACK_LAYER: weights' grads by `outer`, inputs' grads by `layer` on the transposed weights."""
-    cdef Layer *layer = &shared.layers[header[0]]
-    cdef int outputs = header[1], inputs = header[2], i
-    cdef int *into = s + outputs
-    cdef int *targets = into + inputs
-    cdef double *w = work.weight_grads + layer.grad_offset
-    if header[3] & WEIGHTS:
-        if layer.transposed:
-            work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
-            work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
-        else:
-            work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
-            work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
-        for i in range(outputs):
-            work.bias_grads[layer.bias_offset + i] += lane_total(work, s[i], live)
-    if header[3] & INPUTS:
-        work.lanes.layer(work.base, work.stride, targets, inputs, s, outputs, shared.transposed + layer.weight_offset,
-                         NULL, targets + inputs, width)
-
-
 cdef void seed(Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     """The step SEED: begin at the grad of an output."""
     cdef double *g = slot(work, s[0])
     cdef Py_ssize_t i
     for i in range(width):
         g[i] = work.seeds[header[0]] + (g[i] if header[1] else 0.0)
+
+
+cdef void collect(Workspace *work, int *header, int *s, Py_ssize_t live) noexcept nogil:
+    """The step COLLECT: add the grads of invariant values to those of the chunk."""
+    cdef double *grads = work.grads + header[0]
+    cdef Py_ssize_t k, count = header[1]
+    cdef double *found = slot(work, s[0])
+    if work.stride == 1:
+        for k in range(count):
+            grads[k] += found[k]
+    else:
+        for k in range(count):
+            grads[k] += lane_total(work, s[0] + <int>k, live)
 
 
 cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ssize_t live,
@@ -330,11 +422,108 @@ cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ss
         elif step.kind == SEED:
             seed(work, step.header, step.slots, width)
         else:  # COLLECT
-            work.grads[step.header[0]] += lane_total(work, step.slots[0], live)
+            collect(work, step.header, step.slots, live)
     return True
 
 
 # ---- Layers --------------------------------------------------------------------------------------
+# With several samples, a lane for each: outputs = weights x inputs, the weights of an output side by side. With one
+# sample, the numbers of several outputs fill a vector, and the weights of an input are side by side: `transposed`.
+
+cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
+    """The step LAYER."""
+    cdef Layer *layer = &shared.layers[header[0]]
+    cdef int outputs = header[1], inputs = header[2]
+    cdef int *into = s + outputs
+    cdef const double *biases = shared.biases + layer.bias_offset
+    if work.stride == 1:
+        if header[3]:
+            biases = numbers_of(work, into + inputs, outputs, work.packed)
+        matvec(slot(work, s[0]), shared.transposed + layer.weight_offset, outputs,
+               numbers_of(work, into, inputs, work.packed + layer.pitch), inputs, outputs, biases)
+    else:
+        work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.weight_offset,
+                         NULL if header[3] else biases, into + inputs, width)
+
+
+cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
+                     Py_ssize_t width) noexcept nogil:
+    """The step BACK_LAYER: weights' grads by `outer`, inputs' grads by `layer` on the transposed weights."""
+    cdef Layer *layer = &shared.layers[header[0]]
+    cdef int outputs = header[1], inputs = header[2], i
+    cdef int *into = s + outputs
+    cdef int *targets = into + inputs
+    cdef double *w = work.weight_grads + layer.grad_offset
+    if work.stride == 1:
+        back_layer_single(shared, work, header, s)
+        return
+    if header[3] & WEIGHTS:
+        if layer.transposed:
+            work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
+            work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
+        else:
+            work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
+            work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
+        for i in range(outputs):
+            work.bias_grads[layer.bias_offset + i] += lane_total(work, s[i], live)
+    if header[3] & INPUTS:
+        work.lanes.layer(work.base, work.stride, targets, inputs, s, outputs, shared.transposed + layer.weight_offset,
+                         NULL, targets + inputs, width)
+
+
+cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s) noexcept nogil:
+    """The step BACK_LAYER with one sample: weights' grads by `rank_one`, inputs' grads by `matvec`."""
+    cdef Layer *layer = &shared.layers[header[0]]
+    cdef int outputs = header[1], inputs = header[2], i
+    cdef int *targets = s + outputs + inputs
+    cdef double *w = work.weight_grads + layer.grad_offset
+    cdef const double *g = numbers_of(work, s, outputs, work.packed)
+    cdef const double *x
+    cdef double *found = work.packed + 2 * layer.pitch
+    if header[3] & WEIGHTS:
+        x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
+        if layer.transposed:
+            rank_one(w, layer.pitch, x, inputs, g, outputs)
+        else:
+            rank_one(w, layer.pitch, g, outputs, x, inputs)
+        for i in range(outputs):
+            work.bias_grads[layer.bias_offset + i] += g[i]
+    if header[3] & INPUTS:
+        x = numbers_of(work, targets + inputs, inputs, found)
+        matvec(found, shared.weights + layer.weight_offset, inputs, g, outputs, inputs, x)
+        for i in range(inputs):
+            slot(work, targets[i])[0] = found[i]
+
+
+cdef inline const double *numbers_of(Workspace *work, const int *slots, int count, double *copy) noexcept nogil:
+    """The numbers in slots of one lane, side by side."""
+    cdef int i
+    cdef bint run = True
+    for i in range(1, count):
+        run &= slots[i] == slots[0] + i
+    if run:
+        return work.base + slots[0]
+    for i in range(count):
+        copy[i] = work.base[slots[i]]
+    return copy
+
+
+cdef void matvec(double *out, const double *w, Py_ssize_t pitch, const double *x, int inputs, int outputs,
+                 const double *initial) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(outputs):
+        out[i] = initial[i]
+    for j in range(inputs):
+        for i in range(outputs):
+            out[i] += w[j * pitch + i] * x[j]
+
+
+cdef void rank_one(double *w, Py_ssize_t pitch, const double *g, int rows, const double *x, int columns) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range(columns):
+            w[i * pitch + j] += g[i] * x[j]
+
 
 # These loops read fields into local variables, since C has to assume that a store to an array changes fields.
 

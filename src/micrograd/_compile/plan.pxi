@@ -1,25 +1,33 @@
 # Plans: the steps that compute a program, forward and backward, on slots. A slot is an array of lanes, one for each
-# sample of a block; it is used again after the last step that reads what it holds.
+# sample of a block; it is used again after the last step that reads what it holds. The slots of a group's results, and
+# those of their grads, are side by side, so that one step computes a run of instructions.
 #
-# Gives Plan, plan_sample, plan_prologue, partial_reads and StepKind. Uses program.pxi, trace.pxi, pick of lower.pxi,
-# and the columns of the op table.
+# A plan is made in two passes. The first drafts steps whose operands have ids: an instruction's index is the id of its
+# result, `count` more the id of its grad. The second allocates slots for the ids, and cuts what a group computes into
+# runs.
+#
+# Gives Plan, plan_sample, plan_prologue, partial_reads and StepKind. Uses program.pxi, trace.pxi, and the columns of
+# the op table.
 
+# A step is its kind, the lengths of the two that follow, a header, and slots. Where a run of `count` instructions has
+# one operand, its slot is that of the first instruction, and the header says how many slots further the next one's is.
 cdef enum StepKind:   # header; slots
-    APPLY             # op;                               result, a, b
-    REDUCE            # op;                               result, operands
-    DOTS              # -;                                result, bias, a[0], b[0], a[1], b[1], ...
-    LAYER             # layer, outputs, inputs, varying;  outputs, inputs, and the biases if these vary
-    BACK_APPLY        # op, side, accumulate;             target, grad, a, b, result
-    BACK_REDUCE       # op, accumulate...;                grad, result, then operand and target in turn
-    BACK_DOTS         # accumulate...;                    grad, then a, b, the target of a and that of b in turn
-    BACK_LAYER        # layer, outputs, inputs, wanted;   grads, inputs, and if wanted targets and what is added to
-    SEED              # output, accumulate;               target
-    COLLECT           # invariant value;                  grad
+    APPLY             # op, count, step of a, of b;         result, a, b; the results' step is 1
+    REDUCE            # op;                                 result, operands
+    DOTS              # -;                                  result, bias, a[0], b[0], a[1], b[1], ...
+    LAYER             # layer, outputs, inputs, varying;    outputs, inputs, and the biases if these vary
+    BACK_APPLY        # op, side, accumulate, count, steps; target, grad, a, b, result, each with a step
+    BACK_REDUCE       # op, accumulate...;                  grad, result, then operand and target in turn
+    BACK_DOTS         # accumulate...;                      grad, then a, b, the target of a and that of b in turn
+    BACK_LAYER        # layer, outputs, inputs, wanted;     grads, inputs, and if wanted targets and what is added to
+    SEED              # output, accumulate;                 target
+    COLLECT           # invariant value, count;             grad, of the first of a run with step 1
 
 cdef enum:
-    NO_TARGET = -1    # BACK_DOTS: in place of a target, where no grad is needed
-    WEIGHTS = 1       # BACK_LAYER: grads of the weights and biases are wanted
-    INPUTS = 2        # BACK_LAYER: grads of the inputs are wanted
+    NO_TARGET = -1     # BACK_DOTS: in place of a target, where no grad is needed
+    WEIGHTS = 1        # BACK_LAYER: grads of the weights and biases are wanted
+    INPUTS = 2         # BACK_LAYER: grads of the inputs are wanted
+    BACK_OPERANDS = 5  # BACK_APPLY: its slots
 
 
 @cython.final
@@ -34,7 +42,8 @@ cdef class Plan:
     cdef IntArray transposed  # layers whose transposed weights are read, for the grads of their inputs
     cdef IntArray grads       # pairs of an argument and the slot of its grad
     cdef readonly int slots
-    cdef readonly int steps
+    cdef readonly int steps   # how many
+    cdef readonly int work    # how many there would be if each had one instruction
 
     def __dealloc__(self):
         PyMem_Free(self.forward.items)
@@ -53,322 +62,374 @@ cdef bint passes_nothing(int op):
     return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
 
 
-cdef int partial_reads(int op, int side):
+cdef int partial_reads(int op, int side) noexcept:
     """What the partial of one side reads, a set of Read."""
     return RULES[op].right_reads if side else RULES[op].left_reads
 
 
-# ---- Steps ---------------------------------------------------------------------------------------
+# ---- Drafts --------------------------------------------------------------------------------------
 
 @cython.final
-cdef class Steps:
-    """Collects the steps of a plan. Until slots are allocated, what they will hold has ids: an instruction's index is
-    the id of its result, `count` more the id of its grad."""
+cdef class Draft:
+    """The steps of a plan, on ids."""
 
+    # APPLY and BACK_APPLY have the instructions of a whole group: header op and count, or op, side, count and
+    # whether to accumulate for each; ids of the results, then of all a, ...
     cdef Program program
-    cdef list needs       # does an instruction need a grad?
-    cdef list forward     # (kind, header, ids)
-    cdef list backward
-    cdef list transposed  # layers whose inputs need grads
-    cdef int count        # of instructions
-    cdef int ids          # the next new id
-    cdef set written      # instructions whose grad has been written
-    cdef bint prologue    # invariant instructions: all grads have been written, by the samples
+    cdef char *needs          # does an instruction need a grad?
+    cdef char *written        # has its grad been written?
+    cdef IntArray forward
+    cdef IntArray backward
+    cdef IntArray transposed  # layers whose inputs need grads
+    cdef IntArray header      # of the step at hand
+    cdef IntArray ids
+    cdef int count            # of instructions
+    cdef int zeros            # the id of a slot of zeros
+    cdef int next_id
+    cdef bint prologue        # invariant instructions: all grads have been written, by the samples
 
-    def __cinit__(self, Program program, list needs, bint prologue):
-        self.program = program
-        self.needs = needs
-        self.forward, self.backward, self.transposed = [], [], []
-        self.count = len(program.instructions)
-        self.ids = 2 * self.count + 1
-        self.written = set()
-        self.prologue = prologue
+    def __cinit__(self, Program program, int mode, bint prologue):
+        self.program, self.prologue = program, prologue
+        self.count = <int>program.code.count
+        self.zeros = 2 * self.count
+        self.next_id = self.zeros + 1
+        self.needs = <char *>PyMem_Calloc(self.count + 1, 1)
+        self.written = <char *>PyMem_Calloc(self.count + 1, 1)
+        if self.needs == NULL or self.written == NULL:
+            raise MemoryError
+        self.find_needs(mode)
 
-    cdef int grad(self, int i):
+    def __dealloc__(self):
+        PyMem_Free(self.needs)
+        PyMem_Free(self.written)
+        PyMem_Free(self.forward.items)
+        PyMem_Free(self.backward.items)
+        PyMem_Free(self.transposed.items)
+        PyMem_Free(self.header.items)
+        PyMem_Free(self.ids.items)
+
+    cdef void find_needs(self, int mode) noexcept:
+        """Which instructions need a grad: those that depend on captured leaves, or, if arguments get grads, on these.
+        """
+        cdef Program program = self.program
+        cdef const int *operands
+        cdef Py_ssize_t i
+        cdef int op, k
+        for i in range(self.count if mode != FORWARD else 0):
+            op = program.code.items[i].op
+            if op == CAPTURED or op == ARGUMENT:
+                self.needs[i] = op == CAPTURED or mode == ALL
+            elif is_computed(op) and (op == DOT or not passes_nothing(op)):
+                operands = program.operands(<int>i)
+                for k in range(program.code.items[i].count):
+                    self.needs[i] |= self.needs[operands[k]]
+
+    cdef inline int grad(self, int i) noexcept:
         return self.count + i
 
-    cdef int zeros(self):
-        """A slot of zeros."""
-        return 2 * self.count
+    cdef bint target(self, int i) except -1:
+        """Put the id of an instruction's grad. Returns whether to accumulate: has it been written before?"""
+        cdef bint accumulate = self.prologue or self.written[i]
+        self.written[i] = True
+        push(&self.ids, self.grad(i))
+        return accumulate
 
-    cdef tuple target(self, int i):
-        """The id of an instruction's grad, and whether to accumulate: has it been written before?"""
-        cdef bint accumulate = self.prologue or i in self.written
-        self.written.add(i)
-        return self.grad(i), accumulate
-
-    cdef int compute(self, int i) except -1:
-        """Append the step that computes an instruction."""
-        op, operands = self.program.instructions[i]
-        if op == DOT:
-            self.forward.append((DOTS, [], [i, *operands]))
-        elif RULES[op].reduce != NULL:
-            self.forward.append((REDUCE, [op], [i, *operands]))
-        else:
-            self.forward.append((APPLY, [op], [i, operands[0], operands[-1]]))
+    cdef int put(self, IntArray *steps, int kind) except -1:
+        """Append the step at hand."""
+        push(steps, kind)
+        push(steps, <int>self.header.count)
+        push(steps, <int>self.ids.count)
+        extend(steps, self.header.items, self.header.count)
+        extend(steps, self.ids.items, self.ids.count)
+        self.header.count = self.ids.count = 0
         return 0
 
-    cdef int propagate(self, int i) except -1:
-        """From an instruction's grad to those of its operands."""
-        cdef int side
-        op, operands = self.program.instructions[i]
-        if not self.needs[i] or not self.prologue and i not in self.written:
-            return 0
-        if op == DOT:
-            self.propagate_dot(i, operands)
-        elif RULES[op].reduce != NULL:
-            self.propagate_reduce(i, op, operands)
-        else:
-            for side in range(len(operands)):
-                if self.needs[operands[side]]:
-                    self.propagate_side(op, side, operands[side], self.grad(i), operands[0], operands[-1], i)
+    # -- forward
+
+    cdef int compute(self, Group *group) except -1:
+        """Append the steps that compute a group."""
+        cdef const int *members = self.program.order + group.first
+        cdef int k
+        if group.layer >= 0:
+            return self.compute_layer(group)
+        if group.op != DOT and RULES[group.op].reduce == NULL:
+            push(&self.header, group.op)
+            push(&self.header, group.count)
+            extend(&self.ids, members, group.count)
+            self.put_operands(group, False)
+            self.put_operands(group, True)
+            return self.put(&self.forward, APPLY)
+        for k in range(group.count):
+            if group.op != DOT:
+                push(&self.header, group.op)
+            push(&self.ids, members[k])
+            extend(&self.ids, self.program.operands(members[k]), self.program.code.items[members[k]].count)
+            self.put(&self.forward, DOTS if group.op == DOT else REDUCE)
         return 0
 
+    cdef int put_operands(self, Group *group, bint right) except -1:
+        """Put the left or the right operands of a group; the right one of an op of one argument is the left one."""
+        cdef int k, i
+        for k in range(group.first, group.first + group.count):
+            i = self.program.order[k]
+            push(&self.ids, self.program.operands(i)[self.program.code.items[i].count - 1 if right else 0])
+        return 0
+
+    cdef int compute_layer(self, Group *group) except -1:
+        cdef Layer *layer = &self.program.layers[group.layer]
+        cdef const int *members = self.program.order + group.first
+        cdef int k
+        extend(&self.ids, members, group.count)
+        self.put_inputs(group)
+        for k in range(group.count if layer.biases == NULL else 0):
+            push(&self.ids, self.program.operands(members[k])[0])
+        self.put_layer_header(group, layer.biases == NULL)
+        return self.put(&self.forward, LAYER)
+
+    cdef int put_layer_header(self, Group *group, int last) except -1:
+        cdef Layer *layer = &self.program.layers[group.layer]
+        push(&self.header, group.layer)
+        push(&self.header, layer.outputs)
+        push(&self.header, layer.inputs)
+        return push(&self.header, last)
+
+    cdef int put_inputs(self, Group *group) except -1:
+        """Put the inputs of a layer."""
+        cdef const int *operands = self.program.operands(self.program.order[group.first])
+        cdef int j
+        for j in range(self.program.layers[group.layer].inputs):
+            push(&self.ids, operands[2 * j + 2])
+        return 0
+
+    # -- backward
     # A step names only what it reads, so that no slot is kept for the rest: in the place of an operand or a result that
     # the op's partial does not read it names the grad, which it reads in any case.
 
-    cdef int propagate_side(self, int op, int side, int operand, int grad, int a, int b, int result) except -1:
-        """From the grad of an op's result to that of one operand."""
-        cdef int reads = partial_reads(op, side)
-        target, accumulate = self.target(operand)
-        self.backward.append((BACK_APPLY, [op, side, accumulate], [
-            target, grad, a if reads & A else grad, b if reads & B else grad, result if reads & R else grad,
-        ]))
+    cdef bint propagates(self, int i) noexcept:
+        """Has an instruction a grad to pass on?"""
+        return self.needs[i] and (self.prologue or self.written[i])
+
+    cdef int propagate(self, Group *group) except -1:
+        """From the grads of a group to those of its operands."""
+        cdef const int *members = self.program.order + group.first
+        cdef int k
+        if group.layer >= 0:
+            return self.propagate_layer(group)
+        if group.op != DOT and RULES[group.op].reduce == NULL:
+            for k in range(RULES[group.op].arity):
+                self.propagate_side(group, group.op, k)
+            return 0
+        for k in range(group.count - 1, -1, -1):
+            if self.propagates(members[k]):
+                if group.op == DOT:
+                    self.propagate_dot(members[k])
+                else:
+                    self.propagate_reduce(members[k])
+        return 0
+
+    cdef int propagate_side(self, Group *group, int op, int side) except -1:
+        """From the grads of a group to those of its left or right operands."""
+        cdef Py_ssize_t accumulates, written = self.ids.count
+        cdef int reads = partial_reads(op, side), k, i, operand
+        push(&self.header, op)
+        push(&self.header, side)
+        push(&self.header, 0)
+        for k in range(group.first, group.first + group.count):
+            i = self.program.order[k]
+            operand = self.program.operands(i)[side]
+            if self.propagates(i) and self.needs[operand]:
+                push(&self.header, self.target(operand))
+        self.header.items[2] = <int>self.ids.count
+        for k in range(1, BACK_OPERANDS):
+            self.put_read(group, side, k, reads)
+        if self.header.items[2]:
+            return self.put(&self.backward, BACK_APPLY)
+        self.header.count = 0
+        return 0
+
+    cdef int put_read(self, Group *group, int side, int which, int reads) except -1:
+        """Put what a BACK_APPLY reads: grads, left operands, right ones or results."""
+        cdef const int *operands
+        cdef int k, i
+        for k in range(group.first, group.first + group.count):
+            i = self.program.order[k]
+            operands = self.program.operands(i)
+            if self.propagates(i) and self.needs[operands[side]]:
+                if which == 2 and reads & A:
+                    push(&self.ids, operands[0])
+                elif which == 3 and reads & B:
+                    push(&self.ids, operands[self.program.code.items[i].count - 1])
+                elif which == 4 and reads & R:
+                    push(&self.ids, i)
+                else:
+                    push(&self.ids, self.grad(i))
         return 0
 
     cdef int pass_on(self, int operand, int grad) except -1:
-        """Add a grad, as it is, to that of an operand."""
-        return self.propagate_side(ADD, 0, operand, grad, operand, operand, operand)
+        """Append the step that adds a grad, as it is, to that of an operand."""
+        cdef int k
+        push(&self.header, ADD)
+        push(&self.header, 0)
+        push(&self.header, 1)
+        push(&self.header, self.target(operand))
+        for k in range(1, BACK_OPERANDS):
+            push(&self.ids, grad)
+        return self.put(&self.backward, BACK_APPLY)
 
-    cdef int propagate_dot(self, int i, operands) except -1:
-        """propagate() of a DOT: one step for all products, and one for the bias."""
-        cdef int a, b, k, grad = self.grad(i)
-        cdef list ids = [grad], accumulates = []
+    cdef int propagate_dot(self, int i) except -1:
+        """One step for all products, and one for the bias."""
+        cdef const int *operands = self.program.operands(i)
+        cdef int a, b, k, s, grad = self.grad(i)
         if self.needs[operands[0]]:
             self.pass_on(operands[0], grad)
-        for k in range(1, len(operands), 2):
+        push(&self.ids, grad)
+        for k in range(1, self.program.code.items[i].count, 2):
             a, b = operands[k], operands[k + 1]
             if self.needs[a] or self.needs[b]:
-                ids += [a if self.needs[b] else grad, b if self.needs[a] else grad]
-                for operand in (a, b):
-                    target, accumulate = self.target(operand) if self.needs[operand] else (NO_TARGET, False)
-                    ids.append(target)
-                    accumulates.append(accumulate)
-        if accumulates:
-            self.backward.append((BACK_DOTS, accumulates, ids))
+                push(&self.ids, a if self.needs[b] else grad)
+                push(&self.ids, b if self.needs[a] else grad)
+                for s in range(2):
+                    if self.needs[operands[k + s]]:
+                        push(&self.header, self.target(operands[k + s]))
+                    else:
+                        push(&self.ids, NO_TARGET)
+                        push(&self.header, False)
+        if self.header.count:
+            return self.put(&self.backward, BACK_DOTS)
+        self.ids.count = 0
         return 0
 
-    cdef int propagate_reduce(self, int i, int op, operands) except -1:
-        """propagate() of a variadic op: one step for all operands."""
-        cdef int reads = partial_reads(op, 0), grad = self.grad(i)
-        cdef list ids = [grad, i if reads & R else grad], accumulates = []
-        for operand in operands:
-            if self.needs[operand]:
-                target, accumulate = self.target(operand)
-                ids += [operand if reads & A else grad, target]
-                accumulates.append(accumulate)
-        self.backward.append((BACK_REDUCE, [op, *accumulates], ids))
-        return 0
+    cdef int propagate_reduce(self, int i) except -1:
+        """One step for all operands."""
+        cdef const int *operands = self.program.operands(i)
+        cdef int op = self.program.code.items[i].op, k, grad = self.grad(i)
+        cdef int reads = partial_reads(op, 0)
+        push(&self.header, op)
+        push(&self.ids, grad)
+        push(&self.ids, i if reads & R else grad)
+        for k in range(self.program.code.items[i].count):
+            if self.needs[operands[k]]:
+                push(&self.ids, operands[k] if reads & A else grad)
+                push(&self.header, self.target(operands[k]))
+        return self.put(&self.backward, BACK_REDUCE)
 
-    # -- layers
-
-    cdef int compute_layer(self, int index, tuple group) except -1:
-        """Append the step that computes the outputs of a layer."""
-        cdef list inputs = self.program.layer_inputs(group), biases = []
-        cdef bint varying = self.program.layers[index].biases == NULL
-        for i in group if varying else ():
-            biases.append(self.program.instructions[i][1][0])
-        self.forward.append((LAYER, [index, len(group), len(inputs), varying], [*group, *inputs, *biases]))
-        return 0
-
-    cdef int propagate_layer(self, int index, tuple group) except -1:
+    cdef int propagate_layer(self, Group *group) except -1:
         """From the grads of a layer's outputs to those of its weights, biases and inputs."""
-        cdef list inputs = self.program.layer_inputs(group), grads = [], targets = [], initial = []
-        cdef int i, wanted = 0
-        if not any(i in self.written for i in group):
+        cdef Layer *layer = &self.program.layers[group.layer]
+        cdef const int *members = self.program.order + group.first
+        cdef int k, i, bias, wanted, first
+        cdef bint any_written = False
+        for k in range(group.count):
+            any_written |= self.propagates(members[k])
+        if not any_written:
             return 0
-        for i in group:
-            grads.append(self.grad(i) if i in self.written else self.zeros())
-            bias = self.program.instructions[i][1][0]
-            if i in self.written and self.needs[bias] and not self.program.invariant[bias]:
-                self.pass_on(bias, self.grad(i))
-        if self.weights_need_grads(group):
-            wanted |= WEIGHTS
-        if any(self.needs[x] for x in inputs):
-            wanted |= INPUTS
-            self.transposed.append(index)
-            self.target_inputs(inputs, targets, initial)
-        if wanted:
-            read = inputs if wanted & WEIGHTS else grads[:1] * len(inputs)
-            self.backward.append((BACK_LAYER, [index, len(group), len(inputs), wanted],
-                                  [*grads, *read, *targets, *initial]))
-        for x, target in zip(inputs, targets):
-            if self.needs[x] and target != self.grad(x):
-                self.pass_on(x, target)
+        for k in range(group.count if layer.biases == NULL else 0):
+            bias = self.program.operands(members[k])[0]
+            if self.propagates(members[k]) and self.needs[bias]:
+                self.pass_on(bias, self.grad(members[k]))
+        for k in range(group.count):
+            i = members[k]
+            push(&self.ids, self.grad(i) if self.prologue or self.written[i] else self.zeros)
+        wanted = self.wanted_grads(group)
+        if wanted & WEIGHTS:
+            self.put_inputs(group)
+        else:
+            for k in range(layer.inputs):
+                push(&self.ids, self.ids.items[0])
+        first = <int>self.ids.count
+        if wanted & INPUTS:
+            self.target_inputs(group)
+        self.put_layer_header(group, wanted)
+        return self.finish_layer(group, wanted, first)
+
+    cdef int finish_layer(self, Group *group, int wanted, int first) except -1:
+        """Append the step, unless nothing is wanted. Inputs that were given a new id then get their grads from there.
+        """
+        cdef const int *operands = self.program.operands(self.program.order[group.first])
+        cdef int j, inputs = self.program.layers[group.layer].inputs
+        cdef IntArray moved = IntArray(NULL, 0, 0)
+        if not wanted:
+            self.header.count = self.ids.count = 0
+            return 0
+        try:
+            for j in range(inputs if wanted & INPUTS else 0):
+                push(&moved, self.ids.items[first + j])
+            self.put(&self.backward, BACK_LAYER)
+            for j in range(<int>moved.count):
+                if self.needs[operands[2 * j + 2]] and moved.items[j] != self.grad(operands[2 * j + 2]):
+                    self.pass_on(operands[2 * j + 2], moved.items[j])
+        finally:
+            PyMem_Free(moved.items)
         return 0
 
-    cdef bint weights_need_grads(self, tuple group):
-        """Do any of a layer's weights and invariant biases?"""
-        for i in group:
-            if any(self.program.invariant[x] and self.needs[x] for x in self.program.instructions[i][1]):
-                return True
-        return False
+    cdef int wanted_grads(self, Group *group) except -1:
+        """Do any of a layer's weights and biases, and of its inputs, need grads?"""
+        cdef Layer *layer = &self.program.layers[group.layer]
+        cdef const int *operands
+        cdef int k, j, wanted = 0
+        for k in range(group.first, group.first + group.count):
+            operands = self.program.operands(self.program.order[k])
+            if layer.biases != NULL and self.needs[operands[0]]:
+                wanted |= WEIGHTS
+            for j in range(layer.inputs):
+                wanted |= (WEIGHTS if self.needs[operands[2 * j + 1]] else 0)
+                wanted |= (INPUTS if self.needs[operands[2 * j + 2]] else 0)
+        return wanted
 
-    cdef int target_inputs(self, list inputs, list targets, list initial) except -1:
-        """Append the ids to which a layer writes the grads of its inputs, all different, and those of what it adds the
+    cdef int target_inputs(self, Group *group) except -1:
+        """Put the ids to which a layer writes the grads of its inputs, all different, and those of what it adds the
         grads to: the same, or zeros. An input that needs no grad, or occurs a second time, gets a new id."""
+        cdef const int *operands = self.program.operands(self.program.order[group.first])
+        cdef int j, x, inputs = self.program.layers[group.layer].inputs, first = <int>self.ids.count
         cdef set met = set()
-        for x in inputs:
+        cdef list added = []
+        for j in range(inputs):
+            x = operands[2 * j + 2]
             if self.needs[x] and x not in met:
-                target, accumulate = self.target(x)
                 met.add(x)
+                added.append(self.grad(x) if self.target(x) else self.zeros)
             else:
-                target, accumulate = self.ids, False
-                self.ids += 1
-            targets.append(target)
-            initial.append(target if accumulate else self.zeros())
-        return 0
-
-
-cdef list encode_steps(list steps, dict slot):
-    """The steps as ints, with slots for ids."""
-    cdef list items = []
-    for kind, header, ids in steps:
-        items += [kind, len(header), len(ids), *header]
-        for i in ids:
-            items.append(slot[i] if i != NO_TARGET else NO_TARGET)
-    return items
+                push(&self.ids, self.next_id)
+                self.next_id += 1
+                added.append(self.zeros)
+        for x in added:
+            push(&self.ids, x)
+        return push(&self.transposed, group.layer)
 
 
 # ---- The plans of a program ----------------------------------------------------------------------
 
 cdef Plan plan_prologue(Program program):
-    """The plan for what is computed once a call. The slot of a value is its index, that of its grad `invariants` more.
-    """
-    cdef Steps steps = Steps(program, find_needs(program, CAPTURED_ONLY), True)
-    cdef Plan plan = Plan()
-    cdef dict slot = {}
-    for i, index in program.index_of.items():
-        slot[i] = index
-        slot[steps.grad(i)] = program.invariants + index
-        if is_computed(program.instructions[i][0]):
-            steps.compute(i)
-    for i in reversed(program.index_of):
-        if is_computed(program.instructions[i][0]):
-            steps.propagate(i)
-    plan.forward = int_array_new(encode_steps(steps.forward, slot))
-    plan.backward = int_array_new(encode_steps(steps.backward, slot))
-    plan.slots = 2 * program.invariants
-    plan.steps = len(steps.forward)
-    return plan
-
-
-cdef list find_needs(Program program, int mode):
-    """Which instructions need a grad: those that depend on captured leaves, or, if arguments get grads, on these."""
-    cdef list needs = []
-    for op, operands in program.instructions:
-        if op == NUMBER or mode == FORWARD:
-            needs.append(False)
-        elif op == CAPTURED or op == ARGUMENT:
-            needs.append(op == CAPTURED or mode == ALL)
-        else:
-            needs.append((op == DOT or not passes_nothing(op)) and any(needs[operand] for operand in operands))
-    return needs
+    """The plan for what is computed once a call. The slot of a value is its index, that of its grad `invariants` more;
+    then comes one of zeros."""
+    cdef Draft draft = Draft(program, CAPTURED_ONLY, True)
+    cdef int g
+    for g in range(program.prologue_groups):
+        draft.compute(&program.groups[g])
+    for g in range(program.prologue_groups - 1, -1, -1):
+        draft.propagate(&program.groups[g])
+    return Slots(draft).finish()
 
 
 cdef Plan plan_sample(Program program, int mode):
     """The plan for what is computed for each sample."""
-    cdef Steps steps = Steps(program, find_needs(program, mode), False)
-    cdef int layer = 0
-    cdef tuple group
-    for group in program.schedule:
-        if program.is_layer(group):
-            steps.compute_layer(layer, group)
-            layer += 1
-        else:
-            steps.compute(group[0])
+    cdef Draft draft = Draft(program, mode, False)
+    cdef Py_ssize_t i, k
+    cdef int g, output
+    for g in range(program.prologue_groups, program.group_count):
+        draft.compute(&program.groups[g])
     if mode != FORWARD:
-        for k, output in enumerate(program.outputs):
-            if steps.needs[output]:
-                target, accumulate = steps.target(output)
-                steps.backward.append((SEED, [k, accumulate], [target]))
-        for group in reversed(program.schedule):
-            if program.is_layer(group):
-                layer -= 1
-                steps.propagate_layer(layer, group)
-            else:
-                steps.propagate(group[0])
-        for i in sorted(steps.written):
-            if program.invariant[i]:
-                steps.backward.append((COLLECT, [program.index_of[i]], [steps.grad(i)]))
-    return plan_slots(steps)
-
-
-# ---- Slots ---------------------------------------------------------------------------------------
-
-cdef Plan plan_slots(Steps steps):
-    """Allocate slots and encode the steps. Arguments and broadcasts are in their slots before the first step."""
-    cdef Program program = steps.program
-    cdef Plan plan = Plan()
-    cdef dict last = last_steps(steps), slot = {}
-    cdef list loads = [], broadcasts = [], grads = []
-    for i, (op, operands) in enumerate(program.instructions):
-        if i in last and op == ARGUMENT:
-            loads += [operands[0], len(slot)]
-            slot[i] = len(slot)
-        elif i in last and program.invariant[i]:
-            broadcasts += [program.index_of[i], len(slot)]
-            slot[i] = len(slot)
-    if steps.zeros() in last:
-        broadcasts += [-1, len(slot)]
-        slot[steps.zeros()] = len(slot)
-    plan.slots = allocate_slots(steps.forward + steps.backward, last, slot)
-    for i, (op, operands) in enumerate(program.instructions):
-        if op == ARGUMENT and steps.grad(i) in slot:
-            grads += [operands[0], slot[steps.grad(i)]]
-    plan.forward = int_array_new(encode_steps(steps.forward, slot))
-    plan.backward = int_array_new(encode_steps(steps.backward, slot))
-    plan.loads = int_array_new(loads)
-    plan.broadcasts = int_array_new(broadcasts)
-    plan.outputs = int_array_new(pick(slot, program.outputs))
-    plan.grads = int_array_new(grads)
-    plan.transposed = int_array_new(steps.transposed)
-    plan.steps = len(steps.forward) + len(steps.backward)
-    return plan
-
-
-cdef dict last_steps(Steps steps):
-    """The last step at which each id needs its slot. Broadcasts, which the next block reads too, outputs, and grads of
-    arguments need theirs after all steps."""
-    cdef list all_steps = steps.forward + steps.backward
-    cdef dict last = {}
-    for at, (kind, header, ids) in enumerate(all_steps):
-        for i in ids:
-            last[i] = at
-    for i in steps.program.outputs:
-        last[i] = len(all_steps)
-    for i, (op, operands) in enumerate(steps.program.instructions):
-        if steps.program.invariant[i] and i in last:
-            last[i] = len(all_steps)
-        elif op == ARGUMENT and steps.grad(i) in last:
-            last[steps.grad(i)] = len(all_steps)
-    if steps.zeros() in last:
-        last[steps.zeros()] = len(all_steps)
-    return last
-
-
-cdef int allocate_slots(list all_steps, dict last, dict slot) except -1:
-    """Give slots to the other ids, each from its first step to its last. Returns the number of slots."""
-    cdef list free = []
-    cdef int slots = len(slot)
-    for at, (kind, header, ids) in enumerate(all_steps):
-        for i in ids:
-            if i != NO_TARGET and i not in slot:
-                if not free:
-                    free.append(slots)
-                    slots += 1
-                slot[i] = free.pop()
-        for i in set(ids):
-            if i != NO_TARGET and last[i] == at:
-                free.append(slot[i])
-    return slots
+        for k in range(len(program.outputs)):
+            output = program.outputs[k]
+            if draft.needs[output]:
+                push(&draft.header, <int>k)
+                push(&draft.header, draft.target(output))
+                draft.put(&draft.backward, SEED)
+        for g in range(program.group_count - 1, program.prologue_groups - 1, -1):
+            draft.propagate(&program.groups[g])
+        for i in range(program.code.count):
+            if program.invariant[i] and draft.written[i]:
+                push(&draft.header, program.index_of[i])
+                push(&draft.ids, draft.grad(<int>i))
+                draft.put(&draft.backward, COLLECT)
+    return Slots(draft).finish()

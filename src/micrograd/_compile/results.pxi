@@ -62,7 +62,8 @@ cdef class Traced:
 
     cdef readonly Program program
     cdef readonly object tree
-    cdef readonly tuple indices  # of the captured leaves among those of the function, which may have several programs
+    cdef IntArray indices        # of the captured leaves among those of the function, which may have several programs
+    cdef int most                # the largest of them, or -1
     cdef list singles            # for each of several outputs, a Traced that computes it alone
     cdef Py_ssize_t changes      # number of changes of Value's members before the trace
 
@@ -70,11 +71,17 @@ cdef class Traced:
         cdef Py_ssize_t captured = len(program.trace.captured)
         self.program, self.tree = program, tree
         self.changes = member_changes()
-        self.indices = tuple(range(captured) if indices is None else indices)
+        self.most = -1
+        for i in range(captured) if indices is None else indices:
+            push(&self.indices, i)
+            self.most = max(self.most, <int>i)
         if tree_count(tree) != len(program.outputs):
             raise ValueError(f"a tree of {tree_count(tree)} numbers for {len(program.outputs)} outputs")
-        if len(self.indices) != captured:
-            raise ValueError(f"{len(self.indices)} indices for {captured} captured leaves")
+        if self.indices.count != captured or min(ints_of(&self.indices), default=0) < 0:
+            raise ValueError(f"{self.indices.count} indices for {captured} captured leaves")
+
+    def __dealloc__(self):
+        PyMem_Free(self.indices.items)
 
     def __reduce__(self):
         return _unpickle_traced, (self.program, self.tree)
@@ -104,17 +111,17 @@ cdef class Traced:
         function."""
         cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
         cdef double *found = replay.grads()
-        cdef Py_ssize_t i, index
+        cdef const int *indices = self.indices.items
+        cdef Py_ssize_t i
         if self.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
+        if self.most >= grads.shape[0]:
+            raise IndexError(f"grad {self.most} of {grads.shape[0]}")
         error = replay.gradients(threads)
         if error is not None:
             raise error
-        for i in range(len(self.indices)):
-            index = self.indices[i]
-            if not 0 <= index < grads.shape[0]:
-                raise IndexError(f"grad {index} of {grads.shape[0]}")
-            grads[index] += found[i]  # copies of a program may have captured the same leaf twice
+        for i in range(self.indices.count):
+            (&grads[0])[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
         return replay.total()
 
     def map(self, Batch batch, int threads, double[::1] out not None):
