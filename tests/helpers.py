@@ -42,6 +42,11 @@ def bits(x):
     return "nan" if math.isnan(x) else struct.pack("d", x)
 
 
+def agrees(ours, theirs, exact):
+    """Is a compiled result eager code's: to the bit, or in the default mode within a few units in the last place?"""
+    return bits(ours) == bits(theirs) or (not exact and math.isclose(ours, theirs, rel_tol=1e-12, abs_tol=1e-14))
+
+
 def outcome(function, *args):
     """The result and None, or None and the type of the exception."""
     try:

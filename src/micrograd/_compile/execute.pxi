@@ -36,6 +36,8 @@ cdef class Replay:
     cdef Program program
     cdef Plan plan
     cdef int mode
+    cdef bint exact                 # eager code's roundings
+    cdef const Lanes *loops
     cdef Batch batch
     cdef Shared shared
     cdef double *memory
@@ -55,13 +57,14 @@ cdef class Replay:
     cdef Py_ssize_t next            # the chunk to be computed next
     cdef list raised                # (outcome, sample, exception)
 
-    def __cinit__(self, Program program, int mode, Batch batch):
+    def __cinit__(self, Program program, int mode, Batch batch, bint exact=False):
         if not 0 <= mode < MODES:
             raise ValueError(f"no mode {mode}")
         if batch.count != program.trace.arguments:
             raise ValueError(f"a program of {program.trace.arguments} arguments is given {batch.count}")
         self.program = program
-        self.plan, self.mode = program.plan(mode), mode
+        self.plan, self.mode, self.exact = program.plan(mode), mode, exact
+        self.loops = variant.exact if exact else variant.fast
         self.batch = batch
         self.backward = mode != FORWARD
         self.raised = []
@@ -157,7 +160,7 @@ cdef class Replay:
             try:
                 raise_error()
             except (ArithmeticError, ValueError):
-                Replay(self.program.reordered(), FORWARD, self.batch)
+                Replay(self.program.reordered(), FORWARD, self.batch, self.exact)
                 raise
         return raise_error()
 
@@ -166,7 +169,6 @@ cdef class Replay:
         work[0] = self.own
         work.base = self.shared.invariant
         work.stride = 1
-        work.lanes = lanes_of(1)
 
     cdef void lay_out(self, Workspace *work, double *workspace) noexcept:
         """Lay out a thread's workspace."""
@@ -178,7 +180,7 @@ cdef class Replay:
         work.packed = work.bias_grads + program.biases
         work.scratch = work.packed + program.pitch * max(self.lanes, 3)
         work.seeds = self.seeds
-        work.lanes = lanes_of(self.lanes)
+        work.lanes = self.loops
 
     cdef void broadcast(self, Workspace *work) noexcept:
         """Write zeros and invariant values to all lanes of their slots."""
@@ -299,7 +301,7 @@ cdef class Replay:
         if first < 0 or self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
             return first, error
         for sample in range(first, min(first + self.block_samples, self.batch.samples)):
-            replay = Replay(self.program.reordered(), self.mode, self.batch.only(sample))
+            replay = Replay(self.program.reordered(), self.mode, self.batch.only(sample), self.exact)
             replay.run(1, False)
             for found, _, raised in replay.raised:
                 if found == outcome:
@@ -356,7 +358,7 @@ cdef class Replay:
             self.add_chunks()
         if not self.raised:
             return None
-        forward = Replay(self.program, FORWARD, self.batch)
+        forward = Replay(self.program, FORWARD, self.batch, self.exact)
         forward.run(threads)
         for chunk in range(self.chunks):
             self.sums(chunk)[0] = forward.sums(chunk)[0]
@@ -404,7 +406,7 @@ cdef class Replay:
         cdef Replay replay
         if self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
             return error
-        replay = Replay(self.program.reordered(), self.mode, self.batch)
+        replay = Replay(self.program.reordered(), self.mode, self.batch, self.exact)
         replay.gradients(1)
         return replay.raised[0][2] if replay.raised else error
 

@@ -6,7 +6,6 @@
 
 cdef extern from "_compile/lanes.h" nogil:
     struct Lanes:
-        const char *name
         void (*add)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*sub)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*mul)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
@@ -27,8 +26,17 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*outer)(const double *base, Py_ssize_t stride, const int *slots, int count, const double *packed,
                       Py_ssize_t pitch, double *w, Py_ssize_t live) noexcept nogil
         double (*total)(const double *g, Py_ssize_t width) noexcept nogil
-    const Lanes lanes_one
-    const Lanes *const *lanes_variants()
+        void (*dots_one)(double *base, const int *slots, int count) noexcept nogil
+        void (*back_dots_one)(double *base, const int *slots, int count, const int *accumulate) noexcept nogil
+        void (*matvec)(double *out, int outputs, const double *into, int inputs, const double *w, Py_ssize_t pitch,
+                       const double *initial) noexcept nogil
+        void (*rank_one)(double *w, Py_ssize_t pitch, const double *a, int rows, const double *b,
+                         int columns) noexcept nogil
+    struct Variant:
+        const char *name
+        const Lanes *fast
+        const Lanes *exact
+    const Variant *const *lanes_variants()
     enum:
         LANES_TILE "TILE"
 
@@ -65,13 +73,13 @@ cdef inline void clear_padding(double *x, Py_ssize_t live, Py_ssize_t width) noe
         x[i] = 0.0
 
 
-cdef const Lanes *best = lanes_variants()[0]
+cdef const Variant *variant = lanes_variants()[0]
 
 
 def variants():
-    """The names of the loops that this machine can run, the one in use by default first."""
+    """The names of the loops that this machine can run, those in use by default first."""
     cdef list names = []
-    cdef const Lanes *const *found = lanes_variants()
+    cdef const Variant *const *found = lanes_variants()
     while found[len(names)] != NULL:
         names.append(found[len(names)].name.decode())
     return names
@@ -79,16 +87,11 @@ def variants():
 
 def use_variant(str name):
     """Use the loops of this name, for tests. Raises ValueError where there are none."""
-    global best
+    global variant
     names = variants()
     if name not in names:
         raise ValueError(f"no variant {name!r} here, only {', '.join(names)}")
-    best = lanes_variants()[<Py_ssize_t>names.index(name)]
-
-
-cdef const Lanes *lanes_of(Py_ssize_t width) noexcept nogil:
-    """The loops for blocks of this width: 1, or a multiple of TILE."""
-    return best if width > 1 else &lanes_one
+    variant = lanes_variants()[<Py_ssize_t>names.index(name)]
 
 
 cdef bint raised() noexcept nogil:
@@ -273,6 +276,8 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
                 return False
         elif step.kind == LAYER:
             run_layer(shared, work, step.header, step.slots, width)
+        elif step.kind == DOTS and work.stride == 1:
+            work.lanes.dots_one(work.base, step.slots, step.count)
         elif step.kind == DOTS:
             work.lanes.dots(work.base, work.stride, step.slots, step.count, width)
         else:
@@ -415,6 +420,8 @@ cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ss
                 return False
         elif step.kind == BACK_LAYER:
             back_layer(shared, work, step.header, step.slots, live, width)
+        elif step.kind == BACK_DOTS and work.stride == 1:
+            work.lanes.back_dots_one(work.base, step.slots, step.count, step.header)
         elif step.kind == BACK_DOTS:
             work.lanes.back_dots(work.base, work.stride, step.slots, step.count, step.header, width)
         elif step.kind == BACK_REDUCE:
@@ -439,8 +446,8 @@ cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssi
     if work.stride == 1:
         if header[3]:
             biases = numbers_of(work, into + inputs, outputs, work.packed)
-        matvec(slot(work, s[0]), shared.transposed + layer.weight_offset, outputs,
-               numbers_of(work, into, inputs, work.packed + layer.pitch), inputs, outputs, biases)
+        work.lanes.matvec(slot(work, s[0]), outputs, numbers_of(work, into, inputs, work.packed + layer.pitch), inputs,
+                          shared.transposed + layer.weight_offset, outputs, biases)
     else:
         work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.weight_offset,
                          NULL if header[3] else biases, into + inputs, width)
@@ -483,14 +490,14 @@ cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s
     if header[3] & WEIGHTS:
         x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
         if layer.transposed:
-            rank_one(w, layer.pitch, x, inputs, g, outputs)
+            work.lanes.rank_one(w, layer.pitch, x, inputs, g, outputs)
         else:
-            rank_one(w, layer.pitch, g, outputs, x, inputs)
+            work.lanes.rank_one(w, layer.pitch, g, outputs, x, inputs)
         for i in range(outputs):
             work.bias_grads[layer.bias_offset + i] += g[i]
     if header[3] & INPUTS:
         x = numbers_of(work, targets + inputs, inputs, found)
-        matvec(found, shared.weights + layer.weight_offset, inputs, g, outputs, inputs, x)
+        work.lanes.matvec(found, inputs, g, outputs, shared.weights + layer.weight_offset, inputs, x)
         for i in range(inputs):
             slot(work, targets[i])[0] = found[i]
 
@@ -506,23 +513,6 @@ cdef inline const double *numbers_of(Workspace *work, const int *slots, int coun
     for i in range(count):
         copy[i] = work.base[slots[i]]
     return copy
-
-
-cdef void matvec(double *out, const double *w, Py_ssize_t pitch, const double *x, int inputs, int outputs,
-                 const double *initial) noexcept nogil:
-    cdef Py_ssize_t i, j
-    for i in range(outputs):
-        out[i] = initial[i]
-    for j in range(inputs):
-        for i in range(outputs):
-            out[i] += w[j * pitch + i] * x[j]
-
-
-cdef void rank_one(double *w, Py_ssize_t pitch, const double *g, int rows, const double *x, int columns) noexcept nogil:
-    cdef Py_ssize_t i, j
-    for i in range(rows):
-        for j in range(columns):
-            w[i * pitch + j] += g[i] * x[j]
 
 
 # These loops read fields into local variables, since C has to assume that a store to an array changes fields.

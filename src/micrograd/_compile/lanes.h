@@ -1,16 +1,22 @@
 /* Loops over lanes, for kernels.pxi: each is one op on slots, which are arrays of lanes, one for each sample, and stand
-   `stride` doubles apart. The loops are in lanes_loops.h, which is compiled once for each width of vector;
-   lanes_variants() says which this machine can run. Every lane is computed in the same order and with the same
-   roundings in all of them, and so are sums over lanes: TILE running sums, lane i going to the one of i modulo TILE. */
+   `stride` doubles apart. With one sample a slot is one double, and a run of slots is an array of them.
+
+   The loops are in lanes_loops.h and lanes_products.h, which are compiled for what every processor of the architecture
+   has, and on x86-64 for AVX2 and AVX-512; lanes_variants() says which this machine can run. For each there are two
+   tables. `exact` has the roundings of eager code, in every variant. `fast` fuses multiplications and additions in
+   layers and gradients where the variant can; for one variant a sample has the same results in any block.
+
+   Sums over lanes have the same order in all: TILE running sums, lane i going to the one of i modulo TILE. */
 
 #ifndef MICROGRAD_LANES_H
 #define MICROGRAD_LANES_H
 
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
 typedef struct Lanes {
-    const char *name;
+    /* Of any width. */
     void (*add)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*sub)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*mul)(double *r, const double *a, const double *b, ptrdiff_t width);
@@ -20,6 +26,8 @@ typedef struct Lanes {
     void (*back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width);
     void (*back_product)(double *d, const double *x, const double *g, int accumulate, ptrdiff_t width);
     void (*back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+
+    /* Of several lanes; widths are multiples of TILE. */
     /* r = bias + a[0] b[0] + a[1] b[1] + ...; slots: r, bias, then a and b in turn. */
     void (*dots)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
     /* Its grads; slots: g, then a, b, the target of a's grad and that of b's in turn, -1 for none; and for each target
@@ -39,61 +47,76 @@ typedef struct Lanes {
                   ptrdiff_t pitch, double *w, ptrdiff_t live);
     /* The sum over lanes. */
     double (*total)(const double *g, ptrdiff_t width);
+
+    /* Of one lane, with the same results as in a block of several. */
+    void (*dots_one)(double *base, const int *slots, int count);
+    void (*back_dots_one)(double *base, const int *slots, int count, const int *accumulate);
+    /* out[i] = initial[i] + sum over j of w[j * pitch + i] in[j], in the order of j. */
+    void (*matvec)(double *out, int outputs, const double *in, int inputs, const double *w, ptrdiff_t pitch,
+                   const double *initial);
+    /* w[i * pitch + j] += a[i] b[j]. */
+    void (*rank_one)(double *w, ptrdiff_t pitch, const double *a, int rows, const double *b, int columns);
 } Lanes;
 
-enum { TILE = 8 }; /* widths are multiples of it, but for lanes_one, whose width is 1 */
+typedef struct Variant {
+    const char *name;
+    const Lanes *fast, *exact;
+} Variant;
+
+enum { TILE = 8 };
 
 #define LANES_JOIN(a, b) a##_##b
 #define LANES_NAME(a, b) LANES_JOIN(a, b)
 
-/* One lane: what is computed once a call, and a call with one sample. */
-#define VARIANT one
-#define VEC 1
-#define STEP 1
-#define ROWS 4
-#include "lanes_loops.h"
-
+/* VEC doubles fill a vector. Layers are computed in tiles of ROWS outputs of STEP lanes, which fit into registers.
+   FUSED is the function that fuses for a vector, if there is one. */
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
-  /* What every processor of this architecture has: two doubles a vector on x86-64 and ARM64. */
-  #define VARIANT baseline
+  #define LANES_INLINE static inline __attribute__((always_inline))
   #define VEC 2
   #define STEP 4
   #define ROWS 4
-  #include "lanes_loops.h"
+  #if defined(__aarch64__)
+    #include <arm_neon.h>
+    #define FUSED(sum, a, b) ((vec)vfmaq_f64((float64x2_t)(sum), (float64x2_t)(a), (float64x2_t)(b)))
+  #endif
 #else
-  #define VARIANT baseline
+  #define LANES_INLINE static inline
   #define VEC 1
   #define STEP 4
   #define ROWS 2
-  #include "lanes_loops.h"
 #endif
+#define TARGET baseline
+#include "lanes_variant.h"
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(MICROGRAD_PLAIN)
   #define LANES_X86 1
+  #include <immintrin.h>
   #if defined(__clang__)
-    #pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+    #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
   #else
     #pragma GCC push_options
-    #pragma GCC target("avx2")
+    #pragma GCC target("avx2,fma")
   #endif
-  #define VARIANT avx2
+  #define TARGET avx2
   #define VEC 4
   #define STEP 8
-  #define ROWS 4
-  #include "lanes_loops.h"
+  #define ROWS 6
+  #define FUSED(sum, a, b) ((vec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
+  #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop
-    #pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+    #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx2,fma"))), apply_to = function)
   #else
     #pragma GCC pop_options
     #pragma GCC push_options
-    #pragma GCC target("avx512f")
+    #pragma GCC target("avx512f,avx512dq,avx2,fma")
   #endif
-  #define VARIANT avx512
+  #define TARGET avx512
   #define VEC 8
-  #define STEP 8
-  #define ROWS 8
-  #include "lanes_loops.h"
+  #define STEP 16
+  #define ROWS 12
+  #define FUSED(sum, a, b) ((vec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(sum)))
+  #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop
   #else
@@ -102,17 +125,17 @@ enum { TILE = 8 }; /* widths are multiples of it, but for lanes_one, whose width
 #endif
 
 /* The variants this machine can run, best first, NULL behind the last. */
-static const Lanes *const *lanes_variants(void) {
-    static const Lanes *found[4];
+static const Variant *const *lanes_variants(void) {
+    static const Variant *found[4];
     int count = 0;
 #if defined(LANES_X86)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f"))
-        found[count++] = &lanes_avx512;
-    if (__builtin_cpu_supports("avx2"))
-        found[count++] = &lanes_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma"))
+        found[count++] = &variant_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        found[count++] = &variant_avx2;
 #endif
-    found[count++] = &lanes_baseline;
+    found[count++] = &variant_baseline;
     found[count] = NULL;
     return found;
 }

@@ -62,14 +62,15 @@ cdef class Traced:
 
     cdef readonly Program program
     cdef readonly object tree
+    cdef readonly bint exact     # does it compute with eager code's roundings?
     cdef IntArray indices        # of the captured leaves among those of the function, which may have several programs
     cdef int most                # the largest of them, or -1
     cdef list singles            # for each of several outputs, a Traced that computes it alone
     cdef Py_ssize_t changes      # number of changes of Value's members before the trace
 
-    def __cinit__(self, Program program, tree, indices=None):
+    def __cinit__(self, Program program, tree, indices=None, bint exact=False):
         cdef Py_ssize_t captured = len(program.trace.captured)
-        self.program, self.tree = program, tree
+        self.program, self.tree, self.exact = program, tree, exact
         self.changes = member_changes()
         self.most = -1
         for i in range(captured) if indices is None else indices:
@@ -97,7 +98,7 @@ cdef class Traced:
         cdef tuple captured = self.program.trace.captured
         if self.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
-        replay = Replay(self.program, CAPTURED_ONLY, batch)
+        replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
         if error is not None:
@@ -109,7 +110,7 @@ cdef class Traced:
     def value_and_grad(self, Batch batch, int threads, double[::1] grads not None):
         """The sum over the samples. Its grads are added to `grads`, which has one for each captured leaf of the
         function."""
-        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch)
+        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
         cdef double *found = replay.grads()
         cdef const int *indices = self.indices.items
         cdef Py_ssize_t i
@@ -126,7 +127,7 @@ cdef class Traced:
 
     def map(self, Batch batch, int threads, double[::1] out not None):
         """Write the outputs to `out`, samples x outputs."""
-        cdef Replay replay = Replay(self.program, FORWARD, batch)
+        cdef Replay replay = Replay(self.program, FORWARD, batch, self.exact)
         cdef Py_ssize_t outputs = len(self.program.outputs)
         if outputs and (out.shape[0] // outputs != batch.samples or out.shape[0] % outputs):
             raise ValueError(f"an array of {out.shape[0]} numbers for {batch.samples} samples of {outputs}")
@@ -146,7 +147,8 @@ cdef class Traced:
                 parents.append(leaf)
         if parents and len(self.program.outputs) > 1:
             return self.sample_singly(leaves)
-        replay = Replay(self.program, ALL if len(parents) > captured else CAPTURED_ONLY, Batch.of_sample(leaves))
+        replay = Replay(self.program, ALL if len(parents) > captured else CAPTURED_ONLY, Batch.of_sample(leaves),
+                        self.exact)
         replay.sample_forward()
         for i in range(len(self.program.outputs)):
             nodes.append(sample_node(replay, i, leaves, parents))
@@ -164,7 +166,7 @@ cdef class Traced:
                 nodes += single.sample(leaves)
         except (ArithmeticError, ValueError):
             # Of several errors, raise the one that comes first in the code.
-            Replay(self.program, FORWARD, Batch.of_sample(leaves)).sample_forward()
+            Replay(self.program, FORWARD, Batch.of_sample(leaves), self.exact).sample_forward()
             raise
         return nodes
 
@@ -176,7 +178,7 @@ cdef class Traced:
             trace = Trace([], [])
             trace.code, trace.captured, trace.arguments = whole.code, whole.captured, whole.arguments
             trace.outputs = (output,)
-            singles.append(Traced(Program(trace), None))
+            singles.append(Traced(Program(trace), None, None, self.exact))
         return singles
 
 
