@@ -18,12 +18,14 @@ from micrograd._nn import (
     as_values,
     centered_values,
     cross_entropy_value,
+    is_traced_index,
     logsumexp_values,
     normalized_values,
     sample,
     shifted_values,
     softmax_values,
     sum_values,
+    take_values,
 )
 
 __all__ = [
@@ -68,7 +70,7 @@ def _has_items(x: Any) -> bool:
     return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
 
 
-def _index(i: Any, items: Sequence[Any], what: str) -> int:
+def _index(i: Any, items: Sequence[Any]) -> int:
     """The index that i is. Raises IndexError if there is no such one of the items, TypeError if i is no integer."""
     if _has_items(i):
         raise TypeError(f"an index must be one integer, not {i!r}")
@@ -77,7 +79,7 @@ def _index(i: Any, items: Sequence[Any], what: str) -> int:
     except TypeError as error:
         raise TypeError(f"an index must be an integer, not {i!r}") from error
     if not 0 <= index < len(items):
-        raise IndexError(f"index {i} of {len(items)} {what}")
+        raise IndexError(f"index {i} of {len(items)} items")
     return index
 
 
@@ -118,30 +120,41 @@ def linear(
     return [_as_value(y) for y in affine(weights, sample(x), biases)]
 
 
-def embedding(i: SupportsIndex, weight: Iterable[Iterable[Scalar]]) -> list[Value]:
+def embedding(i: SupportsIndex | Value, weight: Iterable[Iterable[Scalar]]) -> list[Value]:
     """Row i of `weight`, (rows, columns): a list of (columns,) Values. Those in the row are returned themselves.
 
     >>> [x.data for x in embedding(1, [[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]])]
     [3.0, 4.0]
 
-    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`.
-    Raises IndexError where i is negative or there is no such row, TypeError where i is no integer.
+    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`. In a compiled function it
+    may be an argument, any number that is integral.
+    Raises IndexError where i is negative or there is no such row, TypeError where i is no integer; where i is an
+    argument of a compiled function, ValueError if the rows are not of one length.
     """
     rows = sample(weight)
-    return as_values(rows[_index(i, rows, "rows")], "a weight")
+    if not is_traced_index(i):
+        return as_values(rows[_index(i, rows)], "a weight")
+    table = [as_values(row, "a weight") for row in rows]
+    _not_empty(table, "embedding", "rows")
+    for j, row in enumerate(table):
+        _same_length(row, table[0], f"numbers in weight[{j}]", "numbers in weight[0]")
+    return [take_values(list(column), i) for column in zip(*table)]
 
 
-def take(values: Iterable[Scalar], i: SupportsIndex) -> Value:
+def take(values: Iterable[Scalar], i: SupportsIndex | Value) -> Value:
     """One of (n,) values: values[i], a Value.
 
     >>> take([Value(1.0), Value(2.0)], 1).data
     2.0
 
-    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`.
+    i is an int, or has `__index__` and no dimensions, as `np.int64(1)` and `torch.tensor(1)`. In a compiled function it
+    may be an argument, any number that is integral.
     Raises IndexError where i is negative or there is no such value, TypeError where i is no integer.
     """
     items = sample(values)
-    return as_values([items[_index(i, items, "values")]], "a value")[0]
+    if is_traced_index(i):
+        return take_values(as_values(items, "a value"), i)
+    return as_values([items[_index(i, items)]], "a value")[0]
 
 
 def sum(xs: Iterable[Scalar]) -> Value:
@@ -302,14 +315,15 @@ def log_softmax(logits: Iterable[Scalar]) -> list[Value]:
     return [x - total for x in shifted]
 
 
-def cross_entropy(logits: Iterable[Scalar], target: SupportsIndex | Iterable[float]) -> Value:
+def cross_entropy(logits: Iterable[Scalar], target: SupportsIndex | Value | Iterable[float]) -> Value:
     """-log softmax(logits)[target], or -Σ target[i] log softmax(logits)[i] where `target` is a list of probabilities.
 
     >>> cross_entropy([Value(0.0), Value(0.0)], 1).data
     0.6931471805599453
 
     A target is an index where it is an int, or has `__index__` and no dimensions, as `np.int64(1)` and
-    `torch.tensor(1)`. Small losses of large logits are exact, and so are their gradients.
+    `torch.tensor(1)`; in a compiled function it may be an argument, any number that is integral. Small losses of large
+    logits are exact, and so are their gradients.
     Raises IndexError where there is no such logit, TypeError where a target is no integer, ValueError where there is
     not one probability for each logit.
     """
@@ -319,7 +333,7 @@ def cross_entropy(logits: Iterable[Scalar], target: SupportsIndex | Iterable[flo
         shares = sample(target)
         _same_length(shares, values, "probabilities", "logits")
         return dot([-x for x in log_softmax(values)], shares)
-    return cross_entropy_value(shifted_values(values), cast("SupportsIndex", target))
+    return cross_entropy_value(shifted_values(values), cast("SupportsIndex | Value", target))
 
 
 def mse_loss(predictions: Iterable[Scalar], targets: Iterable[Scalar]) -> Value:

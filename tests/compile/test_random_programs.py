@@ -89,7 +89,7 @@ def assert_batches_agree(compiled, X, y):
         except (ArithmeticError, ValueError):
             raised = True
     if raised:
-        with pytest.raises((ArithmeticError, ValueError), match="^sample"):
+        with pytest.raises((ArithmeticError, ValueError), match=r"^sample"):
             compiled.map(X, y)
     else:
         assert [[*map(bits, sample)] for sample in compiled.map(X, y)] == alone

@@ -41,6 +41,15 @@ def test_partials_have_the_shape_that_the_row_says(name):
         assert columns["shape"] == ("linear" if len(slopes) == 1 else "product" if product else "nonlinear")
 
 
+@pytest.mark.parametrize("name", ["_take", "_entropy_normalizer"])
+def test_the_argument_at_an_index_has_another_partial_than_the_others(name):
+    """b says whether it is the one at the index."""
+    assert op_columns(name)["shape"] == "indexed"
+    for a, _, r, g in POINTS:
+        at, elsewhere = op_partial(name, 0, a, 1.0, r, g), op_partial(name, 0, a, 0.0, r, g)
+        assert (at, elsewhere) == ((g, 0.0) if name == "_take" else (0.0, op_partial("logsumexp", 0, a, 0.0, r, g)))
+
+
 @pytest.mark.parametrize("name", BINARY)
 def test_arguments_commute_where_the_row_says(name):
     def result(a, b):

@@ -238,7 +238,7 @@ cdef class PlanCheck:
             self.header = at + 3
             self.slots = self.header + self.header_count
             self.now = set()
-            if self.kind <= LAYER:
+            if self.kind <= LOOKUP:
                 self.check_forward()
             else:
                 self.check_backward()
@@ -259,6 +259,13 @@ cdef class PlanCheck:
         elif self.kind == REDUCE:
             self.check_shape(self.header_count == 1, 1 < self.count <= self.program.widest + 1)
             check_rule(self.header[0], True)
+        elif self.kind == INDEXED_REDUCE:
+            self.check_shape(self.header_count == 1, 1 < self.count <= self.program.widest + 1)
+            check_rule(self.header[0], True)
+            require(has_index(self.header[0]), "an op has an index")
+        elif self.kind == LOOKUP:
+            self.check_shape(not self.prologue, self.count == 2)
+            self.check_table()
         elif self.kind == DOTS:
             self.check_shape(self.header_count == 0, self.count >= 4 and self.count % 2 == 0)
         else:
@@ -273,6 +280,12 @@ cdef class PlanCheck:
         require(len(self.now) == first, "results have slots of their own")
         for i in range(first, self.count):
             self.check_read(i)
+        return 0
+
+    cdef int check_table(self) except -1:
+        cdef int k
+        for k in range(self.header_count):
+            require(0 <= self.header[k] < self.program.invariants, "an invariant value exists")
         return 0
 
     cdef int check_apply(self) except -1:
@@ -311,6 +324,13 @@ cdef class PlanCheck:
             self.check_back_dots()
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER))
+        elif self.kind == BACK_INDEXED:
+            self.check_back_indexed()
+        elif self.kind == BACK_LOOKUP:
+            self.check_shape(not self.prologue, self.count == 2)
+            self.check_table()
+            self.check_read(0)
+            self.check_read(1)
         elif self.kind == SEED:
             require(not self.prologue, "the prologue has no seeds")
             self.check_shape(self.header_count == 2 and 0 <= self.header[0] < len(self.program.outputs),
@@ -377,6 +397,21 @@ cdef class PlanCheck:
         for i in range(1, self.count, 4):
             self.check_target(i + 2, self.header[(i - 1) // 2])
             self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
+        return 0
+
+    cdef int check_back_indexed(self) except -1:
+        cdef int i, reads
+        self.check_shape(self.header_count >= 1, self.count == 1 + 2 * self.header_count)
+        check_rule(self.header[0], True)
+        require(has_index(self.header[0]), "an op has an index")
+        reads = partial_reads(self.header[0], 0)
+        self.check_read(0)
+        self.check_operand(1, reads & R, 0)
+        self.check_read(2)
+        for i in range(3, self.count, 2):
+            self.check_operand(i, reads & A and self.slots[i + 1] != NO_TARGET, 0)
+        for i in range(3, self.count, 2):
+            self.check_target(i + 1, self.header[(i - 1) // 2])
         return 0
 
     cdef int check_target(self, int i, bint accumulate) except -1:

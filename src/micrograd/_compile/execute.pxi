@@ -17,6 +17,9 @@ cdef enum:
     BRIEF = 1 << 14           # multiplications: some us; a shorter replay keeps the GIL
 
 
+cdef tuple RULE_ERRORS = (ArithmeticError, ValueError, IndexError, TypeError)  # what rules raise
+
+
 cdef bint interrupted() noexcept nogil:
     with gil:
         return PyErr_CheckSignals() != 0
@@ -159,7 +162,7 @@ cdef class Replay:
         if not self.program.ordered:
             try:
                 raise_error()
-            except (ArithmeticError, ValueError):
+            except RULE_ERRORS:
                 Replay(self.program.reordered(), FORWARD, self.batch, self.exact)
                 raise
         return raise_error()
@@ -298,7 +301,7 @@ cdef class Replay:
         eager code: the samples are computed again one by one, in the order of the trace."""
         cdef Replay replay
         cdef Py_ssize_t sample
-        if first < 0 or self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
+        if first < 0 or self.program.ordered or not isinstance(error, RULE_ERRORS):
             return first, error
         for sample in range(first, min(first + self.block_samples, self.batch.samples)):
             replay = Replay(self.program.reordered(), self.mode, self.batch.only(sample), self.exact)
@@ -404,7 +407,7 @@ cdef class Replay:
     cdef object first_in_prologue(self, error):
         """The error that is raised first in eager code, instead of one that the prologue has raised backward."""
         cdef Replay replay
-        if self.program.ordered or not isinstance(error, (ArithmeticError, ValueError)):
+        if self.program.ordered or not isinstance(error, RULE_ERRORS):
             return error
         replay = Replay(self.program.reordered(), self.mode, self.batch, self.exact)
         replay.gradients(1)
@@ -487,6 +490,6 @@ def _by_sample(raised):
 
 cdef object at_sample(error, sample):
     """The error with the number of the sample in its message, if a rule raised it."""
-    if sample < 0 or not isinstance(error, (ArithmeticError, ValueError)):
+    if sample < 0 or not isinstance(error, RULE_ERRORS):
         return error
     return type(error)(f"sample {sample}: {error}")

@@ -263,6 +263,36 @@ cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py
     clear_padding(slot(work, s[0]), live, width)
 
 
+cdef bint indexed_reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """The step INDEXED_REDUCE. False with an exception set where the rule raises."""
+    cdef Py_ssize_t i
+    cdef int j
+    cdef double *r = slot(work, s[0])
+    for i in range(live):
+        for j in range(1, count):
+            work.scratch[j - 1] = slot(work, s[j])[i]
+        r[i] = RULES[op].reduce(work.scratch, count - 1)
+        if r[i] != r[i] and raised():
+            return False
+    clear_padding(r, live, width)
+    return True
+
+
+cdef bint look_up(Shared *shared, Workspace *work, int *table, int count, int *s, Py_ssize_t live,
+                  Py_ssize_t width) noexcept nogil:
+    """The step LOOKUP. False with an exception set where there is no such index."""
+    cdef Py_ssize_t i, index
+    cdef double *r = slot(work, s[0])
+    cdef double *indices = slot(work, s[1])
+    for i in range(live):
+        index = index_of(indices[i], count, b"index", b"items")
+        if index < 0:
+            return False
+        r[i] = shared.invariant[table[index]]
+    clear_padding(r, live, width)
+    return True
+
+
 cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssize_t live,
                         Py_ssize_t width) noexcept nogil:
     """Run the steps on `live` samples. False with an exception set where a rule raises."""
@@ -280,8 +310,13 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
             work.lanes.dots_one(work.base, step.slots, step.count)
         elif step.kind == DOTS:
             work.lanes.dots(work.base, work.stride, step.slots, step.count, width)
-        else:
+        elif step.kind == REDUCE:
             reduce(work, step.header[0], step.slots, step.count, live, width)
+        elif step.kind == INDEXED_REDUCE:
+            if not indexed_reduce(work, step.header[0], step.slots, step.count, live, width):
+                return False
+        elif not look_up(shared, work, step.header, step.header_count, step.slots, live, width):  # LOOKUP
+            return False
     return True
 
 
@@ -386,6 +421,37 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
         clear_padding(d, live, width)
 
 
+cdef void back_indexed(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
+                       Py_ssize_t width) noexcept nogil:
+    """The step BACK_INDEXED. No partial of an op with an index raises."""
+    cdef Partial partial = RULES[header[0]].d_left
+    cdef double *g = slot(work, s[0])
+    cdef double *r = slot(work, s[1])
+    cdef double *index = slot(work, s[2])
+    cdef double *a
+    cdef double *d
+    cdef double x
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(3, count, 2):
+        if s[j + 1] == NO_TARGET:
+            continue
+        a, d = slot(work, s[j]), slot(work, s[j + 1])
+        for i in range(live):
+            x = partial(a[i], index[i] == (j - 3) // 2, r[i], g[i])
+            d[i] = d[i] + x if header[(j - 1) // 2] else x
+        clear_padding(d, live, width)
+
+
+cdef void back_look_up(Workspace *work, int *table, int *s, Py_ssize_t live) noexcept nogil:
+    """The step BACK_LOOKUP: each sample's grad goes to the value that it took."""
+    cdef double *g = slot(work, s[0])
+    cdef double *indices = slot(work, s[1])
+    cdef Py_ssize_t i
+    for i in range(live):
+        work.grads[table[<Py_ssize_t>indices[i]]] += g[i]
+
+
 cdef void seed(Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     """The step SEED: begin at the grad of an output."""
     cdef double *g = slot(work, s[0])
@@ -426,6 +492,10 @@ cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ss
             work.lanes.back_dots(work.base, work.stride, step.slots, step.count, step.header, width)
         elif step.kind == BACK_REDUCE:
             back_reduce(work, step.header, step.slots, step.count, live, width)
+        elif step.kind == BACK_INDEXED:
+            back_indexed(work, step.header, step.slots, step.count, live, width)
+        elif step.kind == BACK_LOOKUP:
+            back_look_up(work, step.header, step.slots, live)
         elif step.kind == SEED:
             seed(work, step.header, step.slots, width)
         else:  # COLLECT

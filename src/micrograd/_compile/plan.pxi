@@ -16,10 +16,14 @@ cdef enum StepKind:   # header; slots
     REDUCE            # op;                                 result, operands
     DOTS              # -;                                  result, bias, a[0], b[0], a[1], b[1], ...
     LAYER             # layer, outputs, inputs, varying;    outputs, inputs, and the biases if these vary
+    INDEXED_REDUCE    # op;                                 result, operands, index
+    LOOKUP            # invariant values...;                result, index
     BACK_APPLY        # op, side, accumulate, count, steps; target, grad, a, b, result, each with a step
     BACK_REDUCE       # op, accumulate...;                  grad, result, then operand and target in turn
     BACK_DOTS         # accumulate...;                      grad, then a, b, the target of a and that of b in turn
     BACK_LAYER        # layer, outputs, inputs, wanted;     grads, inputs, and if wanted targets and what is added to
+    BACK_INDEXED      # op, accumulate...;                  grad, result, index, then operand and target in turn
+    BACK_LOOKUP       # invariant values...;                grad, index
     SEED              # output, accumulate;                 target
     COLLECT           # invariant value, count;             grad, of the first of a run with step 1
 
@@ -60,6 +64,11 @@ cdef class Plan:
 cdef bint passes_nothing(int op):
     """Is the gradient that the op passes on always 0?"""
     return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
+
+
+cdef inline bint has_index(int op) noexcept:
+    """Is the op's last operand an index?"""
+    return op < OP_COUNT and RULES[op].shape == INDEXED
 
 
 cdef int partial_reads(int op, int side) noexcept:
@@ -121,7 +130,7 @@ cdef class Draft:
                 self.needs[i] = op == CAPTURED or mode == ALL
             elif is_computed(op) and (op == DOT or not passes_nothing(op)):
                 operands = program.operands(<int>i)
-                for k in range(program.code.items[i].count):
+                for k in range(program.code.items[i].count - has_index(op)):
                     self.needs[i] |= self.needs[operands[k]]
 
     cdef inline int grad(self, int i) noexcept:
@@ -160,12 +169,38 @@ cdef class Draft:
             self.put_operands(group, True)
             return self.put(&self.forward, APPLY)
         for k in range(group.count):
+            if self.is_lookup(members[k]):
+                self.look_up(members[k])
+                continue
             if group.op != DOT:
                 push(&self.header, group.op)
             push(&self.ids, members[k])
             extend(&self.ids, self.program.operands(members[k]), self.program.code.items[members[k]].count)
-            self.put(&self.forward, DOTS if group.op == DOT else REDUCE)
+            self.put(&self.forward, DOTS if group.op == DOT else INDEXED_REDUCE if has_index(group.op) else REDUCE)
         return 0
+
+    cdef bint is_lookup(self, int i) noexcept:
+        """Does an instruction take one of several invariant values? These are read where they are, without slots."""
+        cdef const int *operands = self.program.operands(i)
+        cdef int k
+        for k in range(self.program.code.items[i].count - 1):
+            if not self.program.invariant[operands[k]]:
+                return False
+        return self.program.code.items[i].op == TAKE
+
+    cdef int look_up(self, int i) except -1:
+        """Append the step that computes a lookup."""
+        push(&self.ids, i)
+        self.put_table(i)
+        return self.put(&self.forward, LOOKUP)
+
+    cdef int put_table(self, int i) except -1:
+        """Put what a lookup reads: the invariant values to the header, the index to the ids."""
+        cdef const int *operands = self.program.operands(i)
+        cdef int k, count = self.program.code.items[i].count
+        for k in range(count - 1):
+            push(&self.header, self.program.index_of[operands[k]])
+        return push(&self.ids, operands[count - 1])
 
     cdef int put_operands(self, Group *group, bint right) except -1:
         """Put the left or the right operands of a group; the right one of an op of one argument is the left one."""
@@ -223,6 +258,12 @@ cdef class Draft:
             if self.propagates(members[k]):
                 if group.op == DOT:
                     self.propagate_dot(members[k])
+                elif self.is_lookup(members[k]):
+                    push(&self.ids, self.grad(members[k]))
+                    self.put_table(members[k])
+                    self.put(&self.backward, BACK_LOOKUP)
+                elif has_index(group.op):
+                    self.propagate_indexed(members[k])
                 else:
                     self.propagate_reduce(members[k])
         return 0
@@ -312,6 +353,25 @@ cdef class Draft:
                 push(&self.ids, operands[k] if reads & A else grad)
                 push(&self.header, self.target(operands[k]))
         return self.put(&self.backward, BACK_REDUCE)
+
+    cdef int propagate_indexed(self, int i) except -1:
+        """One step for all operands but the index."""
+        cdef const int *operands = self.program.operands(i)
+        cdef int op = self.program.code.items[i].op, k, last = self.program.code.items[i].count - 1
+        cdef int reads = partial_reads(op, 0), grad = self.grad(i)
+        push(&self.header, op)
+        push(&self.ids, grad)
+        push(&self.ids, i if reads & R else grad)
+        push(&self.ids, operands[last])
+        for k in range(last):
+            if self.needs[operands[k]]:
+                push(&self.ids, operands[k] if reads & A else grad)
+                push(&self.header, self.target(operands[k]))
+            else:
+                push(&self.ids, grad)
+                push(&self.ids, NO_TARGET)
+                push(&self.header, False)
+        return self.put(&self.backward, BACK_INDEXED)
 
     cdef int propagate_layer(self, Group *group) except -1:
         """From the grads of a layer's outputs to those of its weights, biases and inputs."""

@@ -164,7 +164,7 @@ cdef class Traced:
         try:
             for single in self.singles:
                 nodes += single.sample(leaves)
-        except (ArithmeticError, ValueError):
+        except RULE_ERRORS:
             # Of several errors, raise the one that comes first in the code.
             Replay(self.program, FORWARD, Batch.of_sample(leaves), self.exact).sample_forward()
             raise

@@ -125,6 +125,7 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(PyObject *o)
     double PyLong_AsDouble(PyObject *o)
     PyObject *PyFloat_FromDouble(double x)
+    PyObject *PyLong_FromDouble(double x)
     object PyLong_FromVoidPtr(void *p)
     void *PyLong_AsVoidPtr(object o)
     Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *overflow) except? -1  # NULL: the nearest where it overflows
@@ -144,6 +145,7 @@ cdef extern from "Python.h":
 
     PyObject *PyErr_Occurred() nogil
     PyObject *PyExc_AttributeError
+    PyObject *PyExc_IndexError
     PyObject *PyExc_TypeError
     PyObject *PyExc_ValueError
     void PyErr_SetObject(PyObject *kind, PyObject *value)

@@ -19,10 +19,10 @@
 
 from cpython.object cimport PyObject
 from libc cimport math
-from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_ValueError,
-                                   PyFloat_AsDouble, PyFloat_Check, PyFloat_FromDouble, PyImport_ImportModule,
-                                   PyNumber_Power, PyNumber_TrueDivide, PyObject_CallMethod, collector_restart,
-                                   collector_stop)
+from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_IndexError,
+                                   PyExc_TypeError, PyExc_ValueError, PyFloat_AsDouble, PyFloat_Check,
+                                   PyFloat_FromDouble, PyImport_ImportModule, PyLong_FromDouble, PyNumber_Power,
+                                   PyNumber_TrueDivide, PyObject_CallMethod, collector_restart, collector_stop)
 
 
 cdef extern from "_core/pow.h" nogil:
@@ -272,12 +272,52 @@ cdef inline double entropy_right(double a, double b, double r, double g) noexcep
     return math.expm1(-r) * g
 
 
+# Ops of a compiled function's trace whose last argument is an index, which is known when it is called. Any number that
+# is integral may be an index; eager code, whose indices are ints, raises the same errors.
+
+cdef inline Py_ssize_t index_edge(double index, Py_ssize_t count, const char *what,
+                                  const char *items) noexcept with gil:
+    cdef bint collected = collector_stop()
+    cdef bint integral = index == math.floor(index) and math.isfinite(index) != 0
+    cdef PyObject *shown = PyLong_FromDouble(index) if integral else PyFloat_FromDouble(index)
+    if shown != NULL and integral:
+        PyErr_Format(PyExc_IndexError, "%s %R of %zd %s", what, shown, count, items)
+    elif shown != NULL:
+        PyErr_Format(PyExc_TypeError, "an index must be an integer, not %R", shown)
+    Py_XDECREF(shown)
+    collector_restart(collected)
+    return -1
+
+cdef inline Py_ssize_t index_of(double index, Py_ssize_t count, const char *what, const char *items) noexcept nogil:
+    """The index, or -1 with an exception set."""
+    if 0.0 <= index < <double>count and index == math.floor(index):
+        return <Py_ssize_t>index
+    return index_edge(index, count, what, items)
+
+
+cdef inline double take(const double *x, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i = index_of(x[count - 1], count - 1, b"index", b"items")
+    return x[i] if i >= 0 else math.NAN
+
+cdef inline double take_left(double a, double b, double r, double g) noexcept nogil:
+    return g if b == 1.0 else 0.0
+
+
+# logsumexp, but the argument at the index gets no gradient: CROSS_ENTROPY gives it all of its own.
+cdef inline double normalizer(const double *x, Py_ssize_t count) noexcept nogil:
+    return logsumexp(x, count - 1) if index_of(x[count - 1], count - 1, b"target", b"logits") >= 0 else math.NAN
+
+cdef inline double normalizer_left(double a, double b, double r, double g) noexcept nogil:
+    return 0.0 if b == 1.0 else logsumexp_left(a, b, r, g)
+
+
 # ---- The table -----------------------------------------------------------------------------------
 
 cdef enum Shape:  # what is known of the partial derivatives
     NONLINEAR     # nothing: call the functions
     LINEAR        # they are constants
     PRODUCT       # each is the other argument
+    INDEXED       # the last argument is an index, which has none; `b` is 1.0 for the argument at the index, else 0.0
 
 cdef enum Read:   # what a partial reads besides g
     NONE = 0
@@ -329,6 +369,7 @@ cdef enum Op:
     NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
     CROSS_ENTROPY
     SUM, LOGSUMEXP, MAX
+    TAKE, ENTROPY_NORMALIZER
     OP_COUNT
 
 
@@ -360,4 +401,7 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)
     if op == LOGSUMEXP: return variadic("logsumexp", "logsumexp", NONLINEAR, logsumexp, logsumexp_left, A | R)
     if op == MAX:       return variadic("max",       "max",       LINEAR,    max_of,    pass_nothing,   NONE)
+    if op == TAKE:      return variadic("_take",     "take",      INDEXED,   take,      take_left,      B)
+    if op == ENTROPY_NORMALIZER: return variadic("_entropy_normalizer", "entropy_normalizer",
+                                                                  INDEXED,   normalizer, normalizer_left, A | B | R)
     return Rule("", "", VARIADIC, NONLINEAR, ORDERED, NULL, NULL, NULL, NONE, NULL, NONE)

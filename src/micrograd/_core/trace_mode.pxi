@@ -194,9 +194,10 @@ cdef PyObject *value_index(PyObject *o) except NULL:
     if trace != NULL and not trace_may_read(node_of(o)):
         error = TraceError(
             f"{user_line()}: using a Value as an index or an integer, as in range(), while a compiled function is "
-            f"traced: the trace would use the number of this call in all later ones. If it is an argument that counts "
-            f"or selects, name it in static_argnames of compile(): the function then gets it as it is, and is traced "
-            f"for each"
+            f"traced: the trace would use the number of this call in all later ones. functional.embedding and "
+            f"functional.take index by an argument, functional.cross_entropy takes one as a target. If it counts or "
+            f"selects in another way, name it in static_argnames of compile(): the function then gets it as it is, and "
+            f"is traced for each"
         )
         Py_XDECREF(trace.index)
         trace.index = <PyObject *>error

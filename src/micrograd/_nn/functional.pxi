@@ -20,6 +20,22 @@ cdef object variadic(int op, list values):
     return block_node(op, r, PySequence_Fast_ITEMS(<PyObject *>values), count, NULL)
 
 
+def is_traced_index(x):
+    """Is it a Value that depends on the arguments of a compiled function? As an index it is known at each call."""
+    return isinstance(x, Value) and (<Value>x).node.flags & TRACED != 0
+
+
+cdef object indexed(int op, list values, index):
+    """The node of an op of these Values and a traced index, whose data are not known while tracing."""
+    cdef list operands = [*values, <Value?>index]
+    return block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
+
+
+def take_values(list values, index):
+    """The Value at a traced index."""
+    return indexed(TAKE, values, index)
+
+
 def as_values(items, str what):
     """A list of Values; numbers become leaves. Raises TypeError, with `what` for the item, for other objects."""
     cdef list values = []
@@ -80,7 +96,11 @@ def normalized_values(list values, eps):
 def cross_entropy_value(list shifted, target):
     """-log softmax(shifted)[target], for values whose maximum is 0."""
     cdef list logits = list(shifted)
-    cdef Py_ssize_t index = PyNumber_AsSsize_t(target, NULL)
+    cdef Py_ssize_t index
+    if is_traced_index(target):
+        normalizer, chosen = indexed(ENTROPY_NORMALIZER, logits, target), indexed(TAKE, logits, target)
+        return value_binary_slow(CROSS_ENTROPY, <PyObject *>normalizer, <PyObject *>chosen)
+    index = PyNumber_AsSsize_t(target, NULL)
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
