@@ -183,13 +183,14 @@ cdef inline Entry *table_next(Table *table, Entry *entry) noexcept:
     return entry if entry != table.entries + table.size else table.entries
 
 
-cdef int table_grow(Table *table) except -1:
-    """Double the size. Where memory is out, the table stays as it is."""
-    cdef Table grown
+cdef int table_grow(Table *table, Py_ssize_t count) except -1:
+    """Make room for `count` entries. Where memory is out, the table stays as it is."""
+    cdef Table grown = Table(NULL, table.count, 64, 64 - 6)
     cdef Entry *entry
     cdef Py_ssize_t i
-    grown.count, grown.size = table.count, max(2 * table.size, 64)
-    grown.shift = table.shift - 1 if table.size else 64 - 6
+    while 2 * grown.size < 3 * count:
+        grown.size *= 2
+        grown.shift -= 1
     grown.entries = <Entry *>PyMem_Calloc(grown.size, sizeof(Entry))
     if grown.entries == NULL:
         raise MemoryError
@@ -206,7 +207,7 @@ cdef int table_grow(Table *table) except -1:
 
 cdef inline int table_reserve(Table *table) except -1:
     """Make room for an entry. A third is free at least, so that searches are short."""
-    return table_grow(table) if 3 * table.count >= 2 * table.size else 0
+    return table_grow(table, table.count + 1) if 3 * table.count >= 2 * table.size else 0
 
 
 cdef Entry *table_entry(Table *table, void *p) except NULL:

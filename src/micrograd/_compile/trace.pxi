@@ -79,6 +79,8 @@ cdef class GraphReader:
         for i in range(len(placeholders)):
             table_entry(&self.nodes, &(<Value?>placeholders[i]).node).index = self.put(ARGUMENT, &i, 1)
         order = graph_nodes(outputs)
+        table_grow(&self.nodes, self.nodes.count + len(order))
+        table_grow(&self.known, self.known.count + len(order))
         self.read_private_leaves(order, outputs)
         for i in range(len(order)):
             check_signals(i)
