@@ -1,6 +1,7 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
+# make gpt      train a character GPT in three steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
@@ -13,7 +14,7 @@ BUILDING := 'building the extension modules, and installing what they need: a mi
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons test guide sanitize bench lint workflows wheels needs clean
+.PHONY: setup train moons gpt test guide sanitize bench lint workflows wheels needs clean
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -23,6 +24,9 @@ train: .venv/installed
 
 moons: .venv/installed-test
 	$(BIN)/python examples/moons.py
+
+gpt: .venv/installed
+	$(BIN)/python examples/microgpt.py
 
 test: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some tests need a gigabyte each
