@@ -1,7 +1,7 @@
 """The GPT of scalar_gpt.py over matrices: the loss of documents and its gradients in PyTorch, JAX, NumPy and C.
 
-Each function takes `batches`, arrays (documents, length + 1) of tokens, and returns a `step()` for the next of them and a
-`check()`. The loss is the sum over the documents of the mean over their positions.
+Each function takes `batches`, arrays (documents, length + 1) of tokens, and returns a `step()` for the next of them and
+a `check()`. The loss is the sum over the documents of the mean over their positions.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def compiled(micrograd):
         [[Value(x) for x in row] for row in m.tolist()] if m.ndim == 2 else [Value(x) for x in m.tolist()]
         for m in matrices()
     )
-    parameters = [*sum(kernels, []), *kernel_biases, *sum(weights, []), *biases]
+    parameters = [p for row in (*kernels, kernel_biases, *weights, biases) for p in row]
     X, labels = images()
 
     @micrograd.compile

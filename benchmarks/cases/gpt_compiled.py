@@ -72,18 +72,22 @@ def plain_training(engine, batches: list[np.ndarray]):
 
 
 def training_rows(micrograd, one: list[np.ndarray], many: list[np.ndarray], rounds: int) -> list[Row]:
-    """The reference's training step, one document each, over ours with one document and with 32 a step."""
+    """The reference's training step on one document, over ours on one and over a document of ours on 32."""
     reference = contestants.reference()
-    names = ["reference, training step, 1 document", f"reference, training step, a document of {BATCH}"]
+    names = ["reference", "reference, collector off"]
+    labels = {1: "training step, 1 document", BATCH: f"training step, a document of {BATCH}"}
     if not (micrograd and reference):
-        return [Row(name, None) for name in names]
-    theirs = Contestant("reference", plain_training(reference, one), slow=True)
-    ours = Contestant("1", compiled_training(micrograd, one))
-    verify([theirs, Contestant("ours", compiled_training(micrograd, one))])
-    times = take_turns([ours, Contestant("32", compiled_training(micrograd, many)), theirs], rounds)
+        return [Row(f"{name}, {label}", None) for label in labels.values() for name in names]
+    theirs = [
+        Contestant(name, plain_training(reference, one), collector=name == "reference", slow=True) for name in names
+    ]
+    ours = [Contestant(label, compiled_training(micrograd, b)) for label, b in zip(labels.values(), (one, many))]
+    verify([ours[0], *theirs])
+    times = take_turns([*ours, *theirs], rounds)
     return [
-        row(names[0], [r / o for r, o in zip(times["reference"], times["1"])]),
-        row(names[1], [r / (o / BATCH) for r, o in zip(times["reference"], times["32"])]),
+        row(f"{name}, {label}", [t / (o / count) for t, o in zip(times[name], times[label])])
+        for count, label in labels.items()
+        for name in names
     ]
 
 

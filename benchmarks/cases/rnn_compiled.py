@@ -1,5 +1,5 @@
-"""The recurrent network of the case "rnn" through `micrograd.compile`: a training step on one sequence of 1,000 steps in
-time, and on 64 sequences in a call.
+"""The recurrent network of the case "rnn" through `micrograd.compile`: a training step on one sequence of 1,000 steps,
+and on 64 sequences in a call.
 """
 
 from __future__ import annotations

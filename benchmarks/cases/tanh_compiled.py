@@ -1,5 +1,5 @@
-"""Tanh networks through `micrograd.compile` on 10,000 samples: the squared errors, their gradients and an update by SGD,
-on one thread. PyTorch and NumPy compute tanh in vectors; C calls the system's tanh.
+"""Tanh networks through `micrograd.compile` on 10,000 samples: squared errors, their gradients and an update by SGD, on
+one thread. PyTorch and NumPy compute tanh in vectors; C calls the system's tanh.
 """
 
 from __future__ import annotations
