@@ -15,7 +15,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 clock = time.process_time
 TURN = 0.05  # seconds that a turn lasts at least
@@ -137,16 +137,13 @@ def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: in
 
 def compare_parts(case: str, title: str, parts: list[tuple[str, list[tuple[str, object]]]], rounds: int) -> Result:
     """One table of several comparisons, pairs of a label and entries; the label follows the names of its rows. The
-    ratios of each part are to its own first entry.
+    ratios of each part are to its own first entry that is present, the same contestant in all parts.
     """
-    results = [(label, compare(case, title, entries, rounds)) for label, entries in parts]
     rows = []
-    for label, result in results:
-        for found in result.rows:
-            found.name = f"{found.name}, {label}"
-            rows.append(found)
-    absent = [result.base for _, result in results if result.base != "ours"]
-    return Result(case, title, rows, base=absent[0] if absent else "ours")
+    for label, entries in parts:
+        result = compare(case, title, entries, rounds)
+        rows += [replace(found, name=f"{found.name}, {label}") for found in result.rows if found.name != result.base]
+    return Result(case, title, [Row(result.base, 1.0, 1.0, 1.0), *rows], base=result.base)
 
 
 def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], **options: object) -> tuple:
