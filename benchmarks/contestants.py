@@ -1,4 +1,4 @@
-"""Loads what the contestants need: this engine, the reference from PyPI, PyTorch, XAD, JAX, and mlp.c compiled.
+"""Loads what the contestants need: this engine, the reference from PyPI, PyTorch, XAD, JAX, and C compiled.
 
 A loader returns None if its library is not installed; the tables then say "absent".
 """
@@ -149,12 +149,12 @@ def jax() -> ModuleType | None:
 
 
 @functools.cache
-def c_library() -> ctypes.CDLL | None:
-    """mlp.c, compiled for this machine into build/; recompiled when its text or the command changes."""
-    source = Path(__file__).with_name("mlp.c")
+def c_library(name: str = "mlp") -> ctypes.CDLL | None:
+    """mlp.c, gpt.c or rnn.c, compiled for this machine into build/; recompiled when its text or the command changes."""
+    source = Path(__file__).with_name(f"{name}.c")
     command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-shared", "-fPIC"]
     key = hashlib.sha256(source.read_bytes() + " ".join(command).encode()).hexdigest()[:16]
-    library = CACHE / f"mlp-{key}.so"
+    library = CACHE / f"{name}-{key}.so"
     if not library.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         try:

@@ -15,7 +15,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 clock = time.process_time
 TURN = 0.05  # seconds that a turn lasts at least
@@ -30,6 +30,7 @@ class Contestant:
     step: Callable[[], object]
     check: Callable[[], list[float]] | None = None  # numbers that all contestants of the case have to agree on
     collector: bool = True  # whether the garbage collector is enabled in its turns
+    slow: bool = False  # a step takes seconds: a turn is one step, without one before it
 
     def numbers(self) -> list[float]:
         """What `check` gives. Without it, losses of consecutive steps: from the second on they depend on gradients."""
@@ -93,7 +94,8 @@ def _turn(contestant: Contestant, steps: int) -> float:
     with _collector(contestant.collector):
         # One step that is not timed: it fills the caches and leaves its garbage to the next, as in a training loop.
         step = contestant.step
-        step()
+        if not contestant.slow:
+            step()
         start = clock()
         for _ in range(steps):
             step()
@@ -104,8 +106,7 @@ def take_turns(contestants: list[Contestant], rounds: int, turn: float = TURN) -
     """Seconds per step of each contestant, a figure for each round. The turns are interleaved: A B C A B C …"""
     steps = {}
     for c in contestants:
-        once = _turn(c, 2)
-        steps[c.name] = max(2, min(100_000, round(turn / once)))
+        steps[c.name] = 1 if c.slow else max(2, min(100_000, round(turn / _turn(c, 2))))
     times = {c.name: [] for c in contestants}
     for _ in range(rounds):
         for c in contestants:
@@ -132,6 +133,17 @@ def compare(case: str, title: str, entries: list[tuple[str, object]], rounds: in
         else:
             rows.append(row(name, [t / b for t, b in zip(times[name], times[base])]))
     return Result(case, title, rows, base=base)
+
+
+def compare_parts(case: str, title: str, parts: list[tuple[str, list[tuple[str, object]]]], rounds: int) -> Result:
+    """One table of several comparisons, pairs of a label and entries; the label follows the names of its rows. The
+    ratios of each part are to its own first entry that is present, the same contestant in all parts.
+    """
+    rows = []
+    for label, entries in parts:
+        result = compare(case, title, entries, rounds)
+        rows += [replace(found, name=f"{found.name}, {label}") for found in result.rows if found.name != result.base]
+    return Result(case, title, [Row(result.base, 1.0, 1.0, 1.0), *rows], base=result.base)
 
 
 def entry(name: str, needed: object, make: Callable[[], Callable[[], object]], **options: object) -> tuple:

@@ -42,12 +42,18 @@ def plain(engine):
     return training(PlainAdam(scalar_gpt.flatten(parameters)), lambda: scalar_gpt.loss(parameters))
 
 
-def functional_gpt(functional):
-    """A copy of the module scalar_gpt that uses `functional` for linear, softmax and the cross-entropy of the loss."""
-    spec = importlib.util.spec_from_file_location("functional_gpt", scalar_gpt.__file__)
+def copy_of_gpt(**functions):
+    """A copy of the module scalar_gpt with other functions in place of some of its own."""
+    spec = importlib.util.spec_from_file_location("copy_of_gpt", scalar_gpt.__file__)
     gpt = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gpt)
-    gpt.linear, gpt.softmax = functional.linear, functional.softmax
+    vars(gpt).update(functions)
+    return gpt
+
+
+def functional_gpt(functional):
+    """scalar_gpt with `functional` for linear, softmax and the cross-entropy of the loss."""
+    gpt = copy_of_gpt(linear=functional.linear, softmax=functional.softmax)
 
     def loss(parameters, tokens=gpt.TOKENS):
         keys, values = [], []
