@@ -29,7 +29,7 @@ from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffe
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.math cimport NAN
+from libc.math cimport NAN, isfinite
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport qsort
 from libc.string cimport memchr, memcmp, memcpy, memset, strcmp
@@ -42,8 +42,8 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (A, ADD, B, EXP, INDEXED, LINEAR, MUL, NEG, NONLINEAR, NO_OP, OP_COUNT,
-                                  PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SUB, SUM, TAKE, TANH, VARIADIC,
+from micrograd._core.ops cimport (A, ADD, B, EXP, INDEXED, LINEAR, LOG, MUL, NEG, NONLINEAR, NO_OP,
+                                  OP_COUNT, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SUB, SUM, TAKE, TANH, VARIADIC,
                                   Forward, Partial, index_of, rule_failed)
 
 from micrograd._core import TraceError

@@ -33,8 +33,6 @@ def words(microgpt):
     return microgpt.Words(WORDS.read_text().split())
 
 
-# Until tokens can be arguments, and batches of lists of different lengths.
-needs_indices = pytest.mark.xfail(raises=(micrograd.TraceError, TypeError, ValueError))
 
 
 def losses(microgpt, kind, words, steps, size=1):
@@ -104,7 +102,6 @@ def test_plain_values_run_on_micrograd_from_pypi(microgpt, words, reference, mon
     assert losses(microgpt, "Plain", words, 3) == pytest.approx(ours, rel=0, abs=1e-9)
 
 
-@needs_indices
 def test_compiled_gives_the_same_losses(microgpt, words):
     words.documents = list({len(document): document for document in words.documents if len(document) < 7}.values())
     assert len(words.documents) > 2
@@ -113,7 +110,6 @@ def test_compiled_gives_the_same_losses(microgpt, words):
     assert all(difference <= 1e-9 for difference in found)
 
 
-@needs_indices
 def test_compiled_batches_are_those_of_functional(microgpt, words):
     words.documents = [document for document in words.documents if len(document) < 7]
     functional, compiled = (losses(microgpt, kind, words, 3, 4) for kind in ("Functional", "Compiled"))

@@ -32,6 +32,12 @@ cdef extern from "_compile/lanes.h" nogil:
                        const double *initial) noexcept nogil
         void (*rank_one)(double *w, Py_ssize_t pitch, const double *a, int rows, const double *b,
                          int columns) noexcept nogil
+        void (*exp)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*log)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*tanh)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*sigmoid)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*softplus)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        bint (*all_finite)(const double *r, Py_ssize_t width) noexcept nogil
     struct Variant:
         const char *name
         const Lanes *fast
@@ -118,9 +124,15 @@ cdef inline Partial side_partial(int op, int side) noexcept nogil:
     return RULES[op].d_right if side else RULES[op].d_left
 
 
-cdef inline bint forward_loop(Workspace *work, int op, double *r, const double *a, const double *b,
-                              Py_ssize_t width) noexcept nogil:
-    """Compute r by a loop over vectors. False for an op that has none."""
+cdef enum Computed:  # by a loop over vectors
+    NOTHING           # the op has none
+    FINITE            # the result; where it is not finite, the rule has to give it, or raise
+    ALL_LANES         # the result
+
+
+cdef inline Computed forward_loop(Workspace *work, int op, double *r, const double *a, const double *b,
+                                  Py_ssize_t width) noexcept nogil:
+    """Compute r by a loop over vectors."""
     if op == ADD:
         work.lanes.add(r, a, b, width)
     elif op == SUB:
@@ -131,9 +143,23 @@ cdef inline bint forward_loop(Workspace *work, int op, double *r, const double *
         work.lanes.neg(r, a, width)
     elif op == RELU:
         work.lanes.relu(r, a, width)
+    elif work.lanes.exp == NULL:
+        return NOTHING
+    elif op == TANH:
+        work.lanes.tanh(r, a, width)
+    elif op == SIGMOID:
+        work.lanes.sigmoid(r, a, width)
+    elif op == SOFTPLUS:
+        work.lanes.softplus(r, a, width)
+    elif op == EXP:
+        work.lanes.exp(r, a, width)
+        return FINITE
+    elif op == LOG:
+        work.lanes.log(r, a, width)
+        return FINITE
     else:
-        return False
-    return True
+        return NOTHING
+    return ALL_LANES
 
 
 cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, const double *g, const double *a,
@@ -206,11 +232,14 @@ cdef bint compute(Workspace *work, int op, double *r, const double *a, const dou
                   Py_ssize_t width) noexcept nogil:
     """An op on lanes. False with an exception set where the rule raises."""
     cdef Forward forward = RULES[op].forward
+    cdef Computed computed = forward_loop(work, op, r, a, b, width)
     cdef double x
     cdef Py_ssize_t i
-    if forward_loop(work, op, r, a, b, width):
+    if computed == ALL_LANES or computed == FINITE and work.lanes.all_finite(r, live):
         return True
     for i in range(live):
+        if computed == FINITE and isfinite(r[i]):
+            continue
         x = forward(a[i], b[i])
         if x != x and raised():
             return False
@@ -224,10 +253,12 @@ cdef bint apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_
     cdef double *r = slot(work, s[0])
     cdef double *a = slot(work, s[1])
     cdef double *b = slot(work, s[2])
+    cdef Computed computed
     if header[1] == 1:
         return compute(work, header[0], r, a, b, live, width)
     if width == work.stride and header[2] == header[3] == 1:  # all lanes of all slots are side by side
-        if forward_loop(work, header[0], r, a, b, header[1] * width):
+        computed = forward_loop(work, header[0], r, a, b, header[1] * width)
+        if computed == ALL_LANES or computed == FINITE and work.lanes.all_finite(r, header[1] * width):
             return True
     return apply_run(work, header, r, a, b, live, width)
 

@@ -56,6 +56,14 @@ typedef struct Lanes {
                    const double *initial);
     /* w[i * pitch + j] += a[i] b[j]. */
     void (*rank_one)(double *w, ptrdiff_t pitch, const double *a, int rows, const double *b, int columns);
+
+    /* In fast tables alone, of any width: within 1.5 units in the last place. */
+    void (*exp)(double *r, const double *a, ptrdiff_t width);  /* inf where it overflows */
+    void (*log)(double *r, const double *a, ptrdiff_t width);  /* NaN where it is not finite */
+    void (*tanh)(double *r, const double *a, ptrdiff_t width);
+    void (*sigmoid)(double *r, const double *a, ptrdiff_t width);
+    void (*softplus)(double *r, const double *a, ptrdiff_t width);
+    int (*all_finite)(const double *r, ptrdiff_t width);
 } Lanes;
 
 typedef struct Variant {

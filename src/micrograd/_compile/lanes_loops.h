@@ -100,11 +100,17 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
 }
 
 #include "lanes_products.h"
+#if !EXACT
+  #include "lanes_math.h"
+#endif
 
 static const Lanes F(lanes) = {
     F(add), F(sub), F(mul), F(neg), F(relu), F(back_linear), F(back_product), F(back_relu),
     F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
     F(dots_one), F(back_dots_one), F(matvec), F(rank_one),
+#if !EXACT
+    F(exp_loop), F(log_loop), F(tanh_loop), F(sigmoid_loop), F(softplus_loop), F(all_finite),
+#endif
 };
 
 #undef EACH

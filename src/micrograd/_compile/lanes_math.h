@@ -1,0 +1,247 @@
+/* exp, log, tanh, sigmoid, softplus and others on vectors, for lanes_loops.h in fast mode. One text for every vector,
+   with and without fusing: for one variant a number gives the same bits in any lane. Constants are from
+   tests/minimax.py, bounds from tests/ulps.py. Sums of two doubles as in Dekker (1971) and Knuth: `x` and `x_low`, with
+   x + x_low the number to about 100 bits. */
+
+#ifndef LANES_MATH_H
+#define LANES_MATH_H
+/* (exp(x) - 1 - x) / x^2 for |x| < 0.35; (2 atanh(s) - 2 s) / s^3 in s^2, for s^2 < 0.03. */
+static const double lanes_exp_terms[] = {
+    0x1.0000000000000p-1,  0x1.5555555555559p-3,  0x1.555555555555ap-5,  0x1.111111110f6aep-7,
+    0x1.6c16c16c1445ap-10, 0x1.a01a01afe53cbp-13, 0x1.a01a01b0b4207p-16, 0x1.71ddf85369bbcp-19,
+    0x1.27e4c5a72bfecp-22, 0x1.af5ebf5ef2b2cp-26, 0x1.1f95597b89df7p-29,
+};
+static const double lanes_log_terms[] = {
+    0x1.5555555555592p-1, 0x1.999999997fda0p-2, 0x1.24924941f31bap-2, 0x1.c71c52075a0b1p-3,
+    0x1.74663f644eb54p-3, 0x1.39a1aca1c7f91p-3, 0x1.2f05ffe0ec7c2p-3,
+};
+#endif
+
+#define SIGN_BIT 0x8000000000000000ULL
+#define LN2_HIGH 0x1.62e42fefa2000p-1  /* of 40 bits: its product with an exponent is exact */
+#define LN2_LOW 0x1.9ef35793c7673p-41
+
+/* CHOOSE(test, a, b): a in the lanes where a comparison holds, else b. HIGH(x): the first 26 bits of x. */
+#if VEC == 1
+typedef unsigned long long F(bits);
+LANES_INLINE F(bits) F(bits_of)(double x) {
+    F(bits) bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+LANES_INLINE double F(of_bits)(F(bits) bits) {
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+#define BITS(x) F(bits_of)(x)
+#define OF_BITS(x) F(of_bits)(x)
+#define CHOOSE(test, a, b) ((test) ? (a) : (b))
+#else
+typedef unsigned long long F(bits) __attribute__((vector_size(VEC * 8)));
+#define BITS(x) ((F(bits))(x))
+#define OF_BITS(x) ((vec)(F(bits))(x))
+#define CHOOSE(test, a, b) OF_BITS((BITS(test) & BITS(a)) | (~BITS(test) & BITS(b)))
+#endif
+#define ALL(x) BROADCAST(x)
+#define HIGH(x) OF_BITS(BITS(x) & ~0x7ffffffULL)
+
+/* Up to VEC of the doubles that are left: the others are 1. */
+LANES_INLINE vec F(load)(const double *from, ptrdiff_t left) {
+    double some[VEC];
+    if (left >= VEC)
+        return OF(from);
+    for (int i = 0; i < VEC; i++)
+        some[i] = i < left ? from[i] : 1.0;
+    return OF(some);
+}
+
+LANES_INLINE void F(store)(double *to, vec x, ptrdiff_t left) {
+    double some[VEC];
+    if (left >= VEC) {
+        AT(to) = x;
+    } else {
+        AT(some) = x;
+        for (int i = 0; i < left; i++)
+            to[i] = some[i];
+    }
+}
+
+#define LOAD(from) F(load)((from) + i, width - i)
+#define STORE(to, x) F(store)((to) + i, x, width - i)
+#define EACH_VECTOR for (ptrdiff_t i = 0; i < width; i += VEC)
+
+/* ---- Functions --------------------------------------------------------------------------------- */
+
+/* The even and the odd terms as two sums, which are computed at the same time. */
+LANES_INLINE vec F(polynomial)(const double *terms, const int degree, vec x, vec square) {
+    vec even = ALL(terms[degree]), odd = ALL(terms[degree - 1]);
+    for (int i = degree - 2; i > 0; i -= 2) {
+        even = MADD(ALL(terms[i]), even, square);
+        odd = MADD(ALL(terms[i - 1]), odd, square);
+    }
+    return MADD(MADD(ALL(terms[0]), even, square), odd, x);
+}
+
+/* exp(x) = 2^k (1 + r + rest), |r| < 0.35: Cody and Waite's reduction (1980), and a polynomial. `k` becomes k + 2046.
+   For -746 <= x <= 710. */
+LANES_INLINE void F(reduced_exp)(vec x, vec *r, vec *rest, F(bits) *k) {
+    const vec shift = ALL(0x1.8p52);  /* a sum with it is rounded to an integer, which its last bits have */
+    vec t = MADD(shift, x, ALL(0x1.71547652b82fep+0));
+    vec n = t - shift;
+    vec high = MADD(x, n, ALL(-LN2_HIGH)), low = n * LN2_LOW;
+    vec y = high - low, y2 = y * y;
+    *r = high;
+    *rest = MADD(-low, F(polynomial)(lanes_exp_terms, 10, y, y2), y2);
+    *k = BITS(t) - (0x4338000000000000ULL - 2046);
+}
+
+/* 1 + r + rest, in two doubles. */
+LANES_INLINE vec F(one_plus)(vec r, vec rest, vec *low) {
+    vec sum = r + 1.0, x;
+    rest += (1.0 - sum) + r;
+    x = sum + rest;
+    *low = (sum - x) + rest;
+    return x;
+}
+
+/* 2^k x, for k + 2046. In two steps, since 2^k may be no normal number: the second rounds if the result is subnormal. */
+LANES_INLINE vec F(scaled)(vec x, F(bits) k) {
+    F(bits) half = k >> 1;
+    return (x * OF_BITS(half << 52)) * OF_BITS((k - half) << 52);
+}
+
+LANES_INLINE vec F(exp)(vec x) {
+    vec r, rest, low;
+    F(bits) k;
+    x = CHOOSE(x > 710.0, ALL(710.0), x);
+    x = CHOOSE(x < -746.0, ALL(-746.0), x);
+    F(reduced_exp)(x, &r, &rest, &k);
+    x = F(one_plus)(r, rest, &low);
+    return F(scaled)(x, k);
+}
+
+/* Of sums of two doubles, with one rounding: q has 26 bits, so that the remainder is exact but for its smallest terms. */
+LANES_INLINE vec F(quotient)(vec a, vec a_low, vec b, vec b_low) {
+    vec inverse = 1.0 / b, q = HIGH(a * inverse), b_high = HIGH(b);
+    vec left = (a - q * b_high) - q * ((b - b_high) + b_low);
+    return MADD(q, left + a_low, inverse);
+}
+
+/* e / (1 + e) or 1 / (1 + e), of e = exp(-|x|). */
+LANES_INLINE vec F(sigmoid)(vec x) {
+    vec a = OF_BITS(BITS(x) | SIGN_BIT), r, rest, y, y_low, e, b, q;
+    F(bits) k;
+    a = CHOOSE(a < -746.0, ALL(-746.0), a);
+    F(reduced_exp)(a, &r, &rest, &k);
+    y = F(one_plus)(r, rest, &y_low);
+    e = F(scaled)(y, k);
+    b = e + 1.0;
+    q = F(quotient)(CHOOSE(x < 0.0, y, ALL(1.0)), CHOOSE(x < 0.0, y_low, ALL(0.0)), b,
+                    ((1.0 - b) + e) + F(scaled)(y_low, k));
+    return CHOOSE(x < 0.0, F(scaled)(q, k), q);
+}
+
+/* -m / (2 + m), where m = exp(-2 |x|) - 1 has a small relative error. */
+LANES_INLINE vec F(tanh)(vec x) {
+    vec a = OF_BITS(BITS(x) & ~SIGN_BIT), r, rest, power, less, sum, m, m_low, b;
+    F(bits) k;
+    a = CHOOSE(a > 20.0, ALL(20.0), a);
+    F(reduced_exp)(a * -2.0, &r, &rest, &k);
+    power = OF_BITS((k - 1023) << 52);
+    r *= power;
+    less = power - 1.0;
+    sum = less + r;
+    rest = ((less - sum) + r) + (power - (less + 1.0)) + rest * power;
+    m = sum + rest;
+    m_low = (sum - m) + rest;
+    b = m + 2.0;
+    a = F(quotient)(-m, -m_low, b, ((2.0 - b) + m) + m_low);
+    return OF_BITS(BITS(a) | (BITS(x) & SIGN_BIT));
+}
+
+/* plus + log(2^down (x + x_low)) for a normal x > 0 and plus >= 0 that is no NaN; x_low is 0, or x >= 1. With
+   x = 2^k (1 + f) and s = f / (2 + f), log(1 + f) = f - (f^2 / 2 - s (f^2 / 2 + R(s^2))), as in fdlibm's log (1993); f
+   and k log(2) are added without rounding. */
+LANES_INLINE vec F(log_sum)(vec plus, vec x, vec down, vec x_low, const int has_low) {
+    const F(bits) least = BITS(ALL(0x1.6a09e667f3bcdp-1));  /* of 1 + f: sqrt(1/2) */
+    F(bits) offset = BITS(x) - least + 0x3ff0000000000000ULL, exponent = offset >> 52;
+    vec k = (OF_BITS(exponent | 0x4330000000000000ULL) - (0x1p52 + 1023.0)) + down;
+    vec f = OF_BITS((offset & 0xfffffffffffffULL) + least) - 1.0;
+    vec s = f / (f + 2.0), z = s * s, half = f * f * 0.5;
+    vec high = k * LN2_HIGH, sum = high + f, rest, total, back;
+    rest = MADD(half, s, -MADD(half, F(polynomial)(lanes_log_terms, 6, z, z * z), z));
+    rest = MADD(-rest, k, ALL(LN2_LOW)) + ((high - sum) + f);
+    if (!has_low)
+        return sum + rest;
+    x_low *= OF_BITS((2046 - exponent) << 52);
+    rest = MADD(rest, x_low, MADD(ALL(1.0), ALL(-2.0) * s, 1.0 - s));  /* 1 / (1 + f) = 1 - 2 s + 2 s^2 - ... */
+    total = plus + sum;
+    back = total - plus;
+    return total + (((plus - (total - back)) + (sum - back)) + rest);
+}
+
+/* NaN where the result is not finite, and for no other x. */
+LANES_INLINE vec F(log)(vec x) {
+    vec scaled = CHOOSE(x < 0x1p-1022, x * 0x1p54, x), down = CHOOSE(x < 0x1p-1022, ALL(-54.0), ALL(0.0));
+    return CHOOSE((x > 0.0) & (x < HUGE_VAL), F(log_sum)(ALL(0.0), scaled, down, ALL(0.0), 0), ALL(NAN));
+}
+
+/* max(x, 0) + log(1 + exp(-|x|)) */
+LANES_INLINE vec F(softplus)(vec x) {
+    vec a = OF_BITS(BITS(x) | SIGN_BIT), r, rest, e, e_low, sum;
+    F(bits) k;
+    a = CHOOSE(a < -746.0, ALL(-746.0), a);
+    F(reduced_exp)(a, &r, &rest, &k);
+    e = F(scaled)(F(one_plus)(r, rest, &e_low), k);
+    sum = e + 1.0;
+    sum = F(log_sum)(CHOOSE(x > 0.0, x, ALL(0.0)), sum, ALL(0.0), ((1.0 - sum) + e) + F(scaled)(e_low, k), 1);
+    return CHOOSE(x > 40.0, x, sum);
+}
+
+/* ---- Loops of any width ------------------------------------------------------------------------ */
+
+static void F(exp_loop)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, F(exp)(LOAD(a)));
+}
+
+static void F(log_loop)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, F(log)(LOAD(a)));
+}
+
+static void F(tanh_loop)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, F(tanh)(LOAD(a)));
+}
+
+static void F(sigmoid_loop)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, F(sigmoid)(LOAD(a)));
+}
+
+static void F(softplus_loop)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, F(softplus)(LOAD(a)));
+}
+
+static int F(all_finite)(const double *r, ptrdiff_t width) {
+    vec sum = ALL(0.0);
+    double parts[VEC], total = 0.0;
+    EACH_VECTOR {
+        vec x = LOAD(r);
+        sum += x - x;
+    }
+    AT(parts) = sum;
+    for (int i = 0; i < VEC; i++)
+        total += parts[i];
+    return total == 0.0;
+}
+
+#undef EACH_VECTOR
+#undef STORE
+#undef LOAD
+#undef HIGH
+#undef ALL
+#undef CHOOSE
+#undef OF_BITS
+#undef BITS
+#undef LN2_LOW
+#undef LN2_HIGH
+#undef SIGN_BIT
