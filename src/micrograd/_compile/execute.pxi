@@ -90,7 +90,7 @@ cdef class Replay:
         samples = min(self.chunk_samples, samples)
         self.lanes = 1 if samples == 1 else (min(self.block_samples, samples) + TILE - 1) // TILE * TILE
         self.stride = self.lanes
-        if self.lanes > 1 and self.lanes // TILE % 2 == 0:
+        if self.lanes > 2 * TILE and self.lanes // TILE % 2 == 0:
             self.stride += TILE  # slots an even number of cache lines apart would share few sets of the cache
         self.sample_cost = self.program.weights + STEP_COST * self.plan.work
 
