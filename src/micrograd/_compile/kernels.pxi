@@ -5,6 +5,8 @@
 # op table, and the loops of lanes.h.
 
 cdef extern from "_compile/lanes.h" nogil:
+    ctypedef void (*LanesGain)(double *x, const double *a, const double *b, const double *r, const double *g,
+                               Py_ssize_t width) noexcept nogil
     struct Lanes:
         void (*add)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*sub)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
@@ -37,6 +39,25 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*tanh)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*sigmoid)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*softplus)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*sqrt)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*div)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*power)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*logsumexp)(double *base, Py_ssize_t stride, const int *slots, int count,
+                          Py_ssize_t width) noexcept nogil
+        void (*logsumexp_one)(double *base, const int *slots, int count) noexcept nogil
+        void (*max)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
+        void (*back_tanh)(double *d, const double *r, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
+        void (*back_sigmoid)(double *d, const double *r, const double *g, int accumulate,
+                             Py_ssize_t width) noexcept nogil
+        void (*back_softplus)(double *d, const double *a, const double *g, int accumulate,
+                              Py_ssize_t width) noexcept nogil
+        void (*back_logsumexp)(double *d, const double *a, const double *r, const double *g, int accumulate,
+                               Py_ssize_t width) noexcept nogil
+        LanesGain gain_log
+        LanesGain gain_sqrt
+        LanesGain gain_dividend
+        LanesGain gain_divisor
+        LanesGain gain_power
         bint (*all_finite)(const double *r, Py_ssize_t width) noexcept nogil
     struct Variant:
         const char *name
@@ -157,6 +178,15 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
     elif op == LOG:
         work.lanes.log(r, a, width)
         return FINITE
+    elif op == SQRT:
+        work.lanes.sqrt(r, a, width)
+        return FINITE
+    elif op == DIV:
+        work.lanes.div(r, a, b, width)
+        return FINITE
+    elif op == POW:
+        work.lanes.power(r, a, b, width)
+        return FINITE
     else:
         return NOTHING
     return ALL_LANES
@@ -171,17 +201,51 @@ cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, con
         work.lanes.back_product(d, a if side else b, g, accumulate, width)
     elif op == RELU:
         work.lanes.back_relu(d, r, g, accumulate, width)
+    elif work.lanes.exp == NULL:
+        return False
+    elif op == TANH:
+        work.lanes.back_tanh(d, r, g, accumulate, width)
+    elif op == SIGMOID:
+        work.lanes.back_sigmoid(d, r, g, accumulate, width)
+    elif op == SOFTPLUS:
+        work.lanes.back_softplus(d, a, g, accumulate, width)
+    elif op == EXP:
+        work.lanes.back_product(d, r, g, accumulate, width)
+    elif op == LOGSUMEXP:
+        work.lanes.back_logsumexp(d, a, r, g, accumulate, width)
     else:
         return False
     return True
 
 
-cdef inline bint reduce_loop(Workspace *work, int op, int *s, int count, Py_ssize_t width) noexcept nogil:
-    """Compute a variadic op by a loop over vectors. False for an op that has none."""
-    if op != SUM:
-        return False
-    work.lanes.sum(work.base, work.stride, s, count, width)
-    return True
+cdef inline LanesGain gain_loop(Workspace *work, int op, int side) noexcept nogil:
+    """The loop over vectors for a partial that may raise; NULL for one that has none."""
+    if op == LOG:
+        return work.lanes.gain_log
+    if op == SQRT:
+        return work.lanes.gain_sqrt
+    if op == DIV:
+        return work.lanes.gain_divisor if side else work.lanes.gain_dividend
+    return work.lanes.gain_power if op == POW and not side else NULL
+
+
+cdef inline Computed reduce_loop(Workspace *work, int op, int *s, int count, Py_ssize_t width) noexcept nogil:
+    """Compute a variadic op by a loop over vectors."""
+    if op == SUM:
+        work.lanes.sum(work.base, work.stride, s, count, width)
+    elif work.lanes.exp == NULL:
+        return NOTHING
+    elif op == MAX:
+        work.lanes.max(work.base, work.stride, s, count, width)
+    elif op == LOGSUMEXP:
+        if work.stride == 1:
+            work.lanes.logsumexp_one(work.base, s, count)
+        else:
+            work.lanes.logsumexp(work.base, work.stride, s, count, width)
+        return FINITE
+    else:
+        return NOTHING
+    return ALL_LANES
 
 
 cdef bint overwrites(int op, bint backward) noexcept:
@@ -285,13 +349,17 @@ cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py
     """The step REDUCE."""
     cdef Py_ssize_t i
     cdef int j
-    if reduce_loop(work, op, s, count, width):
+    cdef double *r = slot(work, s[0])
+    cdef Computed computed = reduce_loop(work, op, s, count, width)
+    if computed == ALL_LANES or computed == FINITE and work.lanes.all_finite(r, live):
         return
     for i in range(live):
+        if computed == FINITE and isfinite(r[i]):
+            continue
         for j in range(1, count):
             work.scratch[j - 1] = slot(work, s[j])[i]
-        slot(work, s[0])[i] = RULES[op].reduce(work.scratch, count - 1)
-    clear_padding(slot(work, s[0]), live, width)
+        r[i] = RULES[op].reduce(work.scratch, count - 1)
+    clear_padding(r, live, width)
 
 
 cdef bint indexed_reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
@@ -361,11 +429,38 @@ cdef bint differentiate(Workspace *work, int op, int side, double *d, const doub
     cdef double x
     if backward_loop(work, op, side, d, g, a, b, r, accumulate, width):
         return True
+    if gain_loop(work, op, side) != NULL:
+        return gain(work, op, side, d, g, a, b, r, accumulate, live, width)
     for i in range(live):
         x = partial(a[i], b[i], r[i], g[i])
         if x != x and raised():
             return False
         d[i] = d[i] + x if accumulate else x
+    clear_padding(d, live, width)
+    return True
+
+
+cdef bint gain(Workspace *work, int op, int side, double *d, const double *g, const double *a, const double *b,
+               const double *r, bint accumulate, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """differentiate() by a loop over vectors, RUN lanes at a time, and by the rule where that gives no finite number.
+    """
+    cdef LanesGain loop = gain_loop(work, op, side)
+    cdef double[RUN] x
+    cdef Py_ssize_t first = 0, i, n
+    while first < live:
+        n = min(<Py_ssize_t>RUN, live - first)
+        loop(x, a + first, b + first, r + first, g + first, n)
+        if not work.lanes.all_finite(x, n):
+            for i in range(n):
+                if not isfinite(x[i]):
+                    x[i] = side_partial(op, side)(a[first + i], b[first + i], r[first + i], g[first + i])
+                    if x[i] != x[i] and raised():
+                        return False
+        if accumulate:
+            work.lanes.add(d + first, d + first, x, n)
+        else:
+            memcpy(d + first, x, n * sizeof(double))
+        first += n
     clear_padding(d, live, width)
     return True
 

@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <string.h>
 
+typedef void (*LanesGain)(double *x, const double *a, const double *b, const double *r, const double *g,
+                          ptrdiff_t width);
+
 typedef struct Lanes {
     /* Of any width. */
     void (*add)(double *r, const double *a, const double *b, ptrdiff_t width);
@@ -57,12 +60,27 @@ typedef struct Lanes {
     /* w[i * pitch + j] += a[i] b[j]. */
     void (*rank_one)(double *w, ptrdiff_t pitch, const double *a, int rows, const double *b, int columns);
 
-    /* In fast tables alone, of any width: within 1.5 units in the last place. */
-    void (*exp)(double *r, const double *a, ptrdiff_t width);  /* inf where it overflows */
-    void (*log)(double *r, const double *a, ptrdiff_t width);  /* NaN where it is not finite */
+    /* Of any width, in fast tables alone. */
+    void (*exp)(double *r, const double *a, ptrdiff_t width);
+    void (*log)(double *r, const double *a, ptrdiff_t width);
     void (*tanh)(double *r, const double *a, ptrdiff_t width);
     void (*sigmoid)(double *r, const double *a, ptrdiff_t width);
     void (*softplus)(double *r, const double *a, ptrdiff_t width);
+    void (*sqrt)(double *r, const double *a, ptrdiff_t width);
+    void (*div)(double *r, const double *a, const double *b, ptrdiff_t width);
+    void (*power)(double *r, const double *a, const double *b, ptrdiff_t width);
+    /* Slots: r, then the operands. */
+    void (*logsumexp)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
+    void (*logsumexp_one)(double *base, const int *slots, int count);
+    void (*max)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
+    /* d = the partial times g, or +=. */
+    void (*back_tanh)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_sigmoid)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_softplus)(double *d, const double *a, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_logsumexp)(double *d, const double *a, const double *r, const double *g, int accumulate,
+                           ptrdiff_t width);
+    /* x = the partial times g. */
+    LanesGain gain_log, gain_sqrt, gain_dividend, gain_divisor, gain_power;
     int (*all_finite)(const double *r, ptrdiff_t width);
 } Lanes;
 

@@ -234,6 +234,188 @@ static int F(all_finite)(const double *r, ptrdiff_t width) {
     return total == 0.0;
 }
 
+static void F(max)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
+    double *r = base + slots[0] * stride;
+    memcpy(r, base + slots[1] * stride, width * sizeof(double));
+    for (int j = 2; j < count; j++) {
+        const double *x = base + slots[j] * stride;
+        for (ptrdiff_t i = 0; i < width; i++)
+            r[i] = x[i] > r[i] ? x[i] : r[i];
+    }
+}
+
+/* largest + log(1 + rest) */
+LANES_INLINE vec F(log_of_sum)(vec largest, vec rest) {
+    vec sum = rest + 1.0, back = sum - rest;
+    return F(log_sum)(largest, sum, ALL(0.0), (rest - (sum - back)) + (1.0 - back), 1);
+}
+
+/* The first of the largest is taken out, as in the rule. */
+static void F(logsumexp)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
+    EACH_VECTOR {
+        vec largest = LOAD(base + slots[1] * stride), rest = ALL(0.0), left = ALL(1.0);
+        for (int j = 2; j < count; j++) {
+            vec x = LOAD(base + slots[j] * stride);
+            largest = CHOOSE(x > largest, x, largest);
+        }
+        for (int j = 1; j < count; j++) {
+            vec x = LOAD(base + slots[j] * stride), out = CHOOSE(x == largest, left, ALL(0.0));
+            rest += CHOOSE(out == 1.0, ALL(0.0), F(exp)(x - largest));
+            left -= out;
+        }
+        STORE(base + slots[0] * stride, F(log_of_sum)(largest, rest));
+    }
+}
+
+/* With one lane, several exponentials at once. */
+static void F(logsumexp_one)(double *base, const int *slots, int count) {
+    enum { MOST = 64 };
+    double largest = base[slots[1]], rest = 0.0, x[MOST], r[VEC];
+    int top = 1;
+    for (int j = 2; j < count; j++) {
+        if (base[slots[j]] > largest) {
+            largest = base[slots[j]];
+            top = j;
+        }
+    }
+    for (int first = 1; first < count; first += MOST) {
+        int some = count - first < MOST ? count - first : MOST;
+        for (int j = 0; j < some; j++)
+            x[j] = base[slots[first + j]] - largest;
+        F(exp_loop)(x, x, some);
+        for (int j = 0; j < some; j++)
+            rest += first + j == top ? 0.0 : x[j];
+    }
+    AT(r) = F(log_of_sum)(ALL(largest), ALL(rest));
+    base[slots[0]] = r[0];
+}
+
+/* ---- Square roots, quotients and powers -------------------------------------------------------- */
+/* Of operations that round correctly, so that compilers may vectorise them. What is not finite the rule computes. */
+
+static void F(sqrt_loop)(double *r, const double *a, ptrdiff_t width) {
+    for (ptrdiff_t i = 0; i < width; i++)
+        r[i] = sqrt(a[i]);
+}
+
+static void F(div)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    for (ptrdiff_t i = 0; i < width; i++)
+        r[i] = a[i] * (1.0 / b[i]);
+}
+
+#define POWER(exponent, result) \
+    if (b == (exponent)) { \
+        for (ptrdiff_t i = 0; i < width; i++) \
+            r[i] = (result); \
+        return; \
+    }
+
+/* NaN for other exponents. Within half a unit in the last place; with two roundings, as a a a, within 1.5. */
+static void F(power_of)(double *r, const double *a, double b, ptrdiff_t width) {
+    POWER(1.0, a[i])
+    POWER(2.0, a[i] * a[i])
+    POWER(3.0, a[i] * a[i] * a[i])
+    POWER(-1.0, 1.0 / a[i])
+    POWER(-2.0, fabs(a[i]) > 1e-150 && fabs(a[i]) < 1e150 ? 1.0 / (a[i] * a[i]) : NAN)  /* else a a is not normal */
+    POWER(0.5, sqrt(a[i]) + 0.0)  /* + 0.0: pow(-0.0, 0.5) is 0.0 */
+    POWER(-0.5, 1.0 / sqrt(a[i]))
+    for (ptrdiff_t i = 0; i < width; i++)
+        r[i] = NAN;
+}
+
+/* The grad of `a`: (b a^(b - 1)) g */
+static void F(back_power_of)(double *r, const double *a, double b, const double *g, ptrdiff_t width) {
+    POWER(1.0, g[i])
+    POWER(2.0, 2.0 * a[i] * g[i])
+    POWER(3.0, 3.0 * (a[i] * a[i]) * g[i])
+    POWER(-1.0, -(1.0 / a[i]) * (1.0 / a[i]) * g[i])
+    POWER(-2.0, -2.0 * (1.0 / a[i]) * (1.0 / a[i]) * (1.0 / a[i]) * g[i])
+    POWER(0.5, 0.5 / sqrt(a[i]) * g[i])
+    POWER(-0.5, -0.5 * (1.0 / sqrt(a[i])) * (1.0 / sqrt(a[i])) * (1.0 / sqrt(a[i])) * g[i])
+    for (ptrdiff_t i = 0; i < width; i++)
+        r[i] = NAN;
+}
+
+static int F(all_equal)(const double *b, ptrdiff_t width) {
+    int differ = 0;
+    for (ptrdiff_t i = 0; i < width; i++)
+        differ |= !(b[i] == b[0]);
+    return !differ;
+}
+
+static void F(power)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    if (F(all_equal)(b, width))
+        F(power_of)(r, a, b[0], width);
+    else
+        for (ptrdiff_t i = 0; i < width; i++)
+            F(power_of)(r + i, a + i, b[i], 1);
+}
+
+/* ---- Gradients --------------------------------------------------------------------------------- */
+
+#define GRADIENT(factor) \
+    EACH_VECTOR { \
+        vec by = (factor), grad = LOAD(g); \
+        STORE(d, accumulate ? MADD(LOAD(d), by, grad) : by * grad); \
+    }
+
+static void F(back_tanh)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {
+    GRADIENT(MADD(ALL(1.0), -LOAD(r), LOAD(r)))
+}
+
+static void F(back_sigmoid)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {
+    GRADIENT(LOAD(r) * (1.0 - LOAD(r)))
+}
+
+static void F(back_softplus)(double *d, const double *a, const double *g, int accumulate, ptrdiff_t width) {
+    GRADIENT(F(sigmoid)(LOAD(a)))
+}
+
+static void F(back_logsumexp)(double *d, const double *a, const double *r, const double *g, int accumulate,
+                              ptrdiff_t width) {
+    GRADIENT(F(exp)(LOAD(a) - LOAD(r)))
+}
+
+/* What grads gain, to be added when the rule has computed what is not finite. */
+
+#define GAIN_ARGUMENTS double *x, const double *a, const double *b, const double *r, const double *g, ptrdiff_t width
+
+static void F(gain_log)(GAIN_ARGUMENTS) {
+    (void)b, (void)r;
+    for (ptrdiff_t i = 0; i < width; i++)
+        x[i] = g[i] / a[i];
+}
+
+static void F(gain_sqrt)(GAIN_ARGUMENTS) {
+    (void)a, (void)b;
+    for (ptrdiff_t i = 0; i < width; i++)
+        x[i] = 0.5 / r[i] * g[i];
+}
+
+static void F(gain_dividend)(GAIN_ARGUMENTS) {
+    (void)a, (void)r;
+    for (ptrdiff_t i = 0; i < width; i++)
+        x[i] = 1.0 / b[i] * g[i];
+}
+
+static void F(gain_divisor)(GAIN_ARGUMENTS) {
+    (void)r;
+    for (ptrdiff_t i = 0; i < width; i++)
+        x[i] = -(1.0 / b[i]) * (1.0 / b[i]) * (a[i] * g[i]);
+}
+
+static void F(gain_power)(GAIN_ARGUMENTS) {
+    (void)r;
+    if (F(all_equal)(b, width))
+        F(back_power_of)(x, a, b[0], g, width);
+    else
+        for (ptrdiff_t i = 0; i < width; i++)
+            F(back_power_of)(x + i, a + i, b[i], g + i, 1);
+}
+
+#undef GAIN_ARGUMENTS
+#undef GRADIENT
+#undef POWER
 #undef EACH_VECTOR
 #undef STORE
 #undef LOAD
