@@ -4,6 +4,7 @@
 # make gpt      train a character GPT in three steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
+# make ulps     measure exp, log and others on vectors
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BUILDING := 'building the extension modules, and installing what they need: a mi
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons gpt test guide sanitize bench lint workflows wheels needs clean
+.PHONY: setup train moons gpt test guide sanitize bench lint workflows wheels needs clean ulps
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -44,6 +45,9 @@ sanitize: .venv/installed-test $(REFERENCE)
 	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib MICROGRAD_SANITIZE=1 \
 	$(BIN)/python -m pytest --numprocesses 2 --capture=sys
+
+ulps: .venv/installed-test
+	$(BIN)/python tests/ulps.py
 
 # PyTorch and JAX are compared if they are installed in .venv. XAD is small, and is installed if it has a wheel.
 bench: .venv/installed $(REFERENCE)

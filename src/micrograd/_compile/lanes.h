@@ -95,7 +95,8 @@ enum { TILE = 8 };
 #define LANES_NAME(a, b) LANES_JOIN(a, b)
 
 /* VEC doubles fill a vector. Layers are computed in tiles of ROWS outputs of STEP lanes, which fit into registers.
-   FUSED is the function that fuses for a vector, if there is one. */
+   FUSED is the function that fuses for a vector, if there is one; LESS, EQUAL and BLEND are those that compare and
+   choose, where gcc's own vectors are slower. */
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
   #define LANES_INLINE static inline __attribute__((always_inline))
   #define VEC 2
@@ -128,6 +129,7 @@ enum { TILE = 8 };
   #define STEP 8
   #define ROWS 6
   #define FUSED(sum, a, b) ((vec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
+  #define BLEND(test, a, b) ((vec)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(test)))
   #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop
@@ -142,6 +144,9 @@ enum { TILE = 8 };
   #define STEP 16
   #define ROWS 12
   #define FUSED(sum, a, b) ((vec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(sum)))
+  #define LESS(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LT_OQ)
+  #define EQUAL(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_EQ_OQ)
+  #define BLEND(test, a, b) ((vec)_mm512_mask_blend_pd(test, (__m512d)(b), (__m512d)(a)))
   #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop

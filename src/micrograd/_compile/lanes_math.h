@@ -21,7 +21,11 @@ static const double lanes_log_terms[] = {
 #define LN2_HIGH 0x1.62e42fefa2000p-1  /* of 40 bits: its product with an exponent is exact */
 #define LN2_LOW 0x1.9ef35793c7673p-41
 
-/* CHOOSE(test, a, b): a in the lanes where a comparison holds, else b. HIGH(x): the first 26 bits of x. */
+/* CHOOSE(test, a, b): a in the lanes where LESS or EQUAL hold, else b. HIGH(x): the first 26 bits of x. */
+#if !defined(LESS)
+  #define LESS(a, b) ((a) < (b))
+  #define EQUAL(a, b) ((a) == (b))
+#endif
 #if VEC == 1
 typedef unsigned long long F(bits);
 LANES_INLINE F(bits) F(bits_of)(double x) {
@@ -41,7 +45,11 @@ LANES_INLINE double F(of_bits)(F(bits) bits) {
 typedef unsigned long long F(bits) __attribute__((vector_size(VEC * 8)));
 #define BITS(x) ((F(bits))(x))
 #define OF_BITS(x) ((vec)(F(bits))(x))
-#define CHOOSE(test, a, b) OF_BITS((BITS(test) & BITS(a)) | (~BITS(test) & BITS(b)))
+#if defined(BLEND)
+  #define CHOOSE(test, a, b) BLEND(test, a, b)
+#else
+  #define CHOOSE(test, a, b) OF_BITS((BITS(test) & BITS(a)) | (~BITS(test) & BITS(b)))
+#endif
 #endif
 #define ALL(x) BROADCAST(x)
 #define HIGH(x) OF_BITS(BITS(x) & ~0x7ffffffULL)
@@ -114,8 +122,8 @@ LANES_INLINE vec F(scaled)(vec x, F(bits) k) {
 LANES_INLINE vec F(exp)(vec x) {
     vec r, rest, low;
     F(bits) k;
-    x = CHOOSE(x > 710.0, ALL(710.0), x);
-    x = CHOOSE(x < -746.0, ALL(-746.0), x);
+    x = CHOOSE(LESS(ALL(710.0), x), ALL(710.0), x);
+    x = CHOOSE(LESS(x, ALL(-746.0)), ALL(-746.0), x);
     F(reduced_exp)(x, &r, &rest, &k);
     x = F(one_plus)(r, rest, &low);
     return F(scaled)(x, k);
@@ -132,21 +140,21 @@ LANES_INLINE vec F(quotient)(vec a, vec a_low, vec b, vec b_low) {
 LANES_INLINE vec F(sigmoid)(vec x) {
     vec a = OF_BITS(BITS(x) | SIGN_BIT), r, rest, y, y_low, e, b, q;
     F(bits) k;
-    a = CHOOSE(a < -746.0, ALL(-746.0), a);
+    a = CHOOSE(LESS(a, ALL(-746.0)), ALL(-746.0), a);
     F(reduced_exp)(a, &r, &rest, &k);
     y = F(one_plus)(r, rest, &y_low);
     e = F(scaled)(y, k);
     b = e + 1.0;
-    q = F(quotient)(CHOOSE(x < 0.0, y, ALL(1.0)), CHOOSE(x < 0.0, y_low, ALL(0.0)), b,
+    q = F(quotient)(CHOOSE(LESS(x, ALL(0.0)), y, ALL(1.0)), CHOOSE(LESS(x, ALL(0.0)), y_low, ALL(0.0)), b,
                     ((1.0 - b) + e) + F(scaled)(y_low, k));
-    return CHOOSE(x < 0.0, F(scaled)(q, k), q);
+    return CHOOSE(LESS(x, ALL(0.0)), F(scaled)(q, k), q);
 }
 
 /* -m / (2 + m), where m = exp(-2 |x|) - 1 has a small relative error. */
 LANES_INLINE vec F(tanh)(vec x) {
     vec a = OF_BITS(BITS(x) & ~SIGN_BIT), r, rest, power, less, sum, m, m_low, b;
     F(bits) k;
-    a = CHOOSE(a > 20.0, ALL(20.0), a);
+    a = CHOOSE(LESS(ALL(20.0), a), ALL(20.0), a);
     F(reduced_exp)(a * -2.0, &r, &rest, &k);
     power = OF_BITS((k - 1023) << 52);
     r *= power;
@@ -183,20 +191,20 @@ LANES_INLINE vec F(log_sum)(vec plus, vec x, vec down, vec x_low, const int has_
 
 /* NaN where the result is not finite, and for no other x. */
 LANES_INLINE vec F(log)(vec x) {
-    vec scaled = CHOOSE(x < 0x1p-1022, x * 0x1p54, x), down = CHOOSE(x < 0x1p-1022, ALL(-54.0), ALL(0.0));
-    return CHOOSE((x > 0.0) & (x < HUGE_VAL), F(log_sum)(ALL(0.0), scaled, down, ALL(0.0), 0), ALL(NAN));
+    vec scaled = CHOOSE(LESS(x, ALL(0x1p-1022)), x * 0x1p54, x), down = CHOOSE(LESS(x, ALL(0x1p-1022)), ALL(-54.0), ALL(0.0));
+    return CHOOSE(LESS(ALL(0.0), x) & LESS(x, ALL(HUGE_VAL)), F(log_sum)(ALL(0.0), scaled, down, ALL(0.0), 0), ALL(NAN));
 }
 
 /* max(x, 0) + log(1 + exp(-|x|)) */
 LANES_INLINE vec F(softplus)(vec x) {
     vec a = OF_BITS(BITS(x) | SIGN_BIT), r, rest, e, e_low, sum;
     F(bits) k;
-    a = CHOOSE(a < -746.0, ALL(-746.0), a);
+    a = CHOOSE(LESS(a, ALL(-746.0)), ALL(-746.0), a);
     F(reduced_exp)(a, &r, &rest, &k);
     e = F(scaled)(F(one_plus)(r, rest, &e_low), k);
     sum = e + 1.0;
-    sum = F(log_sum)(CHOOSE(x > 0.0, x, ALL(0.0)), sum, ALL(0.0), ((1.0 - sum) + e) + F(scaled)(e_low, k), 1);
-    return CHOOSE(x > 40.0, x, sum);
+    sum = F(log_sum)(CHOOSE(LESS(ALL(0.0), x), x, ALL(0.0)), sum, ALL(0.0), ((1.0 - sum) + e) + F(scaled)(e_low, k), 1);
+    return CHOOSE(LESS(ALL(40.0), x), x, sum);
 }
 
 /* ---- Loops of any width ------------------------------------------------------------------------ */
@@ -256,11 +264,11 @@ static void F(logsumexp)(double *base, ptrdiff_t stride, const int *slots, int c
         vec largest = LOAD(base + slots[1] * stride), rest = ALL(0.0), left = ALL(1.0);
         for (int j = 2; j < count; j++) {
             vec x = LOAD(base + slots[j] * stride);
-            largest = CHOOSE(x > largest, x, largest);
+            largest = CHOOSE(LESS(largest, x), x, largest);
         }
         for (int j = 1; j < count; j++) {
-            vec x = LOAD(base + slots[j] * stride), out = CHOOSE(x == largest, left, ALL(0.0));
-            rest += CHOOSE(out == 1.0, ALL(0.0), F(exp)(x - largest));
+            vec x = LOAD(base + slots[j] * stride), out = CHOOSE(EQUAL(x, largest), left, ALL(0.0));
+            rest += CHOOSE(EQUAL(out, ALL(1.0)), ALL(0.0), F(exp)(x - largest));
             left -= out;
         }
         STORE(base + slots[0] * stride, F(log_of_sum)(largest, rest));
@@ -422,6 +430,9 @@ static void F(gain_power)(GAIN_ARGUMENTS) {
 #undef HIGH
 #undef ALL
 #undef CHOOSE
+#undef BLEND
+#undef EQUAL
+#undef LESS
 #undef OF_BITS
 #undef BITS
 #undef LN2_LOW
