@@ -4,6 +4,7 @@ and the same bits in any lane."""
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 import mpmath
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import complaint
+from helpers import SPECIAL, complaint, op
 from micrograd import Value, functional
 from micrograd._compile import use_variant, variants
+from micrograd._core import OPS
 
 INF, NAN = math.inf, math.nan
 LN2 = math.log(2)
@@ -227,9 +229,16 @@ def test_logsumexp(variant, count):
     for special in (INF, -INF, NAN):
         X[3] = special
         np.testing.assert_array_equal(f.map(X)[:4], [*found[:3], functional.logsumexp(X[3].tolist()).data])
-    highest = micrograd.compile(lambda x: functional.max(x)) if hasattr(functional, "max") else None
-    if highest:
-        np.testing.assert_array_equal(highest.map(X), X.max(axis=1))
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_softmax(variant, count):
+    """Of exponentials, whose largest argument is subtracted first."""
+    f = micrograd.compile(lambda x: functional.softmax(x))
+    X = np.random.default_rng(count).normal(scale=200.0, size=(50, count))
+    expected = np.array([[p.data for p in functional.softmax([Value(x) for x in row])] for row in X.tolist()])
+    np.testing.assert_allclose(f.map(X), expected, rtol=1e-14, atol=1e-300)
+    np.testing.assert_array_equal([[p.data for p in f(row)] for row in X.tolist()], f.map(X))
 
 
 # ---- Errors ----------------------------------------------------------------------------------------------------------
@@ -237,11 +246,11 @@ def test_logsumexp(variant, count):
 RAISING = [("exp", 710.0), ("exp", 1e308), ("log", 0.0), ("log", -0.0), ("log", -1.0), ("log", -INF)]
 
 
-@pytest.mark.parametrize(("op", "x"), RAISING)
-def test_errors_are_those_of_eager_code(variant, op, x):
-    f = FUNCTIONS[op]
-    kind = OverflowError if op == "exp" else ValueError
-    text = complaint(getattr(Value(x), op))
+@pytest.mark.parametrize(("method", "x"), RAISING)
+def test_errors_are_those_of_eager_code(variant, method, x):
+    f = FUNCTIONS[method]
+    kind = OverflowError if method == "exp" else ValueError
+    text = complaint(getattr(Value(x), method))
     with pytest.raises(kind, match=text):
         f(x)
     for sample, samples in ((0, 1), (2, 3), (8, 9), (150, 300)):
@@ -249,6 +258,22 @@ def test_errors_are_those_of_eager_code(variant, op, x):
         X[sample] = x
         with pytest.raises(kind, match=f"sample {sample}: {text}"):
             f.map(X)
+
+
+@pytest.mark.parametrize("op_name", sorted(name for name in OPS if OPS[name][1]))
+def test_special_values_are_near_those_of_eager_code(variant, op_name):
+    f, points = micrograd.compile(op(op_name)), list(itertools.product(SPECIAL, repeat=OPS[op_name][1]))
+    good, results = [], []
+    for point in points:
+        try:
+            results.append(op(op_name)(*map(Value, point)).data)
+            good.append(point)
+        except (ArithmeticError, ValueError) as error:
+            with pytest.raises(type(error), match=complaint(lambda p=point: op(op_name)(*map(Value, p)))):
+                f(*point)
+    found = f.map(*np.array(good).T)
+    np.testing.assert_allclose(found, results, rtol=5e-16, atol=5e-324)
+    np.testing.assert_array_equal([f(*point).data for point in good], found)
 
 
 def test_padding_never_raises(variant):
@@ -263,11 +288,11 @@ def test_padding_never_raises(variant):
 
 
 def test_numbers_that_are_not_finite_leave_the_others_alone(variant):
-    for op, special in (("exp", [INF, NAN, -INF]), ("log", [INF, NAN, INF])):
+    for method, special in (("exp", [INF, NAN, -INF]), ("log", [INF, NAN, INF])):
         x = np.random.default_rng(1).uniform(0.1, 5.0, 40)
-        expected = FUNCTIONS[op].map(x)
+        expected = FUNCTIONS[method].map(x)
         x[3:6] = special
-        found = FUNCTIONS[op].map(x)
+        found = FUNCTIONS[method].map(x)
         np.testing.assert_array_equal(np.delete(found, [3, 4, 5]), np.delete(expected, [3, 4, 5]))
         assert found[3] == INF
         assert math.isnan(found[4])
@@ -276,7 +301,7 @@ def test_numbers_that_are_not_finite_leave_the_others_alone(variant):
 # ---- Gradients -------------------------------------------------------------------------------------------------------
 
 DIFFERENTIATED = {
-    **{op: lambda w, x, op=op: getattr(w * x, op)() for op in [*FUNCTIONS, "sqrt"]},
+    **{method: lambda w, x, method=method: getattr(w * x, method)() for method in [*FUNCTIONS, "sqrt"]},
     **{f"pow {p}": lambda w, x, p=p: (w * x) ** p for p in [*POWERS, 1.75]},
     "div": lambda w, x: (w + x) / (w * x),
     "pow of two": lambda w, x: (w * x) ** (w + x),
