@@ -1,10 +1,11 @@
 /* Loops over lanes, for kernels.pxi: each is one op on slots, which are arrays of lanes, one for each sample, and stand
    `stride` doubles apart. With one sample a slot is one double, and a run of slots is an array of them.
 
-   The loops are in lanes_loops.h and lanes_products.h, which are compiled for what every processor of the architecture
+   The loops are in lanes_loops.h and what it includes, which are compiled for what every processor of the architecture
    has, and on x86-64 for AVX2 and AVX-512; lanes_variants() says which this machine can run. For each there are two
    tables. `exact` has the roundings of eager code, in every variant. `fast` fuses multiplications and additions in
-   layers and gradients where the variant can; for one variant a sample has the same results in any block.
+   layers and gradients where the variant can, and has exp and other functions on vectors, in lanes_math.h; for one
+   variant a sample has the same results in any block.
 
    Sums over lanes have the same order in all: TILE running sums, lane i going to the one of i modulo TILE. */
 
