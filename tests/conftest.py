@@ -54,6 +54,12 @@ def engine(request: pytest.FixtureRequest) -> SimpleNamespace:
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(params=[True, False], ids=["exact", "default"])
+def exact(request: pytest.FixtureRequest) -> bool:
+    """Runs a test in both modes of compiled functions."""
+    return request.param
+
+
 @pytest.fixture
 def isolated():
     """Run Python source in a fresh process and return what it printed; a crash or a non-zero exit fails the test."""

@@ -117,7 +117,9 @@ def _static(name: str, x: Any, why: str) -> Static:
 def _is_numbers(name: str, x: Any, depth: int = 0) -> bool:
     if isinstance(x, (list, tuple)):
         _bound_depth(name, depth)
-        return bool(x) and all(_is_numbers(name, item, depth + 1) for item in list(x))
+        if not x:
+            return isinstance(x, list)  # an empty document; an empty tuple is hashable
+        return all(type(item) is float or type(item) is int or _is_numbers(name, item, depth + 1) for item in list(x))
     return (isinstance(x, (Value, Number)) and not isinstance(x, bool)) or hasattr(x, "tolist")
 
 
@@ -134,6 +136,14 @@ def _refuse_values(name: str, x: Any, why: str, depth: int = 0) -> None:
         if isinstance(x, dict):
             for item in list(x.values()):
                 _refuse_values(name, item, why, depth + 1)
+
+
+def of_each_sample(tree: Any, table: Any) -> list[Any]:
+    """What a function that returns this tree returns for each sample: a float, an array or a nested list of floats."""
+    shape = shape_of(tree)
+    if shape is None:
+        return [tree_unflatten(tree, iter(row)) for row in table.tolist()]
+    return list(table.reshape(len(table), *shape)) if shape else table[:, 0].tolist()
 
 
 def _bound_depth(name: str, depth: int) -> None:

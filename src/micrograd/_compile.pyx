@@ -6,6 +6,7 @@
 # also use what is declared or imported below.
 #
 #   arguments     arguments as numbers, of one sample or of a batch
+#   ragged        batches of samples of different structure
 #   instructions  lists of instructions, in arrays of C
 #   trace         what the function computed from placeholders
 #   lower         from a trace to instructions: sums of products, and what is invariant
@@ -23,6 +24,7 @@
 
 import functools
 import sys
+from collections import abc
 
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
@@ -37,8 +39,8 @@ from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, le
                               parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
                               trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
-                                   PyFloat_CheckExact, PyList_GET_ITEM, PySequence_Fast_ITEMS, PyType_IsSubtype,
-                                   PyTypeObject, own, raise_error, tuple_items)
+                                   PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact, PySequence_Fast_ITEMS,
+                                   PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
@@ -51,9 +53,11 @@ from micrograd._core import TraceError
 cdef extern from "Python.h":
     int PyObject_CheckBuffer(PyObject *o)
     int PyObject_GetBuffer(PyObject *o, Py_buffer *view, int flags)
+    Py_ssize_t Py_SIZE(PyObject *o)
     Py_ssize_t PY_SSIZE_T_MAX
 
 include "_compile/arguments.pxi"
+include "_compile/ragged.pxi"
 include "_compile/instructions.pxi"
 include "_compile/trace.pxi"
 include "_compile/lower.pxi"

@@ -10,6 +10,7 @@ import functools
 import operator
 import sys
 import weakref
+from array import array
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
@@ -21,6 +22,7 @@ from micrograd._arguments import (
     count_arguments,
     filled,
     joined,
+    of_each_sample,
     of_method,
     shape_of,
     split,
@@ -30,6 +32,7 @@ from micrograd._arguments import (
 from micrograd._compile import (
     Batch,
     Program,
+    Sums,
     Trace,
     Traced,
     TraceError,
@@ -149,18 +152,35 @@ class Compiled:
         array([[ 3.,  2.],
                [ 7., 12.]])
 
+        Samples may differ in structure, as lists of different lengths do. Each structure is traced once, and the result
+        is a list with an item for each sample: a float, an array or a nested list.
+
+        >>> micrograd.compile(lambda x: sum(x)).map([[1.0, 2.0], [3.0], [4.0, 5.0]])
+        [3.0, 3.0, 9.0]
+
         Raises TypeError where an array is not of real numbers, ValueError with the shapes where there is no leading
         axis or not one length, and whatever an op raises, with the number of the sample.
         """
         import numpy as np
 
-        f, traced, batch = self._batch(args, kwargs)
-        outputs = len(traced.program.outputs)
-        flat = np.empty(batch.samples * outputs)
-        traced.map(batch, f._threads, flat)
-        table = flat.reshape(batch.samples, outputs)
-        shape = shape_of(traced.tree)
-        return tree_unflatten(traced.tree, iter(table.T)) if shape is None else table.reshape(batch.samples, *shape)
+        f, batch, parts = self._batch(args, kwargs)
+
+        def outputs(traced: Traced, part: Batch) -> NDArray[np.float64]:
+            table = np.empty((part.samples, len(traced.program.outputs)))
+            traced.map(part, f._threads, table.reshape(-1))
+            return table
+
+        tables = _each(parts, outputs)
+        trees = [traced.tree for traced, _ in parts]
+        if len(parts) == 1:
+            shape = shape_of(trees[0])
+            table = tables[0]
+            return tree_unflatten(trees[0], iter(table.T)) if shape is None else table.reshape(batch.samples, *shape)
+        items: list[Any] = [None] * batch.samples
+        for (traced, part), table in zip(parts, tables):
+            for i, item in zip(part.sample_places(), of_each_sample(traced.tree, table)):
+                items[i] = item
+        return items
 
     def sum(self, *args: Any, **kwargs: Any) -> Value:
         """The sum over the samples of a batch of what the function returns, with the captured leaves for parents.
@@ -171,6 +191,9 @@ class Compiled:
         >>> loss.backward()
         >>> loss.data, w.grad
         (10.0, 14.0)
+
+        Where samples differ in structure, as in `map()`, the sums over those of each are added up in the order of their
+        first samples.
 
         Raises what `map()` raises, and TypeError where the function returns a list. What has no derivative raises in
         `backward()`.
@@ -204,10 +227,11 @@ class Compiled:
         """
         import numpy as np
 
-        f, traced, batch = self._scalar_batch(args, kwargs)
+        f, _, parts = self._batch(args, kwargs, scalar=True)
         grads = np.zeros(len(f._captured))
-        total: float = traced.value_and_grad(batch, f._threads, grads)
-        return total, grads
+        sums = Sums(grads)
+        _each(parts, lambda traced, part: sums.add(traced, part, f._threads))
+        return sums.numbers(), grads
 
     # -- inspection
 
@@ -375,23 +399,21 @@ class Compiled:
         return f, *split(args if f is self else args[1:], kwargs, f._static)
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None, mean: bool) -> Value:
-        f, traced, batch = self._scalar_batch(args, kwargs, batch)
+        f, batch, parts = self._batch(args, kwargs, batch, scalar=True)
+        if batch.groups is not None:
+            sums = Sums(array("d", bytes(8 * len(f._captured))), 1.0 / batch.samples if mean else 1.0)
+            _each(parts, lambda traced, part: sums.add(traced, part, f._threads))
+            return sums.node(list(f._captured.values()))
         if mean and not batch.samples:
             raise ValueError("the mean of no samples")
+        traced: Traced = parts[0][0]
         return traced.reduce(batch, mean, f._threads)
 
-    def _scalar_batch(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None
-    ) -> tuple[Compiled, Traced, Batch]:
-        f, traced, batch = self._batch(args, kwargs, batch)
-        if traced.tree is not None:
-            raise TypeError(f"{f!r} returns a list: a sum over samples needs a function that returns one Value")
-        return f, traced, batch
-
     def _batch(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None
-    ) -> tuple[Compiled, Traced, Batch]:
-        """What is called, its program, and the batch, which the caller may have read from the arguments already."""
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Batch | None = None, scalar: bool = False
+    ) -> tuple[Compiled, Batch, list[tuple[Any, Batch]]]:
+        """What is called, the batch, which the caller may have read from the arguments already, and its parts, as
+        _each() takes them: one, or a group for each structure of a ragged one."""
         if in_trace():
             refuse(
                 "a batch is computed while a compiled function is traced, but its leaves must not be read there. Call "
@@ -402,14 +424,30 @@ class Compiled:
         if batch is None:
             given = positional + named
             batch = Batch(tuple([arg for _, arg in given]), tuple([name for name, _ in given]))
+        count = len(positional)
+        if batch.groups is not None:
+            parts: list[tuple[Any, Batch]] = []
+            for group in batch.groups:
+                try:
+                    found = f._traced(group.trees[:count], tuple(zip(names, group.trees[count:])), static)
+                    parts.append((f._refuse_list(found) if scalar else found, group))
+                except Exception as error:  # earlier samples, of other groups, may raise before it
+                    parts.append((error, group))
+                    break
+            return f, batch, parts
         key = (batch.key, names, static) if names or static else batch.key
         traced = f._batches.get(key)
         if traced is None or not traced.is_current():
             trees = tuple([tree_of_shape(shape) for shape in batch.shapes])
-            count = len(positional)
             traced = f._traced(trees[:count], tuple(zip(names, trees[count:])), static)
             f._batches[key] = traced
-        return f, traced, batch
+        return f, batch, [(f._refuse_list(traced) if scalar else traced, batch)]
+
+    def _refuse_list(self, traced: Traced) -> Traced:
+        """The program, if it returns one Value."""
+        if traced.tree is not None:
+            raise TypeError(f"{self!r} returns a list: a sum over samples needs a function that returns one Value")
+        return traced
 
     def _traced(self, trees: Any, named: Any, static: Any) -> Traced:
         key = trees, named, static
@@ -446,6 +484,34 @@ class Compiled:
                 self._captured[id(leaf)] = leaf
         index = dict(zip(self._captured, range(len(self._captured))))
         return Traced(program, tree, [index[id(leaf)] for leaf in captured], self._exact)
+
+
+def _each(parts: list[tuple[Any, Batch]], call: Callable[[Traced, Batch], Any]) -> list[Any]:
+    """Call it with each program and its batch: with one, or with the groups of a ragged batch, in the order of their
+    first samples. In place of a program may be what tracing it has raised.
+
+    Raises what the first sample raises. An error without a number is that of a group's first sample."""
+    results: list[Any] = []
+    found: Exception | None = None
+    failed = 0
+    for traced, batch in parts:
+        if found is not None and failed < batch.first:
+            break
+        try:
+            if isinstance(traced, Exception):
+                raise traced
+            results.append(call(traced, batch))
+        except Exception as error:
+            if batch.failed < 0:
+                raise
+            if found is None or batch.failed < failed:
+                found, failed = error, batch.failed
+    try:
+        if found is not None:
+            raise found
+        return results
+    finally:
+        found = None  # its traceback refers to this frame
 
 
 def _checked(state: Any) -> tuple[dict[Any, Traced], int]:
@@ -509,7 +575,8 @@ def compile(
 
     `exact=True` computes each sample with the bits of eager code. The default is faster: it has its own exp, log, tanh,
     sigmoid and softplus, within 1.5 units in the last place, and fuses multiplications with additions where the
-    processor can, so that the last bits depend on the processor.
+    processor can, so that the last bits depend on the processor. Errors are the same in both. Called in the trace of
+    another compiled function, it computes in the mode of the other.
 
     >>> exact = micrograd.compile(lambda x: (x * 0.1).tanh() * w, exact=True)
     >>> exact.map([0.7])[0] == exact(0.7).data == (Value(0.7) * 0.1).tanh().data * w.data

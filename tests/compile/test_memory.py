@@ -22,6 +22,10 @@ def test_nothing_leaks():
         f = micrograd.compile(lambda x, y: (model(x) - y) ** 2, threads=2)
         f.sum(x, y).backward()
         f.map(x, y)
+        sums = micrograd.compile(sum, threads=2)
+        sums.mean([[1.0], [1.0, 2.0], [3.0]])
+        with pytest.raises(TypeError):
+            sums.map([[1.0], [2.0, "a"]])
         f([1.0, 2.0], Value(3.0)).backward()
         pickle.loads(pickle.dumps(f)).value_and_grad(x, y)
         with pytest.raises(OverflowError):
@@ -57,8 +61,9 @@ def test_out_of_memory_anywhere_is_a_memory_error(isolated):
             return (model(x) - y) ** 2 + (x[0] * 2).exp()
 
         def whole():
-            f = micrograd.compile(loss)
+            f, sums = micrograd.compile(loss), micrograd.compile(sum)
             f.sum(x, y).backward()
+            sums.mean([[1.0], [1.0, 2.0], [3.0]])
             return f([1.0, 2.0], 3.0)
 
         expected = whole().data

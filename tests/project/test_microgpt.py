@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-import micrograd
 from helpers import ROOT
 
 EXAMPLE = ROOT / "examples" / "microgpt.py"
@@ -31,8 +30,6 @@ def microgpt():
 def words(microgpt):
     random.seed(3)
     return microgpt.Words(WORDS.read_text().split())
-
-
 
 
 def losses(microgpt, kind, words, steps, size=1):

@@ -86,17 +86,10 @@ cdef bint is_masked(x) except -1:
     return False
 
 
-cdef int refuse_masked(x, str name, int depth) except -1:
-    """Raise TypeError for a masked array, also in nested lists: NumPy would drop the masks."""
+cdef int refuse_masked(x, str name) except -1:
+    """Raise TypeError for a masked array: NumPy would drop the mask."""
     if is_masked(x):
         raise TypeError(f"{name} must not be a masked array or contain one")
-    if isinstance(x, (list, tuple)):
-        if depth == DEEPEST:
-            raise ValueError(f"{name} is nested more than {DEEPEST} deep")
-        items = tuple.__iter__(x) if isinstance(x, tuple) else list.__iter__(x)  # as NumPy reads them
-        for item in items:
-            if not PyFloat_CheckExact(<PyObject *>item):
-                refuse_masked(item, name, depth + 1)
     return 0
 
 
@@ -142,18 +135,29 @@ def tree_of_shape(tuple shape):
 # ---- A batch -------------------------------------------------------------------------------------
 
 cdef object converted(object array, str name):
-    """The array as one of doubles in C order."""
+    """The array as one of doubles in C order; a list of its samples if it is ragged."""
     import numpy
 
-    refuse_masked(array, name, 0)
-    array = numpy.asanyarray(array)
-    refuse_masked(array, name, 0)  # what its __array__ gave
-    array = numpy.asarray(array)
+    cdef Py_ssize_t shape[DEEPEST + 1]
+    cdef bint is_array = not isinstance(array, (list, tuple))
+    if is_array:
+        refuse_masked(array, name)
+        array = numpy.asanyarray(array)
+        refuse_masked(array, name)  # what its __array__ gave
+        array = numpy.asarray(array)
+    if not is_array or (array.dtype.kind == "O" and array.size and array.ndim):
+        items = array.tolist() if is_array else array
+        for i in range(DEEPEST + 1):
+            shape[i] = UNKNOWN
+        if not is_even(items, shape, name, 0):
+            return list(items)
+        if not is_array or shape[array.ndim] >= 0:  # in an array of objects, there are more axes
+            array = numpy.asarray(numpy.asanyarray(items))
     if array.dtype.kind == "O":
         doubles = numpy.empty(array.shape)
         flat = doubles.reshape(-1)
         for i, x in enumerate(array.ravel()):
-            refuse_masked(x, name, 0)
+            refuse_masked(x, name)
             flat[i] = to_double(x, f"an element of {name}")
         return doubles
     if array.dtype.kind not in "fiub":
@@ -180,16 +184,38 @@ cdef Py_ssize_t sample_size(Py_buffer *view) except -1:
     return size
 
 
+cdef struct Doubles:  # an array that grows
+    double *items
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef int append_doubles(Doubles *doubles, const double *items, Py_ssize_t count) except -1:
+    if doubles.room - doubles.count < count:
+        doubles.items = <double *>array_grow(doubles.items, &doubles.room, doubles.count + count, sizeof(double))
+    if count:
+        memcpy(doubles.items + doubles.count, items, count * sizeof(double))
+        doubles.count += count
+    return 0
+
+
 @cython.final
+@cython.no_gc  # nothing that it refers to can refer to it
 cdef class Batch:
     """Arrays whose leading axis is that of the samples; `names` are those of the last arrays in messages: of keyword
-    arguments, or indices.
+    arguments, or indices. A ragged batch consists of groups, which are batches of samples of one structure.
 
     Raises TypeError if one is not of real numbers, ValueError if one has no leading axis or their lengths differ.
     """
 
     cdef readonly Py_ssize_t samples
-    cdef readonly bytes key         # equal for batches whose samples have the same shapes
+    cdef readonly bytes key         # equal for batches whose samples have the same shapes; None if ragged
+    cdef readonly list groups       # of a ragged batch, in the order of their first samples; otherwise None
+    cdef readonly tuple trees       # of a group: those of the arguments
+    cdef readonly Py_ssize_t failed  # the sample that raised, in the batch that was given, or -1
+    cdef Py_ssize_t *places         # of a group: where its samples are in the batch that was given; otherwise NULL
+    cdef Py_ssize_t room            # for so many samples of a group
+    cdef Doubles table              # of a group: its numbers, samples x count
     cdef Py_buffer *buffers
     cdef int held                   # buffers to be released
     cdef const double **columns     # for each number of a sample, where the first sample's is
@@ -200,12 +226,22 @@ cdef class Batch:
     def __cinit__(self, tuple arrays, tuple names=()):
         cdef Py_ssize_t i, j, size, first = 0, axes = 0, count = len(arrays)
         cdef Py_buffer *view
+        cdef list lists = None  # for each array, its samples if it is ragged
+        self.failed = -1
         self.buffers = <Py_buffer *>PyMem_Calloc(count + 1, sizeof(Py_buffer))
         if self.buffers == NULL:
             raise MemoryError
         for i in range(count):
-            if not self.hold(arrays[i]) and not self.hold(converted(arrays[i], array_name(i, count, names))):
-                raise TypeError(f"{array_name(i, count, names)} must be an array of real numbers")
+            if not self.hold(arrays[i]):
+                array = converted(arrays[i], array_name(i, count, names))
+                if isinstance(array, list):
+                    lists = [None] * count if lists is None else lists
+                    lists[i] = array
+                elif not self.hold(array):
+                    raise TypeError(f"{array_name(i, count, names)} must be an array of real numbers")
+        if lists is not None:
+            self.groups = divided(self, lists, names)
+            return
         self.samples = self.buffers[0].shape[0] if count and self.buffers[0].ndim else 1
         for i in range(count):
             view = &self.buffers[i]
@@ -232,6 +268,8 @@ cdef class Batch:
         PyMem_Free(self.buffers)
         PyMem_Free(self.columns)
         PyMem_Free(self.numbers)
+        PyMem_Free(self.places)
+        PyMem_Free(self.table.items)
 
     @property
     def shapes(self):
@@ -263,14 +301,65 @@ cdef class Batch:
         self.strides = <Py_ssize_t *>(self.columns + self.count)
         return 0
 
-    cdef int refuse_shapes(self, tuple names) except -1:
+    cdef int refuse_shapes(self, tuple names, list lists=None) except -1:
         """Raise ValueError that names the shapes of all arrays."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, held = 0, count = self.held if lists is None else len(lists)
+        cdef Py_buffer *view
         cdef list found = []
-        for i in range(self.held):
-            shape = (self.buffers[i].shape[0], *sample_shape(&self.buffers[i])) if self.buffers[i].ndim else ()
-            found.append(f"{array_name(i, self.held, names)} of shape {shape}")
+        for i in range(count):
+            if lists is not None and lists[i] is not None:
+                shape = f"({len(lists[i])}, ...)"
+            else:
+                view = &self.buffers[held]
+                shape = f"{(view.shape[0], *sample_shape(view)) if view.ndim else ()}"
+                held += 1
+            found.append(f"{array_name(i, count, names)} of shape {shape}")
         raise ValueError(f"the arrays of a batch need a leading axis of one length: {', '.join(found)}")
+
+    # -- a group of a ragged batch
+
+    @staticmethod
+    cdef Batch of_group(tuple trees, Py_ssize_t count):
+        """A group without samples, of `count` numbers each."""
+        cdef Batch group = Batch(())
+        PyMem_Free(group.columns)
+        group.columns = NULL
+        group.samples, group.count, group.trees = 0, count, trees
+        group.make_columns()
+        return group
+
+    cdef int append(self, const double *numbers, Py_ssize_t place) except -1:
+        """Append a sample."""
+        if self.samples == self.room:
+            self.places = <Py_ssize_t *>array_grow(self.places, &self.room, self.room + 1, sizeof(Py_ssize_t))
+        append_doubles(&self.table, numbers, self.count)
+        self.places[self.samples] = place
+        self.samples += 1
+        return 0
+
+    cdef void point_columns(self) noexcept:
+        """Let the columns point to the table, which no sample is appended to any more."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.columns[i] = self.table.items + i
+            self.strides[i] = self.count
+
+    @property
+    def first(self):
+        """Where the first sample is."""
+        return self.place(0)
+
+    def sample_places(self):
+        """Where the samples are in the batch that was given."""
+        cdef list places = []
+        cdef Py_ssize_t i
+        for i in range(self.samples):
+            places.append(self.place(i))
+        return places
+
+    cdef Py_ssize_t place(self, Py_ssize_t sample) noexcept:
+        """Where this sample is in the batch that was given."""
+        return sample if self.places == NULL else self.places[sample]
 
     cdef bint hold(self, array) except -1:
         """Hold the buffer of an array of doubles in C order; False for anything else."""

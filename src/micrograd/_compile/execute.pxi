@@ -324,7 +324,7 @@ cdef class Replay:
                 if outcome == INTERRUPTED:
                     raise error
                 if outcome == FORWARD_RAISED:
-                    raise at_sample(error, sample) from None
+                    raise at_sample(error, self.batch, sample) from None
         return 0
 
     cdef int run_shared(self, int threads) except -1:
@@ -366,7 +366,7 @@ cdef class Replay:
         for chunk in range(self.chunks):
             self.sums(chunk)[0] = forward.sums(chunk)[0]
         _, sample, error = min(self.raised, key=_by_sample)
-        return at_sample(error, sample)
+        return at_sample(error, self.batch, sample)
 
     cdef int add_chunks(self) except -1:
         """Add up the chunks' grads of invariant values, in the order of chunks, and propagate them to the captured
@@ -488,8 +488,10 @@ def _by_sample(raised):
     return raised[0] != INTERRUPTED, raised[1]
 
 
-cdef object at_sample(error, sample):
-    """The error with the number of the sample in its message, if a rule raised it."""
+cdef object at_sample(error, Batch batch, Py_ssize_t sample):
+    """The error with the number of the sample in its message, if a rule raised it: the number in the batch that was
+    given, which becomes `batch.failed`."""
     if sample < 0 or not isinstance(error, RULE_ERRORS):
         return error
-    return type(error)(f"sample {sample}: {error}")
+    batch.failed = batch.place(sample)
+    return type(error)(f"sample {batch.failed}: {error}")

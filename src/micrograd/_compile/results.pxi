@@ -1,7 +1,7 @@
 # Results: what a compiled function returns. The sum over a batch is a node of the eager graph, with the captured
 # leaves for parents; so is each output for one sample; the rest are numbers.
 #
-# Gives Traced, known_sample and known_reduce. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi, slot of
+# Gives Traced, Sums, known_sample and known_reduce. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi, slot of
 # kernels.pxi, execute.pxi, and of _core block_node and member_changes.
 
 # ---- Nodes ---------------------------------------------------------------------------------------
@@ -107,24 +107,6 @@ cdef class Traced:
             return Value(replay.total() * scale)
         return node_with_grads(replay.total() * scale, captured, replay.grads())
 
-    def value_and_grad(self, Batch batch, int threads, double[::1] grads not None):
-        """The sum over the samples. Its grads are added to `grads`, which has one for each captured leaf of the
-        function."""
-        cdef Replay replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
-        cdef double *found = replay.grads()
-        cdef const int *indices = self.indices.items
-        cdef Py_ssize_t i
-        if self.tree is not None:
-            raise TypeError(NOT_ONE_VALUE)
-        if self.most >= grads.shape[0]:
-            raise IndexError(f"grad {self.most} of {grads.shape[0]}")
-        error = replay.gradients(threads)
-        if error is not None:
-            raise error
-        for i in range(self.indices.count):
-            (&grads[0])[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
-        return replay.total()
-
     def map(self, Batch batch, int threads, double[::1] out not None):
         """Write the outputs to `out`, samples x outputs."""
         cdef Replay replay = Replay(self.program, FORWARD, batch, self.exact)
@@ -180,6 +162,69 @@ cdef class Traced:
             trace.outputs = (output,)
             singles.append(Traced(Program(trace), None, None, self.exact))
         return singles
+
+
+@cython.final
+cdef class Sums:
+    """Sums over batches, which may be of several programs of a function, each of which returns one Value."""
+
+    cdef double total
+    cdef double scale
+    cdef double[::1] grads       # for each captured leaf of the function
+    cdef unsigned char[::1] used  # is the leaf captured by one of the programs?
+    cdef object error            # what the backward pass of the first sample that raises in it has raised, or None
+    cdef Py_ssize_t failed       # that sample, or -1 if the error has none
+
+    def __cinit__(self, double[::1] grads not None, double scale=1.0):
+        """The sums are multiplied by `scale`. `grads` are zeros, to which the grads are added."""
+        self.grads, self.scale = grads, scale
+        self.used = bytearray(grads.shape[0])
+
+    def add(self, Traced traced, Batch batch, int threads):
+        """Add the sum over the samples."""
+        cdef Replay replay
+        cdef const int *indices = traced.indices.items
+        cdef double *found
+        cdef Py_ssize_t i
+        if traced.tree is not None:
+            raise TypeError(NOT_ONE_VALUE)
+        if traced.most >= self.grads.shape[0]:
+            raise IndexError(f"grad {traced.most} of {self.grads.shape[0]}")
+        replay = Replay(traced.program, CAPTURED_ONLY, batch, traced.exact)
+        replay.seeds[0] = self.scale
+        error = replay.gradients(threads)
+        self.total += replay.total()
+        if error is not None:
+            self.keep(error, batch.failed)
+        found = replay.grads()
+        for i in range(traced.indices.count):
+            (&self.grads[0])[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
+            (&self.used[0])[indices[i]] = True
+
+    cdef int keep(self, error, Py_ssize_t failed) except -1:
+        # What depends on captured leaves alone raises without a sample, after all others.
+        if self.error is None or failed >= 0 and (self.failed < 0 or failed < self.failed):
+            self.error, self.failed = error, failed
+        return 0
+
+    def numbers(self):
+        """The total, whose grads are in the array. Raises what the backward pass has raised."""
+        if self.error is not None:
+            raise self.error
+        return self.total * self.scale
+
+    def node(self, list leaves):
+        """The total as a node; `leaves` are the captured leaves of the function. Its parents are those in use."""
+        cdef list parents = []
+        cdef double total = self.total * self.scale
+        cdef Py_ssize_t i
+        for i in range(self.used.shape[0]):
+            if self.used[i]:
+                self.grads[len(parents)] = self.grads[i]
+                parents.append(leaves[i])
+        if self.error is not None:
+            return node_that_raises(total, parents, self.error)
+        return node_with_grads(total, parents, &self.grads[0]) if parents else Value(total)
 
 
 def _unpickle_traced(*state):
