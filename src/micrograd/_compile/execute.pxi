@@ -7,6 +7,7 @@
 cdef enum:
     WORKING_SET = 32768       # bytes that the slots of a block should fit into, within the lanes below
     LEAST_LANES = 16
+    WIDE_LANES = 32           # LEAST_LANES of a program with as many weights for each slot
     MOST_LANES = 128
     MOST_CHUNKS = 64          # for any number of samples
     LEAST_CHUNK = 256         # samples
@@ -84,7 +85,8 @@ cdef class Replay:
         """Divide the batch into chunks and blocks."""
         cdef Py_ssize_t samples = self.batch.samples
         cdef Py_ssize_t fitting = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
-        self.block_samples = min(max(fitting, LEAST_LANES), MOST_LANES)
+        cdef Py_ssize_t weights = self.program.weights // max(self.plan.slots, 1) // TILE * TILE
+        self.block_samples = min(max(fitting, LEAST_LANES, min(weights, WIDE_LANES)), MOST_LANES)
         self.chunk_samples = max(LEAST_CHUNK, samples // MOST_CHUNKS + (samples % MOST_CHUNKS != 0))
         self.chunks = samples // self.chunk_samples + (samples % self.chunk_samples != 0)
         samples = min(self.chunk_samples, samples)
