@@ -44,9 +44,9 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (A, ADD, B, DIV, EXP, INDEXED, LINEAR, LOG, LOGSUMEXP, MAX, MUL, NEG, NONLINEAR,
-                                  NO_OP, OP_COUNT, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT, SUB, SUM, TAKE,
-                                  TANH, VARIADIC, Forward, Partial, index_of, rule_failed)
+from micrograd._core.ops cimport (A, ADD, B, DIV, ENTROPY_NORMALIZER, EXP, INDEXED, LINEAR, LOG, LOGSUMEXP, MAX, MUL,
+                                  NEG, NONLINEAR, NO_OP, OP_COUNT, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT,
+                                  SUB, SUM, TAKE, TANH, VARIADIC, Forward, Partial, index_of, rule_failed)
 
 from micrograd._core import TraceError
 

@@ -63,6 +63,7 @@ cdef int trace_begin() except -1
 cdef object trace_end()
 cdef object trace_index_error(error)
 cdef int trace_refuse(str what) except -1
+cdef bint trace_may_read(Node *n) except -1
 cdef object op_raised(PyObject *left, PyObject *right)
 cdef int trace_check_read(Node *n, str what) except -1
 cdef int trace_check_change(Node *n, str what) except -1

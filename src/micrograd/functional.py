@@ -19,6 +19,7 @@ from micrograd._nn import (
     centered_values,
     cross_entropy_value,
     is_traced_index,
+    known_index,
     logsumexp_values,
     normalized_values,
     sample,
@@ -72,6 +73,7 @@ def _has_items(x: Any) -> bool:
 
 def _index(i: Any, items: Sequence[Any]) -> int:
     """The index that i is. Raises IndexError if there is no such one of the items, TypeError if i is no integer."""
+    i = known_index(i)
     if _has_items(i):
         raise TypeError(f"an index must be one integer, not {i!r}")
     try:

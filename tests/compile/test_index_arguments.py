@@ -233,6 +233,20 @@ def test_a_value_from_outside_is_no_index():
         micrograd.compile(lambda x: functional.take([x, 2.0], i))(1.0)
 
 
+def test_an_index_kept_from_a_trace_is_none_elsewhere():
+    kept = []
+    micrograd.compile(lambda i: kept.append(i) or i * 1.0)(1.0)
+    for function in (
+        lambda: functional.take([1.0, 2.0], kept[0]),
+        lambda: functional.embedding(kept[0], [[1.0], [2.0]]),
+        lambda: functional.cross_entropy([1.0, 2.0], kept[0]),
+    ):
+        with pytest.raises(TypeError, match="integer"):
+            function()
+    with pytest.raises(TraceError, match="of another call"):
+        micrograd.compile(lambda x: functional.take([x, 2.0], kept[0]))(1.0)
+
+
 def test_an_index_of_python_names_what_to_use():
     with pytest.raises(TraceError, match=r"functional\.embedding.*functional\.take.*static_argnames"):
         micrograd.compile(lambda i: [1.0, 2.0][i])(1)
@@ -263,6 +277,30 @@ def test_pickles_threads_methods_and_inlined_calls():
     assert model.score.map([3, 4]).tolist() == [model.weight[3][0].data, model.weight[4][0].data]
     outer = micrograd.compile(lambda i, j: model.score(i) + model.score(j))
     assert outer(1, 2).data == model.weight[1][0].data + model.weight[2][0].data
+
+
+def test_inlined_calls_with_constant_indices():
+    """The number is a Value in the inlined function, which selects while the outer one is traced."""
+    values = table(1, 4)[0]
+    take = micrograd.compile(lambda i: functional.take(values, i))
+    row = micrograd.compile(lambda i: functional.embedding(2 * i + 1, [[v] for v in values])[0])
+    loss = micrograd.compile(lambda x, i: functional.cross_entropy(x, i))
+    outer = micrograd.compile(lambda x: [take(2) * x, take(2.0), row(1), loss([x, x * 2.0], 1)])
+    expected = functional.cross_entropy([1.0, 2.0], 1).data
+    assert outer.map([1.0]).tolist() == [[values[2].data, values[2].data, values[3].data, pytest.approx(expected)]]
+    assert "take" not in outer.program
+    assert outer.captured == [values[2], values[3]]
+    for index, kind, message in [
+        (4, IndexError, "index 4 of 4 items"),
+        (-1, IndexError, "index -1 of 4 items"),
+        (0.5, TypeError, "an index must be an integer, not 0.5"),
+        (float("nan"), TypeError, "an index must be an integer, not nan"),
+    ]:
+        with pytest.raises(kind) as raised:
+            micrograd.compile(lambda x, index=index: take(index) * x)(1.0)
+        assert str(raised.value) == message
+    with pytest.raises(IndexError, match=r"^target 2 of 2 logits$"):
+        micrograd.compile(lambda x: loss([x, x], 2))(1.0)
 
 
 def test_the_listing_names_what_is_taken():

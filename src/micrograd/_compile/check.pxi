@@ -411,6 +411,7 @@ cdef class PlanCheck:
         for i in range(3, self.count, 2):
             self.check_operand(i, reads & A and self.slots[i + 1] != NO_TARGET, 0)
         for i in range(3, self.count, 2):
+            require(self.slots[i + 1] not in self.now, "targets have slots of their own")
             self.check_target(i + 1, self.header[(i - 1) // 2])
         return 0
 

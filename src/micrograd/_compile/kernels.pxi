@@ -363,17 +363,20 @@ cdef void reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py
 
 
 cdef bint indexed_reduce(Workspace *work, int op, int *s, int count, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
-    """The step INDEXED_REDUCE. False with an exception set where the rule raises."""
-    cdef Py_ssize_t i
-    cdef int j
+    """The step INDEXED_REDUCE. False with an exception set where there is no such index."""
     cdef double *r = slot(work, s[0])
+    cdef double *indices = slot(work, s[count - 1])
+    cdef Py_ssize_t i, index
     for i in range(live):
-        for j in range(1, count):
-            work.scratch[j - 1] = slot(work, s[j])[i]
-        r[i] = RULES[op].reduce(work.scratch, count - 1)
-        if r[i] != r[i] and raised():
+        index = index_of(indices[i], count - 2, op != TAKE)
+        if index < 0:
             return False
-    clear_padding(r, live, width)
+        if op == TAKE:
+            r[i] = slot(work, s[1 + index])[i]
+    if op == TAKE:
+        clear_padding(r, live, width)
+    else:  # ENTROPY_NORMALIZER
+        reduce(work, LOGSUMEXP, s, count - 1, live, width)
     return True
 
 
@@ -384,7 +387,7 @@ cdef bint look_up(Shared *shared, Workspace *work, int *table, int count, int *s
     cdef double *r = slot(work, s[0])
     cdef double *indices = slot(work, s[1])
     for i in range(live):
-        index = index_of(indices[i], count, b"index", b"items")
+        index = index_of(indices[i], count, False)
         if index < 0:
             return False
         r[i] = shared.invariant[table[index]]
@@ -549,24 +552,46 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
 
 cdef void back_indexed(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
                        Py_ssize_t width) noexcept nogil:
-    """The step BACK_INDEXED. No partial of an op with an index raises."""
+    """The step BACK_INDEXED, RUN lanes at a time."""
+    cdef Py_ssize_t first = 0
+    while first + RUN < live:
+        back_indexed_run(work, header, s, count, first, RUN, RUN)
+        first += RUN
+    back_indexed_run(work, header, s, count, first, live - first, width - first)
+
+
+cdef void back_indexed_run(Workspace *work, int *header, int *s, int count, Py_ssize_t first, Py_ssize_t live,
+                           Py_ssize_t width) noexcept nogil:
+    """What all items get that are not at the index; then, for each lane, what the one at the index gets, in place of
+    that. No partial of an op with an index raises."""
     cdef Partial partial = RULES[header[0]].d_left
-    cdef double *g = slot(work, s[0])
-    cdef double *r = slot(work, s[1])
-    cdef double *index = slot(work, s[2])
-    cdef double *a
-    cdef double *d
-    cdef double x
+    cdef double *g = slot(work, s[0]) + first
+    cdef double *r = slot(work, s[1]) + first
+    cdef double *indices = slot(work, s[2]) + first
+    cdef double[RUN] before
     cdef Py_ssize_t i
     cdef int j
-    for j in range(3, count, 2):
-        if s[j + 1] == NO_TARGET:
-            continue
-        a, d = slot(work, s[j]), slot(work, s[j + 1])
-        for i in range(live):
-            x = partial(a[i], index[i] == (j - 3) // 2, r[i], g[i])
-            d[i] = d[i] + x if header[(j - 1) // 2] else x
-        clear_padding(d, live, width)
+    for i in range(live):
+        j = <int>indices[i]
+        before[i] = slot(work, s[4 + 2 * j])[first + i] if header[1 + j] else 0.0
+    for j in range((count - 3) // 2):
+        if s[4 + 2 * j] != NO_TARGET:
+            not_at_index(work, header[0], slot(work, s[4 + 2 * j]) + first, g, slot(work, s[3 + 2 * j]) + first, r,
+                         header[1 + j], live, width)
+    for i in range(live):
+        j = <int>indices[i]
+        if s[4 + 2 * j] != NO_TARGET:
+            slot(work, s[4 + 2 * j])[first + i] = before[i] + partial(slot(work, s[3 + 2 * j])[first + i], 1.0, r[i],
+                                                                      g[i])
+
+
+cdef inline void not_at_index(Workspace *work, int op, double *d, const double *g, const double *a, const double *r,
+                              bint accumulate, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
+    """What an item of an op with an index gets where it is not the one at the index."""
+    if op == ENTROPY_NORMALIZER:
+        differentiate(work, LOGSUMEXP, 0, d, g, a, a, r, accumulate, live, width)
+    elif not accumulate:  # TAKE
+        memset(d, 0, width * sizeof(double))
 
 
 cdef void back_look_up(Workspace *work, int *table, int *s, Py_ssize_t live) noexcept nogil:

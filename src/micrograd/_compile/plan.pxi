@@ -180,13 +180,14 @@ cdef class Draft:
         return 0
 
     cdef bint is_lookup(self, int i) noexcept:
-        """Does an instruction take one of several invariant values? These are read where they are, without slots."""
+        """Does an instruction take one of several invariant values? These are read where they are, without slots. In
+        the prologue they have slots."""
         cdef const int *operands = self.program.operands(i)
         cdef int k
         for k in range(self.program.code.items[i].count - 1):
             if not self.program.invariant[operands[k]]:
                 return False
-        return self.program.code.items[i].op == TAKE
+        return self.program.code.items[i].op == TAKE and not self.prologue
 
     cdef int look_up(self, int i) except -1:
         """Append the step that computes a lookup."""
@@ -355,23 +356,32 @@ cdef class Draft:
         return self.put(&self.backward, BACK_REDUCE)
 
     cdef int propagate_indexed(self, int i) except -1:
-        """One step for all operands but the index."""
+        """One step for all operands but the index. An operand that occurs a second time gets its grad from a new id, so
+        that all targets are different."""
         cdef const int *operands = self.program.operands(i)
         cdef int op = self.program.code.items[i].op, k, last = self.program.code.items[i].count - 1
         cdef int reads = partial_reads(op, 0), grad = self.grad(i)
+        cdef set met = set()
+        cdef list moved = []
         push(&self.header, op)
         push(&self.ids, grad)
         push(&self.ids, i if reads & R else grad)
         push(&self.ids, operands[last])
         for k in range(last):
-            if self.needs[operands[k]]:
-                push(&self.ids, operands[k] if reads & A else grad)
+            push(&self.ids, operands[k] if reads & A and self.needs[operands[k]] else grad)
+            if self.needs[operands[k]] and operands[k] not in met:
+                met.add(operands[k])
                 push(&self.header, self.target(operands[k]))
-            else:
-                push(&self.ids, grad)
-                push(&self.ids, NO_TARGET)
-                push(&self.header, False)
-        return self.put(&self.backward, BACK_INDEXED)
+                continue
+            push(&self.header, False)
+            push(&self.ids, self.next_id if self.needs[operands[k]] else NO_TARGET)
+            if self.needs[operands[k]]:
+                moved.append((operands[k], self.next_id))
+                self.next_id += 1
+        self.put(&self.backward, BACK_INDEXED)
+        for operand, id in moved:
+            self.pass_on(operand, id)
+        return 0
 
     cdef int propagate_layer(self, Group *group) except -1:
         """From the grads of a layer's outputs to those of its weights, biases and inputs."""

@@ -288,15 +288,15 @@ cdef inline Py_ssize_t index_edge(double index, Py_ssize_t count, const char *wh
     collector_restart(collected)
     return -1
 
-cdef inline Py_ssize_t index_of(double index, Py_ssize_t count, const char *what, const char *items) noexcept nogil:
-    """The index, or -1 with an exception set."""
+cdef inline Py_ssize_t index_of(double index, Py_ssize_t count, bint target) noexcept nogil:
+    """The index, or -1 with an exception set. `target`: is it the target of cross_entropy?"""
     if 0.0 <= index < <double>count and index == math.floor(index):
         return <Py_ssize_t>index
-    return index_edge(index, count, what, items)
+    return index_edge(index, count, b"target" if target else b"index", b"logits" if target else b"items")
 
 
 cdef inline double take(const double *x, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i = index_of(x[count - 1], count - 1, b"index", b"items")
+    cdef Py_ssize_t i = index_of(x[count - 1], count - 1, False)
     return x[i] if i >= 0 else math.NAN
 
 cdef inline double take_left(double a, double b, double r, double g) noexcept nogil:
@@ -305,7 +305,7 @@ cdef inline double take_left(double a, double b, double r, double g) noexcept no
 
 # logsumexp, but the argument at the index gets no gradient: CROSS_ENTROPY gives it all of its own.
 cdef inline double normalizer(const double *x, Py_ssize_t count) noexcept nogil:
-    return logsumexp(x, count - 1) if index_of(x[count - 1], count - 1, b"target", b"logits") >= 0 else math.NAN
+    return logsumexp(x, count - 1) if index_of(x[count - 1], count - 1, True) >= 0 else math.NAN
 
 cdef inline double normalizer_left(double a, double b, double r, double g) noexcept nogil:
     return 0.0 if b == 1.0 else logsumexp_left(a, b, r, g)

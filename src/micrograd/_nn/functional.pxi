@@ -20,9 +20,20 @@ cdef object variadic(int op, list values):
     return block_node(op, r, PySequence_Fast_ITEMS(<PyObject *>values), count, NULL)
 
 
+def known_index(x):
+    """The number of a Value that may be read in this thread's trace, an int where it is integral; all else as it is.
+    Numbers are Values in a compiled function that another calls."""
+    cdef double number
+    if not isinstance(x, Value) or trace_here() == NULL or not trace_may_read(&(<Value>x).node):
+        return x
+    number = (<Value>x).node.data
+    return int(number) if isfinite(number) and number == floor(number) else number
+
+
 def is_traced_index(x):
-    """Is it a Value that depends on the arguments of a compiled function? As an index it is known at each call."""
-    return isinstance(x, Value) and (<Value>x).node.flags & TRACED != 0
+    """Is it a Value that depends on the arguments of the function that this thread traces? As an index it is known at
+    each call."""
+    return isinstance(x, Value) and (<Value>x).node.flags & TRACED != 0 and trace_here() != NULL
 
 
 cdef object indexed(int op, list values, index):
@@ -97,6 +108,7 @@ def cross_entropy_value(list shifted, target):
     """-log softmax(shifted)[target], for values whose maximum is 0."""
     cdef list logits = list(shifted)
     cdef Py_ssize_t index
+    target = known_index(target)
     if is_traced_index(target):
         normalizer, chosen = indexed(ENTROPY_NORMALIZER, logits, target), indexed(TAKE, logits, target)
         return value_binary_slow(CROSS_ENTROPY, <PyObject *>normalizer, <PyObject *>chosen)
