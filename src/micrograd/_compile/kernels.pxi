@@ -538,6 +538,9 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
     cdef double x
     cdef Py_ssize_t i
     cdef int j, accumulate
+    if work.stride == 1:
+        back_reduce_one(work, op, header + 1, s + 2, (count - 2) // 2, r[0], g[0], -1)
+        return
     for j in range(2, count, 2):
         accumulate = header[j // 2]
         a = slot(work, s[j])
@@ -550,10 +553,33 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
         clear_padding(d, live, width)
 
 
+cdef void back_reduce_one(Workspace *work, int op, const int *accumulate, const int *pairs, int count, double r, double g,
+                          int index) noexcept nogil:
+    """back_reduce() of one sample: `count` pairs of an operand and its target, RUN of them at a time. An operand at
+    `index` gets nothing."""
+    cdef double[RUN] a, rs, gs, gains
+    cdef double *d
+    cdef int k = 0, j, n
+    while k < count:
+        n = min(<int>RUN, count - k)
+        for j in range(n):
+            a[j], rs[j], gs[j] = work.base[pairs[2 * (k + j)]], r, g
+        differentiate(work, op, 0, gains, gs, a, a, rs, False, n, n)
+        for j in range(n):
+            if pairs[2 * (k + j) + 1] != NO_TARGET:
+                d = work.base + pairs[2 * (k + j) + 1]
+                d[0] = (d[0] if accumulate[k + j] else 0.0) + (gains[j] if k + j != index else 0.0)
+        k += n
+
+
 cdef void back_indexed(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
                        Py_ssize_t width) noexcept nogil:
     """The step BACK_INDEXED, RUN lanes at a time."""
     cdef Py_ssize_t first = 0
+    if work.stride == 1 and header[0] == ENTROPY_NORMALIZER:
+        back_reduce_one(work, LOGSUMEXP, header + 1, s + 3, (count - 3) // 2, slot(work, s[1])[0], slot(work, s[0])[0],
+                        <int>slot(work, s[2])[0])
+        return
     while first + RUN < live:
         back_indexed_run(work, header, s, count, first, RUN, RUN)
         first += RUN

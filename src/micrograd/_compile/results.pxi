@@ -185,6 +185,8 @@ cdef class Sums:
         cdef Replay replay
         cdef const int *indices = traced.indices.items
         cdef double *found
+        cdef double *grads
+        cdef unsigned char *used
         cdef Py_ssize_t i
         if traced.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
@@ -197,9 +199,11 @@ cdef class Sums:
         if error is not None:
             self.keep(error, batch.failed)
         found = replay.grads()
+        if traced.indices.count:
+            grads, used = &self.grads[0], &self.used[0]
         for i in range(traced.indices.count):
-            (&self.grads[0])[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
-            (&self.used[0])[indices[i]] = True
+            grads[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
+            used[indices[i]] = True
 
     cdef int keep(self, error, Py_ssize_t failed) except -1:
         # What depends on captured leaves alone raises without a sample, after all others.
