@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from typing import Any
 
 from micrograd._compile import Program, op_name
+from micrograd._core import op_columns
 
 
 def listing(title: str, program: Program) -> str:
@@ -76,6 +77,8 @@ def _call(program: Program, names: dict[int, str], i: int) -> str:
     if _op(program, i) == "dot":
         products = [f"{a} {b}" for a, b in zip(operands[1::2], operands[2::2])]
         return f"{operands[0]} + {_ends(products, ' + … + ', ' + ')}"
+    if op_columns(_op(program, i))["shape"] == "indexed":
+        return f"{_op(program, i).strip('_')}({operands[-1]}: {_ends(operands[:-1])})"
     return f"{_op(program, i).strip('_')}({_ends(operands)})"
 
 

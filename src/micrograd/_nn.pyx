@@ -24,6 +24,7 @@ from micrograd._core.capi cimport *
 from micrograd._core.node cimport END, LISTED, TRACED, Layer, node_of
 from micrograd._core.ops cimport ADD, CROSS_ENTROPY, ENTROPY_NORMALIZER, LOGSUMEXP, MAX, OP_COUNT, SUM, TAKE
 
+cdef unsigned int embeddings = 0  # so far, in traces
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 
 

@@ -18,6 +18,7 @@ from micrograd._nn import (
     as_values,
     centered_values,
     cross_entropy_value,
+    embedding_values,
     is_traced_index,
     known_index,
     logsumexp_values,
@@ -140,7 +141,7 @@ def embedding(i: SupportsIndex | Value, weight: Iterable[Iterable[Scalar]]) -> l
     _not_empty(table, "embedding", "rows")
     for j, row in enumerate(table):
         _same_length(row, table[0], f"numbers in weight[{j}]", "numbers in weight[0]")
-    return [take_values(list(column), i) for column in zip(*table)]
+    return embedding_values([list(column) for column in zip(*table)], i)
 
 
 def take(values: Iterable[Scalar], i: SupportsIndex | Value) -> Value:

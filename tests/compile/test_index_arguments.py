@@ -303,8 +303,29 @@ def test_inlined_calls_with_constant_indices():
         micrograd.compile(lambda x: loss([x, x], 2))(1.0)
 
 
+def test_tables_are_captured_row_by_row():
+    """As parameters() lists them, one table after the other, whatever is read first; what is not read is left out."""
+    tables = [table(3, 2), table(3, 4, seed=1)]
+
+    def function(i, j):
+        first, second = (functional.embedding(i, weight) for weight in tables)
+        return second[3] * first[1] + functional.embedding(j, tables[1])[0] * second[1] * first[0]
+
+    f = micrograd.compile(function)
+    f(0, 1)
+    leaves = [v for row in tables[1] for v in (row[1], row[3])] + [v for row in tables[0] for v in row]
+    assert [*map(id, f.captured)] == [*map(id, leaves + [row[0] for row in tables[1]])]
+    x = [Value(1.0), 2.0, Value(3.0)]
+    f = micrograd.compile(lambda i, y: functional.sum(functional.embedding(i, [x, [y, y * x[2], tables[0][0][0]]])))
+    assert f.map([0, 1], [5.0, 7.0]).tolist() == [6.0, 28.0 + tables[0][0][0].data]
+    assert [*map(id, f.captured)] == [id(x[0]), id(x[2]), id(tables[0][0][0])]
+
+
 def test_the_listing_names_what_is_taken():
     weight = table(3, 2)
     f = micrograd.compile(lambda i, x: functional.sum([a * b for a, b in zip(functional.embedding(i, weight), x)]))
     f(0, [1.0, 2.0])
-    assert "    r0, r1 = take(w0 … x0), take(w3 … x0)\n" in f.program
+    assert "    r0, r1 = take(x0: w0 … w4), take(x0: w1 … w5)\n" in f.program
+    f = micrograd.compile(lambda i, x: functional.cross_entropy(x, i))
+    f(0, [1.0, 2.0])
+    assert " = entropy_normalizer(x0: r1, r2)\n" in f.program

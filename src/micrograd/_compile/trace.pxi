@@ -58,13 +58,14 @@ cdef class GraphReader:
     cdef int shared
     cdef Table known       # the instructions by a hash of what they are
     cdef Table nodes       # those of nodes, by the address of the node; and references to what affine nodes share
+    cdef dict embeddings   # by their number, pairs of a column and the node that selects from it
     cdef int *operands     # of the instruction at hand
     cdef double *numbers   # the operands, where all are numbers
     cdef Py_ssize_t operand_room
     cdef Py_ssize_t number_room
 
     def __cinit__(self):
-        self.code, self.leaves = Instructions(), []
+        self.code, self.leaves, self.embeddings = Instructions(), [], {}
 
     def __dealloc__(self):
         PyMem_Free(self.known.entries)
@@ -82,6 +83,7 @@ cdef class GraphReader:
         table_grow(&self.nodes, self.nodes.count + len(order))
         table_grow(&self.known, self.known.count + len(order))
         self.read_private_leaves(order, outputs)
+        self.find_embeddings(order)
         for i in range(len(order)):
             check_signals(i)
             self.read_node(node_of(PyList_GET_ITEM(<PyObject *>order, i)))
@@ -134,6 +136,33 @@ cdef class GraphReader:
         if self.count_reference(n.b.layer) == n.b.layer.holders:
             for i in range(parents.split, parents.count):
                 self.count_reference(node_of(parent_at(&parents, i)))
+        return 0
+
+    # -- embeddings
+
+    cdef int find_embeddings(self, list order) except -1:
+        cdef Node *n
+        cdef Py_ssize_t i
+        for i in range(len(order)):
+            n = node_of(PyList_GET_ITEM(<PyObject *>order, i))
+            if n.op == TAKE and n.index:
+                self.embeddings.setdefault(n.index, []).append((n.grad, order[i]))
+        return 0
+
+    cdef int read_rows(self, list columns) except -1:
+        """Put the leaves of an embedding row by row, as parameters() lists them; each of the nodes reads a column."""
+        cdef Parents parents
+        cdef Node *leaf
+        cdef Py_ssize_t row = 0, rows = 1
+        columns.sort()
+        while row < rows:
+            for _, value in columns:
+                parents_of(&(<Value>value).node, &parents)
+                rows = parents.count - 1  # the last parent is the index
+                leaf = node_of(parent_at(&parents, row))
+                if leaf.form == LEAF:
+                    self.operand(leaf)
+            row += 1
         return 0
 
     # -- instructions: these return the index of one, of an earlier one if that is the same
@@ -250,6 +279,8 @@ cdef class GraphReader:
                 f"{f'the op {name!r}' if name else 'an op without a name'} cannot be compiled: its data or its "
                 "gradients are computed in Python. Write it with the operators and methods of Value"
             )
+        if n.op == TAKE and n.index in self.embeddings:
+            self.read_rows(self.embeddings.pop(n.index))
         parents_of(n, &parents)
         if n.form == AFFINE:
             index = self.read_affine(n, &parents)

@@ -39,12 +39,28 @@ def is_traced_index(x):
 cdef object indexed(int op, list values, index):
     """The node of an op of these Values and a traced index, whose data are not known while tracing."""
     cdef list operands = [*values, <Value?>index]
-    return block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
+    cdef Value value = block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
+    value.node.index = 0  # of no embedding
+    return value
 
 
 def take_values(list values, index):
     """The Value at a traced index."""
     return indexed(TAKE, values, index)
+
+
+def embedding_values(list columns, index):
+    """The row at a traced index, of a table given as columns. GraphReader numbers the leaves row by row: it finds the
+    nodes of one embedding by their `index`, and the column of each in `grad`, which no code can read in a trace."""
+    global embeddings
+    cdef list row = []
+    cdef Value value
+    embeddings = embeddings + 1 or 1
+    for column in columns:
+        value = indexed(TAKE, column, index)
+        value.node.index, value.node.grad = embeddings, len(row)
+        row.append(value)
+    return row
 
 
 def as_values(items, str what):
