@@ -95,3 +95,34 @@ def test_a_changed_pickle_may_have_a_constant_index(op, exact):
             for k, v in enumerate(items)
         ]
         assert [v.grad for v in w] == pytest.approx([6.0 * (share[0] + share[2]), 6.0 * share[1]], rel=1e-13)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_indices_that_are_values_get_no_gradient(exact):
+    w = [Value(0.5), Value(-0.75)]
+    f = micrograd.compile(lambda x, i, j: scores(x, i, j, w), exact=exact)
+    x, i, j = [Value(0.25), -1.5, Value(0.75)], Value(3.0), Value(2.0)
+    outputs = f(x, i, j)
+    assert all(
+        agrees(a.data, b.data, exact) for a, b in zip(outputs, scores([*map(Value, (0.25, -1.5, 0.75))], 3, 2, w))
+    )
+    functional.sum(outputs).backward()
+    assert (i.grad, j.grad) == (0.0, 0.0)
+    assert x[0].grad != 0.0
+    assert x[2].grad != 0.0
+
+
+def test_of_several_outputs_the_first_error_is_raised():
+    w = Value(2.0)
+    f = micrograd.compile(
+        lambda x, i, j: [functional.take([x, w], i), (x * w).log(), functional.cross_entropy([x, w], j)]
+    )
+    for x, i, j, kind, message in [
+        (-1.0, 2, 2, IndexError, "index 2 of 2 items"),
+        (-1.0, 1, 2, ValueError, "math domain error|positive input"),
+        (1.0, 1, 2, IndexError, "target 2 of 2 logits"),
+        (1.0, 0.5, 2, TypeError, "an index must be an integer, not 0.5"),
+    ]:
+        for argument in (x, Value(x)):
+            with pytest.raises(kind, match=message):
+                f(argument, i, j)

@@ -75,8 +75,7 @@ cdef struct Node:
     unsigned char op        # an Op, NO_OP for none
     unsigned char form      # a Form
     unsigned short flags    # a set of Flag
-    unsigned int index      # of an affine node: its number among the layer's outputs; of TAKE, see embedding_values();
-                            # of others, see MADE
+    unsigned int index      # of an affine node: its number among the outputs; else see MADE and embedding_values
 
 
 cdef inline PyObject *object_of(Node *n) noexcept nogil:
