@@ -71,8 +71,9 @@ cdef int grow(IntArray *ints, Py_ssize_t more) except -1:
 cdef int extend(IntArray *ints, const int *items, Py_ssize_t count) except -1:
     if ints.room - ints.count < count:
         grow(ints, count)
-    memcpy(ints.items + ints.count, items, count * sizeof(int))
-    ints.count += count
+    if count:  # C's memcpy takes no NULL, not even for nothing
+        memcpy(ints.items + ints.count, items, count * sizeof(int))
+        ints.count += count
     return 0
 
 
