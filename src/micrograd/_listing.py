@@ -9,6 +9,8 @@ from typing import Any
 from micrograd._compile import Program, op_name
 from micrograd._core import op_columns
 
+Code = list[tuple[str, tuple[Any, ...]]]  # the name of each instruction's op, and its operands
+
 
 def listing(title: str, program: Program) -> str:
     """A line for each layer and for each run of instructions of one op, with the first and the last of them.
@@ -16,11 +18,12 @@ def listing(title: str, program: Program) -> str:
     r0, r1, … are the results for a sample, in the order of computation; u0, u1, … those that are the same for all
     samples, as are numbers and w0, a captured leaf; x0 is an argument.
     """
-    trace = program.trace
-    names = _names(program)
-    layers = sum(len(group) > 1 for group in program.schedule)
-    sums = sum(_op(program, i) == "dot" for i in range(len(program.instructions)))
-    unused = trace.arguments - sum(_op(program, i) == "argument" for i in range(len(program.instructions)))
+    trace, schedule = program.trace, program.schedule
+    code: Code = [(op_name(op), operands) for op, operands in program.instructions]
+    names = _names(program, code, schedule)
+    layers = sum(len(group) > 1 for group in schedule)
+    sums = sum(op == "dot" for op, _ in code)
+    unused = trace.arguments - sum(op == "argument" for op, _ in code)
     forward, backward = program.counts(gradients=False), program.counts(gradients=True)
     prologue = [(i,) for i in names if names[i][0] == "u"]
     lines = [
@@ -33,21 +36,16 @@ def listing(title: str, program: Program) -> str:
         f"  with gradients: {backward[0]:,} instructions on {backward[1]:,} slots",
     ]
     if prologue:
-        lines += ["  once a call:", *_runs(program, names, prologue)]
-    if program.schedule:
-        lines += ["  each sample:", *_runs(program, names, program.schedule)]
+        lines += ["  once a call:", *_runs(code, names, prologue)]
+    if schedule:
+        lines += ["  each sample:", *_runs(code, names, schedule)]
     return "\n".join([*lines, f"  returns: {_ends([names[i] for i in program.outputs])}"])
 
 
-def _op(program: Program, i: int) -> str:
-    return op_name(program.instructions[i][0])
-
-
-def _names(program: Program) -> dict[int, str]:
+def _names(program: Program, code: Code, schedule: Iterable[tuple[int, ...]]) -> dict[int, str]:
     """The name of each instruction's result. Results that are computed are numbered in the order of computation."""
     names, prologue = {}, []
-    for i, (op, operands) in enumerate(program.instructions):
-        kind = op_name(op)
+    for i, (kind, operands) in enumerate(code):
         if kind == "number":
             names[i] = f"{operands[0]!r}"
         elif kind in ("captured", "argument"):
@@ -55,31 +53,31 @@ def _names(program: Program) -> dict[int, str]:
         elif program.is_invariant(i):
             prologue.append(i)
     names.update((i, f"u{k}") for k, i in enumerate(prologue))
-    names.update((i, f"r{k}") for k, i in enumerate(chain.from_iterable(program.schedule)))
+    names.update((i, f"r{k}") for k, i in enumerate(chain.from_iterable(schedule)))
     return names
 
 
-def _runs(program: Program, names: dict[int, str], groups: Iterable[tuple[int, ...]]) -> Iterator[str]:
+def _runs(code: Code, names: dict[int, str], groups: Iterable[tuple[int, ...]]) -> Iterator[str]:
     def kind(group: tuple[int, ...]) -> tuple[Any, ...]:
-        op = _op(program, group[0])
-        return (op, len(group), id(group)) if len(group) > 1 else (op, 1, len(program.instructions[group[0]][1]))
+        op, operands = code[group[0]]
+        return (op, len(group), id(group)) if len(group) > 1 else (op, 1, len(operands))
 
     for (_, outputs, _), run in groupby(groups, kind):
         run_of = [i for group in run for i in group]
-        inputs = len(program.instructions[run_of[0]][1]) // 2
+        inputs = len(code[run_of[0]][1]) // 2
         layer = f"layer of {inputs} inputs, {outputs} outputs: " if outputs > 1 else ""
         results = _ends([names[i] for i in run_of])
-        yield f"    {results} = {layer}{_ends([_call(program, names, i) for i in run_of])}"
+        yield f"    {results} = {layer}{_ends([_call(*code[i], names) for i in run_of])}"
 
 
-def _call(program: Program, names: dict[int, str], i: int) -> str:
-    operands = [names[operand] for operand in program.instructions[i][1]]
-    if _op(program, i) == "dot":
-        products = [f"{a} {b}" for a, b in zip(operands[1::2], operands[2::2])]
-        return f"{operands[0]} + {_ends(products, ' + … + ', ' + ')}"
-    if op_columns(_op(program, i))["shape"] == "indexed":
-        return f"{_op(program, i).strip('_')}({operands[-1]}: {_ends(operands[:-1])})"
-    return f"{_op(program, i).strip('_')}({_ends(operands)})"
+def _call(op: str, operands: tuple[Any, ...], names: dict[int, str]) -> str:
+    named = [names[operand] for operand in operands]
+    if op == "dot":
+        products = [f"{a} {b}" for a, b in zip(named[1::2], named[2::2])]
+        return f"{named[0]} + {_ends(products, ' + … + ', ' + ')}"
+    if op_columns(op)["shape"] == "indexed":
+        return f"{op.strip('_')}({named[-1]}: {_ends(named[:-1])})"
+    return f"{op.strip('_')}({_ends(named)})"
 
 
 def _ends(items: list[str], between: str = " … ", pair: str = ", ") -> str:

@@ -553,8 +553,8 @@ cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_
         clear_padding(d, live, width)
 
 
-cdef void back_reduce_one(Workspace *work, int op, const int *accumulate, const int *pairs, int count, double r, double g,
-                          int index) noexcept nogil:
+cdef void back_reduce_one(Workspace *work, int op, const int *accumulate, const int *pairs, int count, double r,
+                          double g, int index) noexcept nogil:
     """back_reduce() of one sample: `count` pairs of an operand and its target, RUN of them at a time. An operand at
     `index` gets nothing."""
     cdef double[RUN] a, rs, gs, gains
