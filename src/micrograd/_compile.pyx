@@ -14,7 +14,8 @@
 #   plan          the steps of a program, forward and backward
 #   slots         where the steps read and write
 #   check         the rules of traces, programs and plans
-#   kernels       steps run over lanes; lanes.h and lanes_loops.h have the loops in C
+#   kernels       an op over lanes; lanes.h and what it includes have the loops in C
+#   steps         the steps of a plan over the lanes of a block
 #   execute       a plan run over a batch: chunks, blocks, threads
 #   results       what a call returns: sums as nodes, numbers, samples
 #
@@ -66,5 +67,6 @@ include "_compile/plan.pxi"
 include "_compile/slots.pxi"
 include "_compile/check.pxi"
 include "_compile/kernels.pxi"
+include "_compile/steps.pxi"
 include "_compile/execute.pxi"
 include "_compile/results.pxi"

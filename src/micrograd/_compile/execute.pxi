@@ -2,7 +2,7 @@
 # into blocks, a lane for each sample. Each chunk has its own sum and gradients, which are added up in the order of
 # chunks, so that the result does not depend on the threads.
 #
-# Gives Replay. Uses arguments.pxi, program.pxi, plan.pxi, kernels.pxi.
+# Gives Replay. Uses arguments.pxi, program.pxi, plan.pxi, steps.pxi.
 
 cdef enum:
     WORKING_SET = 32768       # bytes that the slots of a block should fit into, within the lanes below
