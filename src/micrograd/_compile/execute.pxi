@@ -49,6 +49,7 @@ cdef class Replay:
     cdef double *out                # samples x outputs, or NULL
     cdef object out_owner           # whose memory that is: a thread may write to it after its caller was interrupted
     cdef double *chunk_sums         # of all chunks, see sums()
+    cdef Py_ssize_t sums_size       # of a chunk
     cdef bint backward
     cdef Py_ssize_t lanes           # of a slot
     cdef Py_ssize_t stride          # from one slot to the next
@@ -100,12 +101,13 @@ cdef class Replay:
         """Allocate all memory that does not depend on the number of threads, at once."""
         cdef Program program = self.program
         cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
-        cdef Py_ssize_t own = program.prologue.slots
+        cdef Py_ssize_t own = program.prologue.slots, sums
+        self.sums_size = 1 if self.chunks == 1 else 1 + invariants
+        sums = self.chunks * self.sums_size
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
                                + program.pitch * max(self.lanes, 3) + <Py_ssize_t>program.widest)
         # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
-        doubles = (own + 2 * program.weights + program.biases + outputs + self.chunks * (1 + invariants)
-                   + self.workspace_size)
+        doubles = own + 2 * program.weights + program.biases + outputs + sums + self.workspace_size
         if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
             raise MemoryError
         self.memory = <double *>PyMem_Malloc(doubles * sizeof(double))
@@ -120,7 +122,7 @@ cdef class Replay:
         self.chunk_sums = self.seeds + outputs
         for i in range(outputs):
             self.seeds[i] = 1.0
-        self.lay_out(&self.own, self.chunk_sums + self.chunks * (1 + invariants))
+        self.lay_out(&self.own, self.chunk_sums + sums)
         return 0
 
     cdef int run_prologue(self) except -1:
@@ -151,7 +153,7 @@ cdef class Replay:
         cdef int k
         for k in range(program.layer_count):
             if program.layers[k].early == early:
-                layer_gather(&program.layers[k], &self.shared)
+                layer_gather(&program.layers[k], &self.shared, self.lanes > 1 or not program.layers[k].row_step)
                 if self.lanes == 1 or program.layers[k].in_prologue:
                     layer_transpose(&program.layers[k], &self.shared)
         for i in range(self.plan.transposed.count if self.lanes > 1 else 0):
@@ -198,8 +200,12 @@ cdef class Replay:
                 slot(work, broadcasts[i + 1])[j] = x
 
     cdef double *sums(self, Py_ssize_t chunk) noexcept nogil:
-        """A chunk's sum of the output, and behind it those of the grads of invariant values."""
-        return self.chunk_sums + chunk * (1 + self.program.invariants)
+        """A chunk's sum of the output."""
+        return self.chunk_sums + chunk * self.sums_size
+
+    cdef double *chunk_grads(self, Py_ssize_t chunk) noexcept nogil:
+        """A chunk's sums of the grads of invariant values: behind that of the output, or of one chunk the result."""
+        return self.grads() if self.chunks == 1 else self.sums(chunk) + 1
 
     # -- without the GIL
 
@@ -238,9 +244,9 @@ cdef class Replay:
         cdef Py_ssize_t live, work_done = 0
         cdef double *sums = self.sums(chunk)
         cdef Outcome outcome
-        work.grads = sums + 1
-        memset(sums, 0, (1 + self.program.invariants) * sizeof(double))
-        memset(work.weight_grads, 0, (self.program.weight_grads + self.program.biases) * sizeof(double))
+        sums[0] = 0.0
+        if self.backward:
+            self.clear_grads(work, self.chunk_grads(chunk))
         while first < end:
             live = min(self.block_samples, end - first)
             outcome = self.run_block(work, first, live, sums)
@@ -257,11 +263,19 @@ cdef class Replay:
             self.scatter_layers(work)
         return DONE
 
+    cdef void clear_grads(self, Workspace *work, double *into) noexcept nogil:
+        """Set the grads of invariant values, which are to be in this array, and those of layers to 0."""
+        work.grads = into
+        memset(into, 0, self.program.invariants * sizeof(double))
+        if self.lanes > 1 or self.program.irregular:
+            memset(work.weight_grads, 0, (self.program.weight_grads + self.program.biases) * sizeof(double))
+
     cdef void scatter_layers(self, Workspace *work) noexcept nogil:
         """Add the grads of the layers' weights and biases to those of the invariant values."""
         cdef int i
         for i in range(self.program.layer_count):
-            layer_scatter(&self.program.layers[i], work)
+            if self.lanes > 1 or not self.program.layers[i].row_step:
+                layer_scatter(&self.program.layers[i], work)
 
     # -- with the GIL
 
@@ -349,7 +363,7 @@ cdef class Replay:
             total += self.sums(chunk)[0]
         return total
 
-    cdef double *grads(self) noexcept:
+    cdef double *grads(self) noexcept nogil:
         """The grads of the invariant values, of which the captured leaves are the first."""
         return self.shared.invariant + self.program.invariants
 
@@ -378,9 +392,10 @@ cdef class Replay:
         cdef double *found
         cdef Py_ssize_t chunk, i
         cdef Workspace work
-        memset(grads, 0, (program.prologue.slots - program.invariants) * sizeof(double))
-        for chunk in range(self.chunks):
-            found = self.sums(chunk) + 1
+        if self.chunks != 1:
+            memset(grads, 0, program.invariants * sizeof(double))
+        for chunk in range(self.chunks if self.chunks > 1 else 0):
+            found = self.chunk_grads(chunk)
             for i in range(program.invariants):
                 grads[i] += found[i]
         if self.chunks and program.prologue.backward.count:
@@ -391,13 +406,17 @@ cdef class Replay:
         """From the grads of what the prologue computed to those of the captured leaves."""
         cdef Program program = self.program
         cdef Workspace work
+        cdef Py_ssize_t i
         cdef int k
         self.invariant_work(&work)
         work.grads = self.grads()
-        memset(work.weight_grads, 0, (program.weight_grads + program.biases) * sizeof(double))
+        for i in range(2 * program.invariants, program.prologue.slots):
+            self.shared.invariant[i] = 0.0
+        if program.irregular:
+            memset(work.weight_grads, 0, (program.weight_grads + program.biases) * sizeof(double))
         if steps_backward(&program.prologue.backward, &self.shared, &work, 1, 1):
             for k in range(program.layer_count):
-                if program.layers[k].in_prologue:
+                if program.layers[k].in_prologue and not program.layers[k].row_step:
                     layer_scatter(&program.layers[k], &work)
             return 0
         try:
@@ -445,9 +464,7 @@ cdef class Replay:
         cdef bint sound
         for i in range(len(program.outputs)):
             self.seeds[i] = i == output
-        work.grads = self.sums(0) + 1
-        memset(work.grads, 0, program.invariants * sizeof(double))
-        memset(work.weight_grads, 0, (program.weight_grads + program.biases) * sizeof(double))
+        self.clear_grads(work, self.chunk_grads(0))
         with nogil:
             sound = steps_backward(&self.plan.backward, &self.shared, work, 1, 1)
             if sound:

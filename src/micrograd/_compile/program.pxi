@@ -33,6 +33,8 @@ cdef struct Layer:            # sums of products of weights and inputs: a matrix
     bint transposed           # the weights' grads are inputs x outputs, so that the longer side is contiguous
     bint early                # weights and biases are leaves and numbers: the prologue may compute the layer
     bint in_prologue          # does the prologue compute it?
+    int row_step              # how far the weights of an output stand from those of the next among the invariant
+                              # values, where those of an output are side by side; or 0
     int pitch                 # length of the longer side, padded
 
 cdef struct Placed:           # an instruction, while they are sorted
@@ -149,6 +151,7 @@ cdef class Program:
     cdef Py_ssize_t weight_grads  # their padded size
     cdef int biases
     cdef int pitch                # the longest
+    cdef bint irregular           # has a layer no row_step?
     cdef int widest               # operands of the longest instruction
     cdef readonly bint ordered
     cdef Program in_order         # the same, ordered, once it was needed
@@ -494,11 +497,28 @@ cdef class Program:
                 layer.weights[at] = self.index_of[operands[2 * j + 1]]
                 layer.early &= layer.weights[at] < self.leaves
                 at += 1
+        self.find_row_step(layer)
         self.weights += <Py_ssize_t>layer.outputs * layer.inputs
         self.weight_grads += <Py_ssize_t>min(layer.outputs, layer.inputs) * layer.pitch
         self.biases += layer.outputs
         self.pitch = max(self.pitch, layer.pitch)
         return 0
+
+
+    cdef void find_row_step(self, Layer *layer) noexcept:
+        """The weights of most layers stand row by row, each with its bias, as they are captured."""
+        cdef Py_ssize_t i, j
+        cdef int step = layer.inputs if layer.outputs == 1 else layer.weights[layer.inputs] - layer.weights[0]
+        layer.row_step = 0
+        for i in range(layer.outputs):
+            for j in range(layer.inputs):
+                if layer.weights[i * layer.inputs + j] != layer.weights[0] + i * step + j:
+                    self.irregular = True
+                    return
+        if step < layer.inputs:
+            self.irregular = True
+        else:
+            layer.row_step = step
 
 
 def _unpickle_program(*state):

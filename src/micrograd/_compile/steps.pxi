@@ -471,28 +471,48 @@ cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ss
                          NULL, targets + inputs, width)
 
 
+cdef inline double *rows_of(Layer *layer, double *invariant) noexcept nogil:
+    """The weights of a layer, or their grads, among those of the invariant values. Only of one that has a row_step."""
+    return invariant + layer.weights[0]
+
+
 cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s) noexcept nogil:
     """The step BACK_LAYER with one sample: weights' grads by `rank_one`, inputs' grads by `matvec`."""
     cdef Layer *layer = &shared.layers[header[0]]
     cdef int outputs = header[1], inputs = header[2], i
     cdef int *targets = s + outputs + inputs
-    cdef double *w = work.weight_grads + layer.grad_offset
     cdef const double *g = numbers_of(work, s, outputs, work.packed)
     cdef const double *x
     cdef double *found = work.packed + 2 * layer.pitch
     if header[3] & WEIGHTS:
         x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
-        if layer.transposed:
-            work.lanes.rank_one(w, layer.pitch, x, inputs, g, outputs)
-        else:
-            work.lanes.rank_one(w, layer.pitch, g, outputs, x, inputs)
-        for i in range(outputs):
-            work.bias_grads[layer.bias_offset + i] += g[i]
+        weights_gain(layer, work, g, x)
     if header[3] & INPUTS:
         x = numbers_of(work, targets + inputs, inputs, found)
-        work.lanes.matvec(found, inputs, g, outputs, shared.weights + layer.weight_offset, inputs, x)
+        if layer.row_step:
+            work.lanes.matvec(found, inputs, g, outputs, rows_of(layer, shared.invariant), layer.row_step, x)
+        else:
+            work.lanes.matvec(found, inputs, g, outputs, shared.weights + layer.weight_offset, inputs, x)
         for i in range(inputs):
             slot(work, targets[i])[0] = found[i]
+
+
+cdef inline void weights_gain(Layer *layer, Workspace *work, const double *g, const double *x) noexcept nogil:
+    """What the grads of weights and biases gain by one sample, whose outputs have the grads g and whose inputs are x:
+    where they are, if they stand row by row, or else for layer_scatter()."""
+    cdef double *w = work.weight_grads + layer.grad_offset
+    cdef int i
+    if layer.row_step:
+        work.lanes.rank_one(rows_of(layer, work.grads), layer.row_step, g, layer.outputs, x, layer.inputs)
+        for i in range(layer.outputs if layer.biases != NULL else 0):
+            work.grads[layer.biases[i]] += g[i]
+        return
+    if layer.transposed:
+        work.lanes.rank_one(w, layer.pitch, x, layer.inputs, g, layer.outputs)
+    else:
+        work.lanes.rank_one(w, layer.pitch, g, layer.outputs, x, layer.inputs)
+    for i in range(layer.outputs):
+        work.bias_grads[layer.bias_offset + i] += g[i]
 
 
 cdef inline const double *numbers_of(Workspace *work, const int *slots, int count, double *copy) noexcept nogil:
@@ -510,14 +530,14 @@ cdef inline const double *numbers_of(Workspace *work, const int *slots, int coun
 
 # These loops read fields into local variables, since C has to assume that a store to an array changes fields.
 
-cdef void layer_gather(Layer *layer, Shared *shared) noexcept:
-    """Copy weights and biases from the invariant values."""
+cdef void layer_gather(Layer *layer, Shared *shared, bint weights_too) noexcept:
+    """Copy biases, and weights too if the steps do not read them where they are, from the invariant values."""
     cdef double *invariant = shared.invariant
     cdef double *weights = shared.weights + layer.weight_offset
     cdef double *biases = shared.biases + layer.bias_offset
     cdef int *indices = layer.weights
     cdef Py_ssize_t i, count = <Py_ssize_t>layer.outputs * layer.inputs
-    for i in range(count):
+    for i in range(count if weights_too else 0):
         weights[i] = invariant[indices[i]]
     indices = layer.biases
     if indices != NULL:
@@ -527,13 +547,15 @@ cdef void layer_gather(Layer *layer, Shared *shared) noexcept:
 
 
 cdef void layer_transpose(Layer *layer, Shared *shared) noexcept:
-    """Transpose the weights that layer_gather() copied."""
+    """Transpose the weights, which layer_gather() has copied if they do not stand row by row."""
     cdef double *weights = shared.weights + layer.weight_offset
     cdef double *transposed = shared.transposed + layer.weight_offset
-    cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs
-    for i in range(outputs):
-        for j in range(inputs):
-            transposed[j * outputs + i] = weights[i * inputs + j]
+    cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs, step = inputs
+    if layer.row_step:
+        weights, step = rows_of(layer, shared.invariant), layer.row_step
+    for j in range(inputs):
+        for i in range(outputs):
+            transposed[j * outputs + i] = weights[i * step + j]
 
 
 cdef void layer_scatter(Layer *layer, Workspace *work) noexcept nogil:
