@@ -65,6 +65,7 @@ cdef class Traced:
     cdef readonly bint exact     # does it compute with eager code's roundings?
     cdef IntArray indices        # of the captured leaves among those of the function, which may have several programs
     cdef int most                # the largest of them, or -1
+    cdef bint in_order           # are they 0, 1, 2, ...?
     cdef list singles            # for each of several outputs, a Traced that computes it alone
     cdef Py_ssize_t changes      # number of changes of Value's members before the trace
 
@@ -73,7 +74,9 @@ cdef class Traced:
         self.program, self.tree, self.exact = program, tree, exact
         self.changes = member_changes()
         self.most = -1
+        self.in_order = True
         for i in range(captured) if indices is None else indices:
+            self.in_order &= i == self.indices.count
             push(&self.indices, i)
             self.most = max(self.most, <int>i)
         if tree_count(tree) != len(program.outputs):
@@ -199,8 +202,14 @@ cdef class Sums:
         if error is not None:
             self.keep(error, batch.failed)
         found = replay.grads()
-        if traced.indices.count:
-            grads, used = &self.grads[0], &self.used[0]
+        if traced.indices.count == 0:
+            return
+        grads, used = &self.grads[0], &self.used[0]
+        if traced.in_order:
+            for i in range(traced.indices.count):
+                grads[i] += found[i]
+            memset(used, True, traced.indices.count)
+            return
         for i in range(traced.indices.count):
             grads[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
             used[indices[i]] = True

@@ -484,16 +484,18 @@ cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s
     cdef const double *g = numbers_of(work, s, outputs, work.packed)
     cdef const double *x
     cdef double *found = work.packed + 2 * layer.pitch
+    cdef bint run = header[3] & INPUTS and are_run(targets, inputs)
     if header[3] & WEIGHTS:
         x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
         weights_gain(layer, work, g, x)
     if header[3] & INPUTS:
         x = numbers_of(work, targets + inputs, inputs, found)
+        found = slot(work, targets[0]) if run else found
         if layer.row_step:
             work.lanes.matvec(found, inputs, g, outputs, rows_of(layer, shared.invariant), layer.row_step, x)
         else:
             work.lanes.matvec(found, inputs, g, outputs, shared.weights + layer.weight_offset, inputs, x)
-        for i in range(inputs):
+        for i in range(0 if run else inputs):
             slot(work, targets[i])[0] = found[i]
 
 
@@ -515,13 +517,18 @@ cdef inline void weights_gain(Layer *layer, Workspace *work, const double *g, co
         work.bias_grads[layer.bias_offset + i] += g[i]
 
 
+cdef inline bint are_run(const int *slots, int count) noexcept nogil:
+    """Do these slots stand side by side?"""
+    cdef int i, apart = 0
+    for i in range(count):
+        apart |= slots[i] ^ (slots[0] + i)
+    return apart == 0
+
+
 cdef inline const double *numbers_of(Workspace *work, const int *slots, int count, double *copy) noexcept nogil:
     """The numbers in slots of one lane, side by side."""
     cdef int i
-    cdef bint run = True
-    for i in range(1, count):
-        run &= slots[i] == slots[0] + i
-    if run:
+    if are_run(slots, count):
         return work.base + slots[0]
     for i in range(count):
         copy[i] = work.base[slots[i]]

@@ -38,8 +38,11 @@ def is_traced_index(x):
 
 cdef object indexed(int op, list values, index):
     """The node of an op of these Values and a traced index, whose data are not known while tracing."""
-    cdef list operands = [*values, <Value?>index]
-    cdef Value value = block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
+    cdef list operands = [*values, index]
+    cdef Value value
+    for operand in operands:
+        <Value?>operand
+    value = block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
     value.node.index = 0  # of no embedding
     return value
 
