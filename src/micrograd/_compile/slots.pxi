@@ -9,11 +9,12 @@ cdef class Slots:
     cdef Draft draft
     cdef Program program
     cdef Plan plan
-    cdef int *slot       # of an id, or -1
-    cdef int *last       # the last step that names an id, or -1
-    cdef char *used      # of a slot
-    cdef Py_ssize_t room  # of `used`
-    cdef int steps       # of the draft
+    cdef int *slot              # of an id, or -1
+    cdef int *last              # the last step that names an id, or -1
+    cdef char *used             # of a slot
+    cdef Py_ssize_t room        # of `used`
+    cdef Py_ssize_t lowest      # no slot below it is free
+    cdef int steps              # of the draft
     cdef Py_ssize_t collecting  # where the last step in the array is a COLLECT, its end
 
     def __cinit__(self, Draft draft):
@@ -113,23 +114,25 @@ cdef class Slots:
 
     cdef int range_of(self, int count) except -1:
         """The first of `count` free slots that are side by side."""
-        cdef int at = 0, free
+        cdef Py_ssize_t at = self.lowest
         cdef char *found
         while True:
             found = <char *>memchr(self.used + at, 0, self.room - at) if self.room > at else NULL
             if found == NULL:
                 self.enlarge(count)
                 continue
-            at = <int>(found - self.used)
+            if at == self.lowest:
+                self.lowest = found - self.used
+            at = found - self.used
             if self.room - at < count:
                 self.enlarge(count)
                 continue
             found = <char *>memchr(self.used + at, 1, count)
             if found == NULL:
                 memset(self.used + at, 1, count)
-                self.plan.slots = max(self.plan.slots, at + count)
-                return at
-            at = <int>(found - self.used)
+                self.plan.slots = max(self.plan.slots, <int>at + count)
+                return <int>at
+            at = found - self.used
 
     cdef int enlarge(self, int more) except -1:
         cdef Py_ssize_t before = self.room
@@ -175,6 +178,7 @@ cdef class Slots:
                 self.slot[id] = at + k
             else:
                 self.used[at + k] = 0
+                self.lowest = min(self.lowest, at + k)
         return 0
 
     cdef int overwrite(self, Step *step, int at) except -1:
@@ -218,6 +222,7 @@ cdef class Slots:
             id = step.slots[k]
             if id != NO_TARGET and self.last[id] == at:
                 self.used[self.slot[id]] = 0
+                self.lowest = min(self.lowest, self.slot[id])
                 self.last[id] = -1
 
     # -- steps
@@ -241,6 +246,7 @@ cdef class Slots:
             else:
                 self.encode_step(steps, &step)
             self.free_step(&step, at)
+            check_signals(at)
             at += 1
         return at
 
