@@ -33,8 +33,7 @@ cdef struct Layer:            # sums of products of weights and inputs: a matrix
     bint transposed           # the weights' grads are inputs x outputs, so that the longer side is contiguous
     bint early                # weights and biases are leaves and numbers: the prologue may compute the layer
     bint in_prologue          # does the prologue compute it?
-    int row_step              # how far the weights of an output stand from those of the next among the invariant
-                              # values, where those of an output are side by side; or 0
+    int row_step              # from an output's weights to the next one's among the invariant values, or 0
     int pitch                 # length of the longer side, padded
 
 cdef struct Placed:           # an instruction, while they are sorted
@@ -504,9 +503,8 @@ cdef class Program:
         self.pitch = max(self.pitch, layer.pitch)
         return 0
 
-
     cdef void find_row_step(self, Layer *layer) noexcept:
-        """The weights of most layers stand row by row, each with its bias, as they are captured."""
+        """The weights of most layers stand row by row, as they are captured, perhaps with a bias behind each row."""
         cdef Py_ssize_t i, j
         cdef int step = layer.inputs if layer.outputs == 1 else layer.weights[layer.inputs] - layer.weights[0]
         layer.row_step = 0
