@@ -178,11 +178,11 @@ class Compiled(Functional):
     """(c) The loss of a document becomes a program for each length of document. Words are made up by (b)'s code."""
 
     @micrograd.compile
-    def loss(self, document: Sequence[int]) -> Value:
-        return super().loss(document)
+    def compiled_loss(self, document: Sequence[int]) -> Value:
+        return self.loss(document)
 
     def mean(self, documents: Sequence[Sequence[int]]) -> Value:
-        return self.loss.mean(documents)
+        return self.compiled_loss.mean(documents)
 
 
 # ---- Training and sampling --------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def differences(words: Words, steps: int, seed: int) -> list[float]:
     """How far the losses of (b) and (c) are from (a)'s, one document at a time and (c) with the roundings of (b)."""
 
     class Exact(Compiled):
-        loss = micrograd.compile(Functional.loss, exact=True)
+        compiled_loss = micrograd.compile(Functional.loss, exact=True)
 
     kinds: list[type[GPT]] = [Plain, Functional, Exact]
     curves = []
@@ -250,7 +250,7 @@ def differences(words: Words, steps: int, seed: int) -> list[float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     option = parser.add_argument
     option("--words", type=Path, default=Path(__file__).with_name("words.txt"), help="a file (default: words.txt)")
     option("--step", choices=[*STEPS, "all"], default="all", help="which of (a), (b), (c) (default: all)")
