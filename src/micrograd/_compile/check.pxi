@@ -97,7 +97,7 @@ cdef int check_invariants(Program program) except -1:
     for i in range(program.code.count):
         op = program.code.items[i].op
         if is_computed(op):
-            require(program.invariant[i] == all(program.invariant[operand] for operand in operands_of(program, i)),
+            require(program.invariant[i] == all(program.invariant[operand] for operand in program.code.operands_of(i)),
                     "what depends on nothing that varies is invariant")
         else:
             require(program.invariant[i] == (op != ARGUMENT), "arguments vary, leaves and numbers do not")
@@ -121,14 +121,6 @@ cdef list weights_of(const int *items, Py_ssize_t count):
     return found
 
 
-cdef list operands_of(Program program, Py_ssize_t i):
-    cdef list operands = []
-    cdef int k
-    for k in range(program.code.items[i].count):
-        operands.append(program.operands(<int>i)[k])
-    return operands
-
-
 cdef int check_groups(Program program) except -1:
     """What is computed is computed once, after what it reads, the prologue first; a group has one op."""
     cdef set done = set()
@@ -145,7 +137,7 @@ cdef int check_groups(Program program) except -1:
             require(program.code.items[i].op == program.groups[g].op, "a group has one op")
             require(program.group_of[i] == g, "an instruction knows its group")
             require((program.invariant[i] != 0) == (g < program.prologue_groups), "the prologue comes first")
-            for operand in operands_of(program, i):
+            for operand in program.code.operands_of(i):
                 require(operand in done, "an instruction is computed after what it reads")
         done.update(group)
     return require(len(done) == program.code.count, "every instruction is computed")
@@ -163,10 +155,10 @@ cdef int check_layers(Program program) except -1:
         shorter, longer = min(layer.outputs, layer.inputs), max(layer.outputs, layer.inputs)
         group = program.group_tuple(g)
         require(shorter > 0 and layer.outputs == len(group), "a layer has the outputs of its group")
-        first = operands_of(program, group[0])
+        first = program.code.operands_of(group[0])
         weights, biases = [], []
         for i in group:
-            operands = operands_of(program, i)
+            operands = program.code.operands_of(i)
             require(program.code.items[i].op == DOT and len(operands) == 1 + 2 * layer.inputs,
                     "a layer is of sums over its inputs")
             require(operands[2::2] == first[2::2], "they share the inputs")

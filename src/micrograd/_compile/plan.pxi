@@ -253,7 +253,7 @@ cdef class Draft:
             return self.propagate_layer(group)
         if group.op != DOT and RULES[group.op].reduce == NULL:
             for k in range(RULES[group.op].arity):
-                self.propagate_side(group, group.op, k)
+                self.propagate_side(group, k)
             return 0
         for k in range(group.count - 1, -1, -1):
             if self.propagates(members[k]):
@@ -269,11 +269,10 @@ cdef class Draft:
                     self.propagate_reduce(members[k])
         return 0
 
-    cdef int propagate_side(self, Group *group, int op, int side) except -1:
+    cdef int propagate_side(self, Group *group, int side) except -1:
         """From the grads of a group to those of its left or right operands."""
-        cdef Py_ssize_t accumulates, written = self.ids.count
-        cdef int reads = partial_reads(op, side), k, i, operand
-        push(&self.header, op)
+        cdef int reads = partial_reads(group.op, side), k, i, operand
+        push(&self.header, group.op)
         push(&self.header, side)
         push(&self.header, 0)
         for k in range(group.first, group.first + group.count):
@@ -450,7 +449,7 @@ cdef class Draft:
         """Put the ids to which a layer writes the grads of its inputs, all different, and those of what it adds the
         grads to: the same, or zeros. An input that needs no grad, or occurs a second time, gets a new id."""
         cdef const int *operands = self.program.operands(self.program.order[group.first])
-        cdef int j, x, inputs = self.program.layers[group.layer].inputs, first = <int>self.ids.count
+        cdef int j, x, inputs = self.program.layers[group.layer].inputs
         cdef set met = set()
         cdef list added = []
         for j in range(inputs):

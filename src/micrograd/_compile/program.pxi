@@ -121,6 +121,14 @@ cdef inline int differ(const Placed *p, const Placed *q) noexcept nogil:
     return p.level - q.level if p.level != q.level else p.op - q.op
 
 
+cdef Py_ssize_t crowd_end(const Placed *placed, Py_ssize_t i, Py_ssize_t count) noexcept:
+    """Of sorted instructions, the end of those that have level and op of instruction i."""
+    cdef Py_ssize_t j = i + 1
+    while j < count and not differ(placed + i, placed + j):
+        j += 1
+    return j
+
+
 # ---- Programs ------------------------------------------------------------------------------------
 
 @cython.final
@@ -254,9 +262,7 @@ cdef class Program:
                 raise MemoryError
             i = 0
             while i < computed:
-                j = i + 1
-                while j < computed and not differ(placed + i, placed + j):
-                    j += 1
+                j = crowd_end(placed, i, computed)
                 self.group(placed + i, j - i)
                 if not placed[i].varies:
                     self.prologue_groups = self.group_count
@@ -340,9 +346,7 @@ cdef class Program:
         cdef int *crowd = ints_new(self.code.count, 0)
         cdef Py_ssize_t i = 0, j, k, count = self.place(placed, level)
         while i < count:
-            j = i + 1
-            while j < count and not differ(placed + i, placed + j):
-                j += 1
+            j = crowd_end(placed, i, count)
             for k in range(i, j):
                 crowd[placed[k].index] = <int>(j - i)
             i = j

@@ -274,29 +274,17 @@ cdef inline void spread(double *d, Py_ssize_t step, const double *x, Py_ssize_t 
 
 cdef void back_reduce(Workspace *work, int *header, int *s, int count, Py_ssize_t live,
                       Py_ssize_t width) noexcept nogil:
-    """The step BACK_REDUCE."""
-    cdef int op = header[0]
-    cdef Partial partial = side_partial(op, 0)
+    """The step BACK_REDUCE. No partial of a variadic op raises."""
+    cdef int op = header[0], j
     cdef double *g = slot(work, s[0])
     cdef double *r = slot(work, s[1])
     cdef double *a
-    cdef double *d
-    cdef double x
-    cdef Py_ssize_t i
-    cdef int j, accumulate
     if work.stride == 1:
         back_reduce_one(work, op, header + 1, s + 2, (count - 2) // 2, r[0], g[0], -1)
         return
     for j in range(2, count, 2):
-        accumulate = header[j // 2]
         a = slot(work, s[j])
-        d = slot(work, s[j + 1])
-        if backward_loop(work, op, 0, d, g, a, a, r, accumulate, width):
-            continue
-        for i in range(live):
-            x = partial(a[i], 0.0, r[i], g[i])
-            d[i] = d[i] + x if accumulate else x
-        clear_padding(d, live, width)
+        differentiate(work, op, 0, slot(work, s[j + 1]), g, a, a, r, header[j // 2], live, width)
 
 
 cdef void back_reduce_one(Workspace *work, int op, const int *accumulate, const int *pairs, int count, double r,
