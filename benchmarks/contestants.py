@@ -13,8 +13,10 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -146,6 +148,41 @@ def jax() -> ModuleType | None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
     return jax
+
+
+def torch_training(loss_of: Callable[[], Any], parameters: list[Any], rate: Callable[[], float]) -> Callable[[], Any]:
+    """A step of gradient descent on PyTorch's tensors; `rate` gives the learning rate of the next step."""
+
+    def step():
+        loss = loss_of()
+        for p in parameters:
+            p.grad = None
+        loss.backward()
+        lr = rate()
+        with torch().no_grad():
+            for p in parameters:
+                p -= lr * p.grad
+        return loss
+
+    return step
+
+
+def jax_training(
+    loss_of: Callable[[list[Any]], Any], parameters: list[Any], rate: Callable[[], float]
+) -> Callable[[], float]:
+    """A step of gradient descent on JAX's arrays, compiled as a whole."""
+
+    @jax().jit
+    def update(parameters, lr):
+        loss, grads = jax().value_and_grad(loss_of)(parameters)
+        return loss, [p - lr * g for p, g in zip(parameters, grads)]
+
+    def step():
+        nonlocal parameters
+        loss, parameters = update(parameters, rate())
+        return float(loss)
+
+    return step
 
 
 @functools.cache

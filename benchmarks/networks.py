@@ -58,18 +58,10 @@ def torch_eager(problem: Problem) -> Callable[[], object]:
     parameters = [torch.tensor(a, requires_grad=True) for a in problem.matrices()]
     steps = itertools.count()
 
-    def step():
-        loss = array_loss(problem, parameters, X, y, torch.tanh, torch.relu)
-        for p in parameters:
-            p.grad = None
-        loss.backward()
-        rate = problem.rate(next(steps))
-        with torch.no_grad():
-            for p in parameters:
-                p -= rate * p.grad
-        return loss
+    def loss_of():
+        return array_loss(problem, parameters, X, y, torch.tanh, torch.relu)
 
-    return step
+    return contestants.torch_training(loss_of, parameters, lambda: problem.rate(next(steps)))
 
 
 def jax_jit(problem: Problem) -> Callable[[], float]:
@@ -82,17 +74,7 @@ def jax_jit(problem: Problem) -> Callable[[], float]:
     def loss_of(parameters):
         return array_loss(problem, parameters, X, y, jnp.tanh, jax.nn.relu)
 
-    @jax.jit
-    def update(parameters, rate):
-        loss, grads = jax.value_and_grad(loss_of)(parameters)
-        return loss, [p - rate * g for p, g in zip(parameters, grads)]
-
-    def step():
-        nonlocal state
-        loss, state = update(state, problem.rate(next(steps)))
-        return float(loss)
-
-    return step
+    return contestants.jax_training(loss_of, state, lambda: problem.rate(next(steps)))
 
 
 def numpy_by_hand(problem: Problem) -> Callable[[], float]:

@@ -61,18 +61,11 @@ def torch_eager():
     X, labels = (torch.tensor(a) for a in images())
     X = X[:, None]
 
-    def step():
+    def loss_of():
         channels = F.conv2d(X, kernels.view(CHANNELS, 1, KERNEL, KERNEL), kernel_biases)
-        loss = F.cross_entropy(F.linear(torch.relu(channels).flatten(1), weights, biases), labels)
-        for p in parameters:
-            p.grad = None
-        loss.backward()
-        with torch.no_grad():
-            for p in parameters:
-                p -= RATE * p.grad
-        return loss
+        return F.cross_entropy(F.linear(torch.relu(channels).flatten(1), weights, biases), labels)
 
-    return step
+    return contestants.torch_training(loss_of, parameters, lambda: RATE)
 
 
 def jax_jit():
@@ -88,17 +81,7 @@ def jax_jit():
         log_shares = jax.nn.log_softmax(features @ weights.T + biases)
         return -log_shares[np.arange(IMAGES), labels].mean()
 
-    @jax.jit
-    def update(parameters):
-        loss, grads = jax.value_and_grad(loss_of)(parameters)
-        return loss, [p - RATE * g for p, g in zip(parameters, grads)]
-
-    def step():
-        nonlocal state
-        loss, state = update(state)
-        return float(loss)
-
-    return step
+    return contestants.jax_training(loss_of, state, lambda: RATE)
 
 
 def measure(rounds: int, quick: bool) -> Result:

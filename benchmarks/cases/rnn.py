@@ -82,21 +82,14 @@ def torch_eager():
     W_x, W_h, b, v, c = parameters
     series = torch.tensor(SERIES)
 
-    def step():
+    def loss_of():
         h, hidden = torch.zeros(HIDDEN), []
         for drive in (series[:-1, None] * W_x + b).unbind():
             h = torch.tanh(W_h @ h + drive)
             hidden.append(h)
-        loss = ((torch.stack(hidden) @ v + c - series[1:]) ** 2).mean()
-        for p in parameters:
-            p.grad = None
-        loss.backward()
-        with torch.no_grad():
-            for p in parameters:
-                p -= RATE * p.grad
-        return loss
+        return ((torch.stack(hidden) @ v + c - series[1:]) ** 2).mean()
 
-    return step
+    return contestants.torch_training(loss_of, parameters, lambda: RATE)
 
 
 def jax_scan():
@@ -114,17 +107,7 @@ def jax_scan():
         _, hidden = jax.lax.scan(cell, jnp.zeros(HIDDEN), series[:-1])
         return ((hidden @ v + c - series[1:]) ** 2).mean()
 
-    @jax.jit
-    def update(parameters):
-        loss, grads = jax.value_and_grad(loss_of)(parameters)
-        return loss, [p - RATE * g for p, g in zip(parameters, grads)]
-
-    def step():
-        nonlocal state
-        loss, state = update(state)
-        return float(loss)
-
-    return step
+    return contestants.jax_training(loss_of, state, lambda: RATE)
 
 
 def measure(rounds: int, quick: bool) -> Result:

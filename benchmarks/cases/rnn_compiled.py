@@ -62,21 +62,14 @@ def torch_eager(series: np.ndarray):
     W_x, W_h, b, v, c = parameters
     xs = torch.tensor(series)
 
-    def step():
+    def loss_of():
         h, hidden = torch.zeros(len(series), HIDDEN), []
         for drive in (xs[:, :-1, None] * W_x + b).unbind(1):
             h = torch.tanh(h @ W_h.T + drive)
             hidden.append(h)
-        loss = ((torch.stack(hidden, 1) @ v + c - xs[:, 1:]) ** 2).mean(1).sum()
-        for p in parameters:
-            p.grad = None
-        loss.backward()
-        with torch.no_grad():
-            for p in parameters:
-                p -= RATE / len(series) * p.grad
-        return loss
+        return ((torch.stack(hidden, 1) @ v + c - xs[:, 1:]) ** 2).mean(1).sum()
 
-    return step
+    return contestants.torch_training(loss_of, parameters, lambda: RATE / len(series))
 
 
 def jax_scan(series: np.ndarray):
@@ -94,17 +87,7 @@ def jax_scan(series: np.ndarray):
         _, hidden = jax.lax.scan(cell, jnp.zeros((len(series), HIDDEN)), xs[:, :-1].T)
         return ((hidden @ v + c - xs[:, 1:].T) ** 2).mean(0).sum()
 
-    @jax.jit
-    def update(parameters):
-        loss, grads = jax.value_and_grad(loss_of)(parameters)
-        return loss, [p - RATE / len(series) * g for p, g in zip(parameters, grads)]
-
-    def step():
-        nonlocal state
-        loss, state = update(state)
-        return float(loss)
-
-    return step
+    return contestants.jax_training(loss_of, state, lambda: RATE / len(series))
 
 
 def entries(micrograd, series: np.ndarray) -> list[tuple]:
