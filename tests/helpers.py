@@ -276,3 +276,26 @@ def still_works():
     assert abs(a.grad - (1 - t * t) * (-3 + 4) / -3) < 1e-14, a.grad
     assert abs(b.grad - ((1 - t * t) * 2 / -3 - t / 9)) < 1e-14, b.grad
 """
+
+# Lets each allocation of `work` fail in turn, and counts the failures. CPython up to 3.10 allocates the cache of a code
+# object at its 1,024th run, and raises SystemError if that fails: here caches are filled beforehand.
+FAIL_IN_TURN = """
+import sys, _testcapi
+
+def fail_in_turn(work):
+    for _ in range(1100 if sys.version_info < (3, 11) else 1):
+        work()
+    failures = done = start = 0
+    while done <= 30:
+        _testcapi.set_nomemory(start, start + 1)
+        try:
+            work()
+            done += 1
+        except MemoryError:
+            failures += 1
+            done = 0
+        finally:
+            _testcapi.remove_mem_hooks()
+        start += 1
+    return failures
+"""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import micrograd
+from helpers import FAIL_IN_TURN
 from micrograd import Value, nn
 
 
@@ -49,39 +50,26 @@ def test_nothing_leaks():
 def test_out_of_memory_anywhere_is_a_memory_error(isolated):
     """Let each allocation of tracing, lowering and replaying fail in turn; the next call works."""
     isolated(
-        """
-        import numpy as np
-        import micrograd
-        from micrograd import nn
-        import _testcapi
-        model = nn.MLP(2, [3, 1])
-        x, y = np.ones((20, 2)), np.ones(20)
+        FAIL_IN_TURN
+        + """
+import numpy as np
+import micrograd
+from micrograd import nn
+model = nn.MLP(2, [3, 1])
+x, y = np.ones((20, 2)), np.ones(20)
 
-        def loss(x, y):  # made once: to make a function while memory runs out crashes CPython 3.12 and 3.13
-            return (model(x) - y) ** 2 + (x[0] * 2).exp()
+def loss(x, y):  # made once: to make a function while memory runs out crashes CPython 3.12 and 3.13
+    return (model(x) - y) ** 2 + (x[0] * 2).exp()
 
-        def whole():
-            f, sums = micrograd.compile(loss), micrograd.compile(sum)
-            f.sum(x, y).backward()
-            sums.mean([[1.0], [1.0, 2.0], [3.0]])
-            return f([1.0, 2.0], 3.0)
+def whole():
+    f, sums = micrograd.compile(loss), micrograd.compile(sum)
+    f.sum(x, y).backward()
+    sums.mean([[1.0], [1.0, 2.0], [3.0]])
+    return f([1.0, 2.0], 3.0).data
 
-        expected = whole().data
-        failures = done = 0
-        for start in range(100000):
-            ok = False
-            _testcapi.set_nomemory(start, start + 1)
-            try:
-                whole()
-                ok = True
-            except MemoryError:
-                failures += 1
-            finally:
-                _testcapi.remove_mem_hooks()
-            done = done + 1 if ok else 0
-            if done > 30:
-                break
-        assert failures > 100, failures
-        assert whole().data == expected
-    """.replace("\n        ", "\n")
+expected = whole()
+failures = fail_in_turn(whole)
+assert failures > 100, failures
+assert whole() == expected
+"""
     )
