@@ -1,4 +1,4 @@
-# What nn.py and functional.py compute in C: outputs and parameters of neurons, layers and networks, and ops of any
+# What nn.py and functional/ compute in C: outputs and parameters of neurons, layers and networks, and ops of any
 # number of arguments.
 #
 # The classes of nn.py define `__call__` and `parameters` in Python. The decorator `implemented_in_c` replaces them by

@@ -20,7 +20,7 @@ def _examples() -> list[doctest.DocTest]:
     # The engine is compiled: DocTestFinder finds none of its members by itself, and is given their __doc__ one by one.
     parser, finder = doctest.DocTestParser(), doctest.DocTestFinder(exclude_empty=True)
     found = []
-    for name in ["micrograd", *(f"micrograd.{m.name}" for m in pkgutil.iter_modules(micrograd.__path__))]:
+    for name in ["micrograd", *(m.name for m in pkgutil.walk_packages(micrograd.__path__, "micrograd."))]:
         module = importlib.import_module(name)
         if name != "micrograd._core":
             found += finder.find(module, name, module=module)
@@ -51,4 +51,4 @@ def test_the_examples_are_found():
     assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.nn_tanh.MLP"} <= names
     assert {"Value", "Value.backward", "Value.zero_grad"} <= names
     assert {"micrograd.optim.SGD", "micrograd.optim.Adam", "micrograd.utils.clip_grad_norm_"} <= names
-    assert {"micrograd._optim.step", "micrograd._optim.zero_grad"} <= names
+    assert {"micrograd._optim.step", "micrograd._optim.zero_grad", "micrograd.functional.layers.dot"} <= names

@@ -20,7 +20,7 @@ fill_tables()
 
 
 cdef dict methods():
-    """The ops that are methods or operators of Value: {name: (symbol, arity)}. The others are for functional.py."""
+    """The ops that are methods or operators of Value: {name: (symbol, arity)}. The others are for functional/."""
     cdef dict found = {}
     cdef int op
     for op in range(1, <int>OP_COUNT):

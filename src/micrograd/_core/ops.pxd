@@ -335,7 +335,7 @@ ctypedef double (*Reduce)(const double *x, Py_ssize_t count) noexcept nogil
 ctypedef double (*Partial)(double a, double b, double r, double g) noexcept nogil
 
 cdef struct Rule:
-    const char *name    # the method, as in `v.tanh()`, or `__add__` of an operator; `_name`: of functional.py alone
+    const char *name    # the method, as in `v.tanh()`, or `__add__` of an operator; `_name`: of functional/ alone
     const char *symbol  # what `_op` says
     int arity           # arguments: 1, 2 or VARIADIC
     Shape shape

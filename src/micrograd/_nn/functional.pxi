@@ -1,4 +1,4 @@
-# What functional.py computes: ops that are not methods of Value, most of them variadic.
+# What functional/ computes: ops that are not methods of Value, most of them variadic.
 #
 # Gives functions of lists of Values. Uses `sample` and `affine` of layers.pxi.
 

@@ -1,0 +1,45 @@
+"""What the functions over lists ask of their inputs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, Union
+
+from micrograd._core import Value
+from micrograd._nn import known_index
+
+Scalar = Union[Value, float]
+
+
+def as_value(x: Any) -> Value:
+    return x if isinstance(x, Value) else Value(x)
+
+
+def same_length(a: Sequence[Any], b: Sequence[Any], a_name: str, b_name: str) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} {a_name} for {len(b)} {b_name}")
+
+
+def not_empty(values: list[Any], what: str, items: str = "values") -> None:
+    if not values:
+        raise ValueError(f"{what} of no {items}")
+
+
+def has_items(x: Any) -> bool:
+    """Is it iterable? Arrays and tensors without dimensions are not, though their types have `__iter__`."""
+    return hasattr(x, "__iter__") and getattr(x, "ndim", None) != 0
+
+
+def index_in(i: Any, items: Sequence[Any]) -> int:
+    """The index that i is. Raises IndexError if there is no such one of the items, TypeError if i is no integer."""
+    i = known_index(i)
+    if has_items(i):
+        raise TypeError(f"an index must be one integer, not {i!r}")
+    try:
+        index = operator.index(i)
+    except TypeError as error:
+        raise TypeError(f"an index must be an integer, not {i!r}") from error
+    if not 0 <= index < len(items):
+        raise IndexError(f"index {i} of {len(items)} items")
+    return index
