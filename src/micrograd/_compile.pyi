@@ -59,6 +59,10 @@ class Trace:
     def __new__(cls, outputs: list[Any], placeholders: list[Value]) -> Self: ...
 
 @final
+class Guards:
+    def __new__(cls, trace: Trace) -> Self: ...
+
+@final
 class Lowered:
     def __new__(cls, trace: Trace) -> Self: ...
 

@@ -9,6 +9,7 @@
 #   ragged        batches of samples of different structure
 #   instructions  lists of instructions, in arrays of C
 #   trace         what the function computed from placeholders
+#   guards        what a sample does not choose raises nothing
 #   lower         from a trace to instructions: sums of products, and what is invariant
 #   program       the order of the instructions, layers, and what is computed once a call
 #   plan          the steps of a program, forward and backward
@@ -45,9 +46,10 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (A, ADD, B, DIV, ENTROPY_NORMALIZER, EXP, INDEXED, LINEAR, LOG, LOGSUMEXP, MAX, MUL,
-                                  NEG, NONLINEAR, NO_OP, OP_COUNT, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT,
-                                  SUB, SUM, TAKE, TANH, VARIADIC, Forward, Partial, index_of, rule_failed)
+from micrograd._core.ops cimport (A, ADD, AND, B, DIV, ENTROPY_NORMALIZER, EXP, GUARD, INDEXED, LESS, LESS_EQUAL,
+                                  LINEAR, LOG, LOGSUMEXP, MAX, MAXIMUM, MINIMUM, MUL, NEG, NONLINEAR, NOT, NO_OP,
+                                  OP_COUNT, OR, OTHERWISE, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT, SUB, SUM,
+                                  TAKE, TANH, THEN, VARIADIC, Forward, Partial, index_of, rule_failed)
 
 from micrograd._core import TraceError
 
@@ -61,6 +63,7 @@ include "_compile/arguments.pxi"
 include "_compile/ragged.pxi"
 include "_compile/instructions.pxi"
 include "_compile/trace.pxi"
+include "_compile/guards.pxi"
 include "_compile/lower.pxi"
 include "_compile/program.pxi"
 include "_compile/plan.pxi"

@@ -16,6 +16,12 @@ cdef class Value:
     cdef Node node
     cdef dict __dict__  # NULL until it is used
 
+# Comparisons (choices.pxi)
+cdef class Condition:
+    cdef Value value  # 1.0 or 0.0
+
+cdef Condition condition_new(Value value)
+
 # Numbers (numbers.pxi)
 cdef double to_double(object o, str what) except? -1.0
 
@@ -55,6 +61,7 @@ cdef struct Tracing:     # a trace under way
     unsigned int number  # each trace has another
     PyObject *error      # a reference to its first TraceError, which the traced function may have caught; or NULL
     PyObject *index      # the same of the last for a Value used as an index, which NumPy may have caught
+    int sides            # how many functions that functional.where was given are running
     Tracing *next        # in the list `traces`
 
 cdef Tracing *traces
@@ -64,6 +71,6 @@ cdef object trace_end()
 cdef object trace_index_error(error)
 cdef int trace_refuse(str what) except -1
 cdef bint trace_may_read(Node *n) except -1
-cdef object op_raised(PyObject *left, PyObject *right)
+cdef int op_raised(PyObject *left, PyObject *right) except -1
 cdef int trace_check_read(Node *n, str what) except -1
 cdef int trace_check_change(Node *n, str what) except -1

@@ -15,6 +15,7 @@
 #   materialize    the nodes that the reference has and this engine keeps in another form
 #   user_ops       ops that users define, and blocks of parents
 #   operands       operands of any type
+#   choices        comparisons, which are conditions in a trace
 #   class_members  methods of Value that users replace
 #   typeslots      slots of the type that Cython has no syntax for
 #   build_info     how this was compiled
@@ -25,7 +26,7 @@
 cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LT, Py_NE, PyObject, PyObject_RichCompare
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, qsort, realloc
 from libc.string cimport memcpy, memset
@@ -73,7 +74,7 @@ cdef inline object value_unary(int op, Value value):
     cdef Node *n
     cdef double r = op_rule(op).forward(a.data, 0.0)
     if rule_failed(r):
-        return op_raised(<PyObject *>value, NULL)
+        op_raised(<PyObject *>value, NULL)
     n = result_new(op, UNARY, a.flags & INHERITED, r)
     n.a = a
     n.b.number = 0.0
@@ -120,6 +121,9 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     elif op_rule(op).commutes and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
         o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0)  # as the reference does: 2 * v is v * 2
     return own(o) if o != NULL else value_binary_slow(op, left, right)
+
+
+include "_core/choices.pxi"
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -383,6 +387,20 @@ cdef class Value:
         """abs(x), as `x.abs()`."""
         return value_unary(ABS, self)
 
+    def clamp(self, min=None, max=None):
+        """x, but no less than `min` and no greater than `max`: Values, numbers, or None for no bound.
+
+        >>> Value(3.0).clamp(max=2.0).data
+        2.0
+
+        The gradient goes to x where it is within the bounds or equal to one, else to the bound. If min is greater than
+        max, the result is max. Raises TypeError where both are None.
+        """
+        if min is None and max is None:
+            raise TypeError("clamp() needs min or max")
+        clamped = self if min is None else value_binary(CLAMP_MIN, <PyObject *>self, <PyObject *>min)
+        return clamped if max is None else value_binary(CLAMP_MAX, <PyObject *>clamped, <PyObject *>max)
+
     def relu(self):
         """max(0, x)."""
         return value_unary(RELU, self)
@@ -509,8 +527,8 @@ cdef class Value:
         if node_step(&self.node, NULL) == NULL:
             raise_error()
 
-    # Truth, equality and hash of Values are those of any object. In a trace, truth and comparisons raise: a function
-    # that is also called with plain numbers would mean theirs, and in a trace the numbers are not known.
+    # Truth, equality and hash of Values are those of any object. In a trace, truth and equality raise: a function that
+    # is also called with plain numbers would mean theirs, and in a trace the numbers are not known.
 
     def __bool__(self):
         trace_check_read(&self.node, "the truth of")
@@ -520,12 +538,7 @@ cdef class Value:
         return OBJECT.tp_hash(<PyObject *>self)
 
     def __richcmp__(self, other, int comparison):
-        cdef bint both = isinstance(other, Value)
-        if both:
-            trace_check_read(&(<Value>other).node, "comparing")
-        if both or PyNumber_Check(<PyObject *>other):
-            trace_check_read(&self.node, "comparing")
-        return NotImplemented
+        return compared(self, other, comparison)
 
     def __repr__(self):
         if not trace_may_read(&self.node):

@@ -11,6 +11,7 @@
 #   layers         outputs of neurons, layers and networks
 #   parameters     their parameters
 #   functional     ops that are not methods of Value
+#   choices        choices by conditions
 
 cimport cython
 from cpython.list cimport PyList_New
@@ -18,11 +19,13 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.math cimport NAN, floor, isfinite
 from libc.string cimport memcmp
-from micrograd._core cimport (RULES, Value, block_node, layer_new, layer_nodes, layer_onto, op_raised, ops_unchanged,
-                              to_double, trace_here, trace_may_read, traces, value_binary_slow, weights_new)
+from micrograd._core cimport (RULES, Condition, Tracing, Value, block_node, condition_new, layer_new, layer_nodes,
+                              layer_onto, op_raised, ops_unchanged, to_double, trace_here, trace_may_read,
+                              trace_refuse, traces, value_binary_slow, weights_new)
 from micrograd._core.capi cimport *
 from micrograd._core.node cimport END, LISTED, TRACED, Layer, node_of
-from micrograd._core.ops cimport ADD, CROSS_ENTROPY, ENTROPY_NORMALIZER, LOGSUMEXP, MAX, OP_COUNT, SUM, TAKE
+from micrograd._core.ops cimport (ADD, CROSS_ENTROPY, ENTROPY_NORMALIZER, EQUAL, LOGSUMEXP, MAX, MAXIMUM, MINIMUM,
+                                  OP_COUNT, OTHERWISE, SUM, TAKE, THEN)
 
 cdef unsigned int embeddings = 0  # so far, in traces
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
@@ -110,3 +113,4 @@ include "_nn/plain_classes.pxi"
 include "_nn/layers.pxi"
 include "_nn/parameters.pxi"
 include "_nn/functional.pxi"
+include "_nn/choices.pxi"

@@ -259,7 +259,7 @@ def test_setattr_of_the_class_can_be_replaced(cls):
         lambda v: v[0],
         float,
         len,
-        lambda v: v < v,
+        lambda v: v < "v",
         lambda v: v % 2,
         lambda v: 2 % v,
         operator.pos,

@@ -139,7 +139,7 @@ def test_a_power_takes_no_modulus(v, exponent):
 
 
 @pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
-@pytest.mark.parametrize("other", [2.0, Value(2.0), np.float64(2.0)], ids=lambda other: type(other).__name__)
+@pytest.mark.parametrize("other", ["2", None, 2j, [2.0], np.complex128(2)], ids=lambda other: type(other).__name__)
 def test_comparisons_name_the_value(v, compare, other):
     with pytest.raises(TypeError, match=r"not supported between instances of 'Value' and '"):
         compare(v, other)

@@ -123,14 +123,6 @@ def test_equality_and_hash_are_identity(engine):
     assert [b, a].index(a) == 1
 
 
-@pytest.mark.parametrize("refused", [operator.lt, operator.le, operator.gt, operator.ge])
-def test_values_have_no_order(engine, refused):
-    with pytest.raises(TypeError):
-        refused(engine.Value(1.0), engine.Value(2.0))
-    with pytest.raises(TypeError):
-        refused(engine.Value(1.0), 2.0)
-
-
 @pytest.mark.parametrize("refused", [float, int, complex, math.exp, round, len, iter, list, operator.index])
 def test_values_are_no_plain_numbers_and_no_sequences(engine, refused):
     with pytest.raises(TypeError):

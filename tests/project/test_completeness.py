@@ -23,7 +23,7 @@ MODULES = [
 ]
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]
-NOT_OPS = {"backward", "data", "grad", "item", "label", "zero_grad"}
+NOT_OPS = {"backward", "clamp", "data", "grad", "item", "label", "zero_grad"}
 
 
 def _public_members(kind: type) -> set[str]:

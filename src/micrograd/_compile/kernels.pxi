@@ -12,10 +12,22 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*mul)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*neg)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*relu)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*less)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*less_equal)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*not_ "not")(double *r, const double *c, Py_ssize_t width) noexcept nogil
+        void (*then)(double *r, const double *c, const double *a, double other, Py_ssize_t width) noexcept nogil
+        void (*otherwise)(double *r, const double *c, const double *a, double other, Py_ssize_t width) noexcept nogil
+        void (*maximum)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*minimum)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*back_linear)(double *d, double slope, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
         void (*back_product)(double *d, const double *x, const double *g, int accumulate,
                              Py_ssize_t width) noexcept nogil
         void (*back_relu)(double *d, const double *r, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
+        void (*back_then)(double *d, const double *c, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
+        void (*back_otherwise)(double *d, const double *c, const double *g, int accumulate,
+                               Py_ssize_t width) noexcept nogil
+        void (*back_greater)(double *d, const double *a, const double *b, const double *g, int accumulate,
+                             Py_ssize_t width) noexcept nogil
         void (*dots)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*back_dots)(double *base, Py_ssize_t stride, const int *slots, int count, const int *accumulate,
                           Py_ssize_t width) noexcept nogil
@@ -163,6 +175,24 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
         work.lanes.neg(r, a, width)
     elif op == RELU:
         work.lanes.relu(r, a, width)
+    elif op == LESS:
+        work.lanes.less(r, a, b, width)
+    elif op == LESS_EQUAL:
+        work.lanes.less_equal(r, a, b, width)
+    elif op == THEN or op == GUARD:
+        work.lanes.then(r, a, b, -0.0 if op == THEN else 0.5, width)
+    elif op == OTHERWISE:
+        work.lanes.otherwise(r, a, b, -0.0, width)
+    elif op == NOT:
+        work.lanes.not_(r, a, width)
+    elif op == AND:
+        work.lanes.then(r, a, b, 0.0, width)
+    elif op == OR:
+        work.lanes.otherwise(r, a, b, 1.0, width)
+    elif op == MAXIMUM:
+        work.lanes.maximum(r, a, b, width)
+    elif op == MINIMUM:
+        work.lanes.minimum(r, a, b, width)
     elif work.lanes.exp == NULL:
         return NOTHING
     elif op == TANH:
@@ -200,6 +230,14 @@ cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, con
         work.lanes.back_product(d, a if side else b, g, accumulate, width)
     elif op == RELU:
         work.lanes.back_relu(d, r, g, accumulate, width)
+    elif op == THEN or op == GUARD:
+        work.lanes.back_then(d, a, g, accumulate, width)
+    elif op == OTHERWISE:
+        work.lanes.back_otherwise(d, a, g, accumulate, width)
+    elif op == MAXIMUM:
+        work.lanes.back_greater(d, b if side else a, a if side else b, g, accumulate, width)
+    elif op == MINIMUM:
+        work.lanes.back_greater(d, a if side else b, b if side else a, g, accumulate, width)
     elif work.lanes.exp == NULL:
         return False
     elif op == TANH:
@@ -250,5 +288,7 @@ cdef inline Computed reduce_loop(Workspace *work, int op, int *s, int count, Py_
 cdef bint overwrites(int op, bint backward) noexcept:
     """May the result, or the grad, be written over an operand? Only by loops that need no rule afterwards."""
     if RULES[op].shape != NONLINEAR or op == RELU or op == TANH or op == SIGMOID or op == SOFTPLUS:
+        return True
+    if op == THEN or op == OTHERWISE or op == GUARD:
         return True
     return backward and op == EXP

@@ -26,10 +26,25 @@ typedef struct Lanes {
     void (*mul)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*neg)(double *r, const double *a, ptrdiff_t width);
     void (*relu)(double *r, const double *a, ptrdiff_t width);
+    /* r = 1.0 or 0.0. */
+    void (*less)(double *r, const double *a, const double *b, ptrdiff_t width);
+    void (*less_equal)(double *r, const double *a, const double *b, ptrdiff_t width);
+    void (*not)(double *r, const double *c, ptrdiff_t width);
+    /* r = a where the condition c holds, or where it does not; else `other`. */
+    void (*then)(double *r, const double *c, const double *a, double other, ptrdiff_t width);
+    void (*otherwise)(double *r, const double *c, const double *a, double other, ptrdiff_t width);
+    void (*maximum)(double *r, const double *a, const double *b, ptrdiff_t width);
+    void (*minimum)(double *r, const double *a, const double *b, ptrdiff_t width);
     /* d = slope g, d = x g, d = (r > 0) g; or += where `accumulate`. */
     void (*back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width);
     void (*back_product)(double *d, const double *x, const double *g, int accumulate, ptrdiff_t width);
     void (*back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+    /* d = g where the condition c holds, or where it does not; else 0.0. */
+    void (*back_then)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_otherwise)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width);
+    /* d = 0.0 where a < b, half of g where they are equal, else g. */
+    void (*back_greater)(double *d, const double *a, const double *b, const double *g, int accumulate,
+                         ptrdiff_t width);
 
     /* Of several lanes; widths are multiples of TILE. */
     /* r = bias + a[0] b[0] + a[1] b[1] + ...; slots: r, bias, then a and b in turn. */

@@ -29,6 +29,16 @@ typedef double F(memory) __attribute__((vector_size(VEC * 8), aligned(8), may_al
     for (; i + VEC <= width; i += VEC) LOOP(AT, OF, MADD); \
     for (; i < width; i++) LOOP(ONE, ONE, MADD_ONE)
 
+/* For loops that C's compiler makes of vectors. The result may be written over an operand, lane by lane: the compiler
+   is told so, since it would take a slow way where arrays are the same. */
+#if defined(__clang__)
+  #define EACH_LANE(width) _Pragma("clang loop vectorize(assume_safety)") for (ptrdiff_t i = 0; i < (width); i++)
+#elif defined(__GNUC__)
+  #define EACH_LANE(width) _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < (width); i++)
+#else
+  #define EACH_LANE(width) for (ptrdiff_t i = 0; i < (width); i++)
+#endif
+
 static void F(add)(double *r, const double *a, const double *b, ptrdiff_t width) {
     #define LOOP(AT, OF, MADD) AT(r + i) = OF(a + i) + OF(b + i)
     EACH(LOOP);
@@ -54,8 +64,48 @@ static void F(neg)(double *r, const double *a, ptrdiff_t width) {
 }
 
 static void F(relu)(double *r, const double *a, ptrdiff_t width) {
-    for (ptrdiff_t i = 0; i < width; i++)
+    EACH_LANE(width)
         r[i] = a[i] < 0.0 ? 0.0 : a[i];
+}
+
+static void F(less)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = a[i] < b[i] ? 1.0 : 0.0;
+}
+
+static void F(less_equal)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = a[i] <= b[i] ? 1.0 : 0.0;
+}
+
+static void F(not)(double *r, const double *c, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = c[i] == 0.0 ? 1.0 : 0.0;
+}
+
+/* A function, since its arguments are read in any case, which C's own choice would not do, and vectors have to. */
+LANES_INLINE double F(pick)(int first, double a, double b) {
+    return first ? a : b;
+}
+
+static void F(then)(double *r, const double *c, const double *a, double other, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = F(pick)(c[i] != 0.0, a[i], other);
+}
+
+static void F(otherwise)(double *r, const double *c, const double *a, double other, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = F(pick)(c[i] == 0.0, a[i], other);
+}
+
+static void F(maximum)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = F(pick)((a[i] > b[i]) | (a[i] != a[i]), a[i], b[i]);
+}
+
+static void F(minimum)(double *r, const double *a, const double *b, ptrdiff_t width) {
+    EACH_LANE(width)
+        r[i] = F(pick)((a[i] < b[i]) | (a[i] != a[i]), a[i], b[i]);
 }
 
 static void F(back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width) {
@@ -83,13 +133,40 @@ static inline void F(back_product)(double *d, const double *x, const double *g, 
 }
 
 static void F(back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {
-    ptrdiff_t i;
     if (accumulate)
-        for (i = 0; i < width; i++)
+        EACH_LANE(width)
             d[i] += (r[i] > 0.0 ? 1.0 : 0.0) * g[i];
     else
-        for (i = 0; i < width; i++)
+        EACH_LANE(width)
             d[i] = (r[i] > 0.0 ? 1.0 : 0.0) * g[i];
+}
+
+static void F(back_then)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width) {
+    if (accumulate)
+        EACH_LANE(width)
+            d[i] += F(pick)(c[i] != 0.0, g[i], 0.0);
+    else
+        F(then)(d, c, g, 0.0, width);
+}
+
+static void F(back_otherwise)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width) {
+    if (accumulate)
+        EACH_LANE(width)
+            d[i] += F(pick)(c[i] == 0.0, g[i], 0.0);
+    else
+        F(otherwise)(d, c, g, 0.0, width);
+}
+
+static void F(back_greater)(double *d, const double *a, const double *b, const double *g, int accumulate,
+                            ptrdiff_t width) {
+    #define GAIN F(pick)(a[i] < b[i], 0.0, F(pick)(a[i] == b[i], 0.5 * g[i], g[i]))
+    if (accumulate)
+        EACH_LANE(width)
+            d[i] += GAIN;
+    else
+        EACH_LANE(width)
+            d[i] = GAIN;
+    #undef GAIN
 }
 
 static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
@@ -105,7 +182,9 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
 #endif
 
 static const Lanes F(lanes) = {
-    F(add), F(sub), F(mul), F(neg), F(relu), F(back_linear), F(back_product), F(back_relu),
+    F(add), F(sub), F(mul), F(neg), F(relu), F(less), F(less_equal), F(not), F(then), F(otherwise),
+    F(maximum), F(minimum), F(back_linear), F(back_product), F(back_relu), F(back_then), F(back_otherwise),
+    F(back_greater),
     F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
     F(dots_one), F(back_dots_one), F(matvec), F(rank_one),
 #if !EXACT
@@ -115,6 +194,7 @@ static const Lanes F(lanes) = {
 #endif
 };
 
+#undef EACH_LANE
 #undef EACH
 #undef MADD_ONE
 #undef MADD

@@ -1,7 +1,7 @@
 # Lowering: from a trace to the instructions of a program. What no output depends on is dropped, chains of additions
 # of products become DOTs, and each instruction is found invariant, the same for all samples, or varying.
 #
-# Gives Lowered and pick. Uses instructions.pxi, trace.pxi.
+# Gives Lowered and pick. Uses instructions.pxi, trace.pxi, guards.pxi.
 
 cdef enum Role:     # of an instruction of a trace in sums of products
     NO_SUM          # none; or a DOT, which is a sum as it is
@@ -34,7 +34,7 @@ cdef class Lowered:
     cdef char *invariant      # for each instruction: is it the same for all samples?
     cdef list outputs         # the instructions that the function returned
     cdef int widest           # operands of the longest instruction
-    cdef Instructions source  # those of the trace
+    cdef Instructions source  # those of the trace, with guards
     cdef Finding *findings    # about them
     cdef int *operands        # of the instruction at hand
     cdef int minus_zero       # the bias of sums without one: -0.0, to which a number can be added without a change
@@ -42,16 +42,17 @@ cdef class Lowered:
     cdef Py_ssize_t operand_room
 
     def __cinit__(self, Trace trace):
-        self.code, self.source, self.outputs = Instructions(), trace.code, []
-        self.minus_zero = -1
+        cdef tuple outputs
+        self.code, self.outputs, self.minus_zero = Instructions(), [], -1
+        self.source, outputs = guarded(trace)
         self.findings = <Finding *>PyMem_Calloc(max(self.source.count, 1), sizeof(Finding))
         if self.findings == NULL:
             raise MemoryError
-        self.count_uses(trace.outputs)
+        self.count_uses(outputs)
         self.find_invariant()
         self.find_sums()
         self.lower()
-        for i in trace.outputs:
+        for i in outputs:
             self.outputs.append(self.findings[<Py_ssize_t>i].index)
         self.code.shrink()
         self.free_temporaries()

@@ -23,8 +23,8 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     cdef Node *n
     cdef double x, y, r
     cdef Kind kind_left, kind_right
-    if PyErr_Occurred() != NULL:  # set by the rule, called in value_binary()
-        return op_raised(left, right)
+    if PyErr_Occurred() != NULL:  # set by the rule, which value_binary() has called, and which is called again here
+        PyErr_Clear()
     kind_left = operand(left, &a, &x)
     kind_right = operand(right, &b, &y)
     if kind_left <= OTHER or kind_right <= OTHER:
@@ -33,7 +33,7 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
         return refuse_operands(op, <object>left, <object>right)
     r = RULES[op].forward(x, y)
     if rule_failed(r):
-        return op_raised(left, right)
+        op_raised(left, right)
     if a == NULL and RULES[op].commutes:
         a, b = b, a
         y = x

@@ -272,6 +272,85 @@ cdef inline double entropy_right(double a, double b, double r, double g) noexcep
     return math.expm1(-r) * g
 
 
+# Conditions, which are 1.0 where they hold and 0.0 where not; they have no gradient. NaN is less than nothing.
+cdef inline double less(double a, double b) noexcept nogil:
+    return 1.0 if a < b else 0.0
+
+cdef inline double less_equal(double a, double b) noexcept nogil:
+    return 1.0 if a <= b else 0.0
+
+cdef inline double equal(double a, double b) noexcept nogil:
+    return 1.0 if a == b else 0.0
+
+cdef inline double both(double a, double b) noexcept nogil:
+    return 1.0 if a != 0.0 and b != 0.0 else 0.0
+
+cdef inline double either(double a, double b) noexcept nogil:
+    return 1.0 if a != 0.0 or b != 0.0 else 0.0
+
+cdef inline double negated(double a, double b) noexcept nogil:
+    return 1.0 if a == 0.0 else 0.0
+
+
+# A choice between b and c by a condition a is then(a, b) + otherwise(a, c): -0.0 changes no number that is added to it.
+# What is not chosen gets no gradient, whatever g is: 0.0 * inf would be NaN.
+cdef inline double then(double a, double b) noexcept nogil:
+    return b if a != 0.0 else -0.0
+
+cdef inline double then_right(double a, double b, double r, double g) noexcept nogil:
+    return g if a != 0.0 else 0.0
+
+cdef inline double otherwise(double a, double b) noexcept nogil:
+    return b if a == 0.0 else -0.0
+
+cdef inline double otherwise_right(double a, double b, double r, double g) noexcept nogil:
+    return g if a == 0.0 else 0.0
+
+# In place of an operand of what a sample may not choose: 0.5 where it does not, at which no op raises.
+cdef inline double guard(double a, double b) noexcept nogil:
+    return b if a != 0.0 else 0.5
+
+
+# The greater and the lesser: NaN if one is. At a tie each gets half of the gradient, as in PyTorch.
+cdef inline double maximum(double a, double b) noexcept nogil:
+    return a if a > b or a != a else b
+
+cdef inline double maximum_left(double a, double b, double r, double g) noexcept nogil:
+    return 0.0 if a < b else 0.5 * g if a == b else g
+
+cdef inline double maximum_right(double a, double b, double r, double g) noexcept nogil:
+    return 0.0 if a > b else 0.5 * g if a == b else g
+
+cdef inline double minimum(double a, double b) noexcept nogil:
+    return a if a < b or a != a else b
+
+cdef inline double minimum_left(double a, double b, double r, double g) noexcept nogil:
+    return maximum_right(a, b, r, g)
+
+cdef inline double minimum_right(double a, double b, double r, double g) noexcept nogil:
+    return maximum_left(a, b, r, g)
+
+
+# a, but no less than b: at a tie a gets all of the gradient; and a, but no greater than b.
+cdef inline double clamp_min(double a, double b) noexcept nogil:
+    return maximum(a, b)
+
+cdef inline double clamp_min_left(double a, double b, double r, double g) noexcept nogil:
+    return g if a >= b else 0.0
+
+cdef inline double clamp_min_right(double a, double b, double r, double g) noexcept nogil:
+    return g if a < b else 0.0
+
+cdef inline double clamp_max(double a, double b) noexcept nogil:
+    return minimum(a, b)
+
+cdef inline double clamp_max_left(double a, double b, double r, double g) noexcept nogil:
+    return g if a <= b else 0.0
+
+cdef inline double clamp_max_right(double a, double b, double r, double g) noexcept nogil:
+    return g if a > b else 0.0
+
+
 # Ops of a compiled function's trace whose last argument is an index, which is known when it is called. Any number that
 # is integral may be an index; eager code, whose indices are ints, raises the same errors.
 
@@ -358,6 +437,10 @@ cdef inline Rule binary(const char *name, const char *symbol, Shape shape, bint 
     return Rule(name, symbol, 2, shape, commutes, forward, NULL, left, left_reads, right, right_reads)
 
 
+cdef inline Rule condition(const char *name, const char *symbol, bint commutes, Forward forward) noexcept nogil:
+    return binary(name, symbol, LINEAR, commutes, forward, pass_nothing, NONE, pass_nothing, NONE)
+
+
 cdef inline Rule variadic(const char *name, const char *symbol, Shape shape, Reduce reduce,
                           Partial partial, int reads) noexcept nogil:
     return Rule(name, symbol, VARIADIC, shape, ORDERED, NULL, reduce, partial, reads, NULL, NONE)
@@ -368,6 +451,8 @@ cdef enum Op:
     ADD, SUB, MUL, DIV, POW
     NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
     CROSS_ENTROPY
+    LESS, LESS_EQUAL, EQUAL, AND, OR, NOT, THEN, OTHERWISE, GUARD
+    MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
     SUM, LOGSUMEXP, MAX
     TAKE, ENTROPY_NORMALIZER
     OP_COUNT
@@ -384,6 +469,29 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == CROSS_ENTROPY: return binary("_cross_entropy", "cross_entropy",
                                                       NONLINEAR, ORDERED,  sub,    pass_on,  NONE,  entropy_right, R)
 
+    # conditions:                         name           symbol commutes  forward
+    if op == LESS:       return condition("_less",       "<",   ORDERED,  less)
+    if op == LESS_EQUAL: return condition("_less_equal", "<=",  ORDERED,  less_equal)
+    if op == EQUAL:      return condition("_equal",      "==",  COMMUTES, equal)
+    if op == AND:        return condition("_and",        "&",   COMMUTES, both)
+    if op == OR:         return condition("_or",         "|",   COMMUTES, either)
+
+    # choices:                     name    symbol  shape      commutes  forward  d_left, reads, d_right, reads
+    if op == THEN:      return binary("_then", "then", NONLINEAR, ORDERED, then, pass_nothing, NONE,
+                                      then_right, A)
+    if op == OTHERWISE: return binary("_otherwise", "otherwise", NONLINEAR, ORDERED, otherwise, pass_nothing, NONE,
+                                      otherwise_right, A)
+    if op == GUARD:     return binary("_guard", "guard", NONLINEAR, ORDERED, guard, pass_nothing, NONE,
+                                      then_right, A)
+    if op == MAXIMUM:   return binary("_maximum", "maximum", NONLINEAR, ORDERED, maximum, maximum_left, A | B,
+                                      maximum_right, A | B)
+    if op == MINIMUM:   return binary("_minimum", "minimum", NONLINEAR, ORDERED, minimum, minimum_left, A | B,
+                                      minimum_right, A | B)
+    if op == CLAMP_MIN: return binary("_clamp_min", "clamp", NONLINEAR, ORDERED, clamp_min, clamp_min_left, A | B,
+                                      clamp_min_right, A | B)
+    if op == CLAMP_MAX: return binary("_clamp_max", "clamp", NONLINEAR, ORDERED, clamp_max, clamp_max_left, A | B,
+                                      clamp_max_right, A | B)
+
     # unary:                        name        symbol      shape      forward   partial        reads
     if op == NEG:      return unary("__neg__",  "neg",      LINEAR,    neg,      pass_negated,  NONE)
     if op == RELU:     return unary("relu",     "ReLU",     NONLINEAR, relu,     relu_left,     R)
@@ -396,6 +504,7 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == COS:      return unary("cos",      "cos",      NONLINEAR, cos,      cos_left,      A)
     if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left, A)
     if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left, A)
+    if op == NOT:      return unary("_not",     "~",        LINEAR,    negated,  pass_nothing,  NONE)
 
     # variadic:                         name         symbol       shape      reduce     partial         reads
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)

@@ -62,6 +62,7 @@ cdef int trace_begin() except -1:
     trace.thread = this_thread()
     trace.number = traces_begun
     trace.error = trace.index = NULL
+    trace.sides = 0
     trace.next = traces
     traces = trace
     conversions_refuse()
@@ -223,22 +224,20 @@ cdef PyObject *value_float(PyObject *o) except NULL:
     raise TypeError(f"must be real number, not {type(<object>o).__name__}")
 
 
-cdef object op_raised(PyObject *left, PyObject *right):
-    """Raise the exception that a rule has set. If the data that caused it may differ at the next call, the trace notes
-    a TraceError: the function may catch the exception, and the trace would record what it does then. `left` and `right`
-    are the op's operands, or NULL; both are NULL for a layer, whose data are assumed to differ."""
-    if traces == NULL or trace_here() == NULL:
+cdef int op_raised(PyObject *left, PyObject *right) except -1:
+    """Raise the exception that a rule has set; or clear it, and the result is NaN, where the program is to raise it, in
+    the calls that compute the op. That is in a trace, if the data that caused it may differ at the next call, or if
+    functional.where may choose something else. `left` and `right` are the op's operands, or NULL; both are NULL for a
+    layer, whose data are assumed to differ."""
+    cdef Tracing *trace = trace_here()
+    if trace == NULL:
         raise_error()
     try:
         raise_error()
-    except (ArithmeticError, ValueError) as error:
-        if left == right == NULL or may_be_of_one_call(left) or may_be_of_one_call(right):
-            trace_note(TraceError(
-                f"{user_line()}: {type(error).__name__} ({error}) is raised for the data of a Value that comes from "
-                f"outside of a compiled function, and caught: the trace would use the result of this call in all later "
-                f"ones. {ADVICE}"
-            ))
-        raise
+    except (ArithmeticError, ValueError):
+        if not (trace.sides or left == right == NULL or may_be_of_one_call(left) or may_be_of_one_call(right)):
+            raise
+    return 0
 
 
 cdef bint may_be_of_one_call(PyObject *o) except -1:

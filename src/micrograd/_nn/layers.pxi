@@ -103,7 +103,9 @@ cdef list plain_outputs(list groups, list x):
         if layer_nodes(layer, filled and width == len(outputs), flags,
                        PySequence_Fast_ITEMS(<PyObject *>outputs)):
             return outputs
-    return None if PyErr_Occurred() == NULL else op_raised(NULL, NULL)
+    if PyErr_Occurred() != NULL:
+        op_raised(NULL, NULL)
+    return None
 
 
 cdef int common_op(list groups) except -1:

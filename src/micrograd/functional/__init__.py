@@ -5,6 +5,7 @@ overflow on the way, but for squares in the norms and losses: the greatest logit
 """
 
 from micrograd.functional.activations import log_softmax, logsumexp, relu, softmax, tanh
+from micrograd.functional.choices import clamp, eq, logical_and, logical_not, logical_or, maximum, minimum, where
 from micrograd.functional.layers import (
     dot,
     embedding,
@@ -19,15 +20,22 @@ from micrograd.functional.layers import (
 from micrograd.functional.losses import cross_entropy, hinge_loss, mse_loss
 
 __all__ = [
+    "clamp",
     "cross_entropy",
     "dot",
     "embedding",
+    "eq",
     "hinge_loss",
     "layer_norm",
     "linear",
     "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "logsumexp",
+    "maximum",
     "mean",
+    "minimum",
     "mse_loss",
     "relu",
     "rms_norm",
@@ -36,4 +44,5 @@ __all__ = [
     "sum",
     "take",
     "tanh",
+    "where",
 ]

@@ -1,0 +1,335 @@
+# Guards: what a sample does not choose must raise nothing and pass on no NaN. A choice by a condition c is THEN(c, a)
+# and OTHERWISE(c, b). All samples compute what a needs, but where c does not hold, GUARD(c, x) is 0.5 in place of an
+# operand x, and has no gradient. So the instructions are those of both sides, and some guards.
+#
+# Gives guarded. Uses instructions.pxi, trace.pxi.
+
+cdef enum:
+    ALWAYS = 0   # the scope of what every sample needs
+    NEVER = -1
+    STEPS_UP = 64
+
+
+cdef tuple guarded(Trace trace):
+    """The instructions of a trace, with guards, and its outputs."""
+    cdef Py_ssize_t i
+    for i in range(trace.code.count):
+        if trace.code.items[i].op == THEN or trace.code.items[i].op == OTHERWISE:
+            return Guards(trace).result(trace.outputs)
+    return trace.code, trace.outputs
+
+
+@cython.final
+cdef class Guards:
+    """Copies the instructions of a trace that an output depends on, with guards.
+
+    A scope says which samples need something: those of one case at least, and a case is a condition, whether it holds,
+    and the scope that the choice is in. An instruction that is needed in several scopes is computed once for all whose
+    conditions come before it, and once for each other one: a condition after it may depend on it.
+    """
+
+    cdef Instructions code
+    cdef Instructions source
+    cdef list scopes         # frozensets of cases
+    cdef list cases          # (scope, condition, whether it holds)
+    cdef dict known          # the numbers of scopes and of cases
+    cdef list latest         # for each scope, the last of its conditions
+    cdef list early          # for each instruction of the trace, its scope of earlier conditions
+    cdef list late           # and its other scopes, a set
+    cdef dict placed         # the index in the code of an instruction in a scope
+    cdef set wild            # of these, what may be infinite or NaN for samples outside of the scope
+    cdef dict masks          # the condition of a scope, in the code; and of (op, operands)
+
+    def __cinit__(self, Trace trace):
+        cdef Py_ssize_t i
+        self.code, self.source = Instructions(), trace.code
+        self.scopes, self.cases, self.latest = [frozenset()], [], [-1]
+        self.known, self.placed, self.wild, self.masks = {}, {}, set(), {}
+        self.early, self.late = [NEVER] * trace.code.count, [()] * trace.code.count
+        for i in trace.outputs:
+            self.early[i] = ALWAYS
+        for i in range(trace.code.count - 1, -1, -1):
+            check_signals(i)
+            self.find_needs(i)
+        for i in range(trace.code.count):
+            check_signals(i)
+            for scope in self.scopes_of(i):
+                self.place(i, scope)
+
+    cdef tuple result(self, tuple outputs):
+        cdef list indices = []
+        for i in outputs:
+            indices.append(self.placed[i, ALWAYS])
+        return self.code, tuple(indices)
+
+    # -- scopes
+
+    cdef tuple scopes_of(self, Py_ssize_t i):
+        """The scopes that an instruction is computed in."""
+        return (() if self.early[i] == NEVER else (self.early[i],)) + tuple(self.late[i])
+
+    cdef object number(self, list items, key):
+        """The number of a scope or a case."""
+        if key not in self.known:
+            self.known[key] = len(items)
+            items.append(key)
+        return self.known[key]
+
+    cdef object scope(self, frozenset cases):
+        found = self.number(self.scopes, cases)
+        if found == len(self.latest):
+            latest = -1
+            for case in cases:
+                outer, condition, _ = self.cases[case]
+                latest = max(latest, condition, self.latest[outer])
+            self.latest.append(latest)
+        return found
+
+    cdef object within(self, scope, int condition, bint holds):
+        """The scope of the samples of a scope for which a condition holds, or does not."""
+        outer, steps = scope, 0
+        while outer != ALWAYS and len(self.scopes[outer]) == 1 and steps < STEPS_UP:
+            (case,) = self.scopes[outer]
+            outer, other, held = self.cases[case]
+            if other == condition:
+                return scope if held == holds else NEVER
+            steps += 1
+        return self.scope(frozenset((self.number(self.cases, (scope, condition, holds)),)))
+
+    cdef bint covers(self, wide, scope) except -1:
+        """Are all samples of a scope in a wide one, as far as a few steps tell?"""
+        steps = 0
+        while scope != ALWAYS and not self.scopes[scope] <= self.scopes[wide]:
+            if len(self.scopes[scope]) != 1 or steps == STEPS_UP:
+                return False
+            (case,) = self.scopes[scope]
+            scope = self.cases[case][0]
+            steps += 1
+        return scope != ALWAYS or wide == ALWAYS
+
+    cdef object joined(self, a, b):
+        """The scope of the samples of either."""
+        if a == NEVER or b == ALWAYS or self.covers(b, a):
+            return b
+        if a == ALWAYS or self.covers(a, b):
+            return a
+        cases = self.scopes[a] | self.scopes[b]
+        for case in cases:
+            outer, condition, holds = self.cases[case]
+            other = self.known.get((outer, condition, not holds))
+            if other in cases:  # whether it holds or not
+                cases -= {case, other}
+                return self.joined(self.scope(cases), outer) if cases else outer
+        return self.scope(cases)
+
+    # -- in which scopes an instruction is needed
+
+    cdef int find_needs(self, Py_ssize_t i) except -1:
+        """Tell the operands of an instruction in which scopes they are needed, when it has been told itself."""
+        cdef Instruction *item = &self.source.items[i]
+        cdef const int *operands = self.source.operands + item.first
+        cdef int k
+        if self.early[i] > ALWAYS and self.late[i]:
+            for scope in tuple(self.late[i]):
+                if self.covers(self.early[i], scope):
+                    self.late[i].discard(scope)
+        for scope in self.scopes_of(i) if is_computed(item.op) else ():
+            for k in range(item.count):
+                if k == 1 and (item.op == THEN or item.op == OTHERWISE):
+                    scope = self.within(scope, operands[0], item.op == THEN)
+                self.need(operands[k], scope)
+        return 0
+
+    cdef int need(self, Py_ssize_t i, scope) except -1:
+        if scope == NEVER or self.early[i] == ALWAYS:
+            return 0
+        if scope == ALWAYS or not is_computed(self.source.items[i].op):  # leaves and arguments are there
+            self.early[i], self.late[i] = ALWAYS, ()
+        elif self.latest[scope] < i:
+            self.early[i] = self.joined(self.early[i], scope)
+        else:
+            self.late[i] = self.late[i] or set()
+            self.late[i].add(scope)
+        return 0
+
+    cdef object home(self, Py_ssize_t i, scope):
+        """The scope in which an instruction is computed that is needed in this one."""
+        return scope if scope in self.late[i] else self.early[i]
+
+    # -- placing an instruction behind what it reads, and behind the conditions of its scope
+
+    cdef int place(self, Py_ssize_t last, scope) except -1:
+        cdef list todo = [(last, scope)]
+        cdef list missing
+        while todo:
+            i, scope = todo[len(todo) - 1]
+            missing = [] if (i, scope) in self.placed else self.missing(i, scope)
+            if missing:
+                todo += missing
+                continue
+            todo.pop()
+            if (i, scope) not in self.placed:
+                self.placed[i, scope] = self.put(i, scope)
+        return 0
+
+    cdef list missing(self, Py_ssize_t i, scope):
+        """What has to be placed before an instruction."""
+        cdef list found = [], todo = [scope]
+        cdef set met = {scope}
+        for key in self.read_by(i, scope):
+            if key not in self.placed:
+                found.append(key)
+        while todo:
+            scope = todo.pop()
+            for case in self.scopes[scope] if scope not in self.masks else ():
+                outer, condition, _ = self.cases[case]
+                key = condition, self.home(condition, outer)
+                if key not in self.placed:
+                    found.append(key)
+                if outer not in met:
+                    met.add(outer)
+                    todo.append(outer)
+        return found
+
+    cdef list read_by(self, Py_ssize_t i, scope):
+        """The operands of an instruction, each with the scope in which it is computed."""
+        cdef Instruction *item = &self.source.items[i]
+        cdef const int *operands = self.source.operands + item.first
+        cdef list found = []
+        cdef int k
+        for k in range(item.count if is_computed(item.op) else 0):
+            if k == 1 and (item.op == THEN or item.op == OTHERWISE):
+                scope = self.within(scope, operands[0], item.op == THEN)
+            if scope == NEVER:
+                found.append((operands[0], found[0][1]))  # any: it is not chosen
+            else:
+                found.append((operands[k], self.home(operands[k], scope)))
+        return found
+
+    cdef int put(self, Py_ssize_t i, scope) except -1:
+        cdef Instruction *item = &self.source.items[i]
+        cdef list read, operands
+        if item.op == NUMBER:
+            return self.code.append_number(self.source.number_at(i))
+        if not is_computed(item.op):
+            return self.code.append(item.op, self.source.operands + item.first, 1)
+        read = self.read_by(i, scope)
+        operands = pick(self.placed, read)
+        if scope != ALWAYS:
+            self.guard(i, scope, read, operands)
+        return self.code.append_tuple(item.op, tuple(operands))
+
+    # -- guards
+
+    cdef int guard(self, Py_ssize_t i, scope, list read, list operands) except -1:
+        """Put guards of an instruction's operands, if it may raise or pass on NaN outside of the scope."""
+        cdef int op = self.source.items[i].op, k, count = len(operands)
+        cdef list wild = []
+        cdef bint passes = False
+        for key in read:
+            wild.append(self.is_wild(key, scope))
+        if op == THEN or op == OTHERWISE:
+            passes = wild[1]
+        elif op == DOT:
+            passes = wild[0]
+            for k in range(1, count, 2):
+                passes |= self.guard_product(scope, read, operands, wild, k)
+        elif RULES[op].shape == PRODUCT:
+            passes = self.guard_product(scope, read, operands, wild, 0)
+        elif RULES[op].shape == LINEAR:
+            passes = True in wild
+        else:
+            if RULES[op].shape == NONLINEAR:
+                wild = self.guarded_operands(op, read)
+            for k in range(count):
+                if k == count - 1 and RULES[op].shape == INDEXED:
+                    operands[k] = self.put_guard(THEN, scope, operands[k])  # an index: -0.0 is one
+                elif wild[k]:
+                    operands[k] = self.put_guard(GUARD, scope, operands[k])
+        if passes:
+            self.wild.add((i, scope))
+        return 0
+
+    cdef inline int op_of(self, tuple key) except -1:
+        return self.source.items[<Py_ssize_t>key[0]].op
+
+    cdef bint is_wild(self, tuple key, scope) except -1:
+        """May an operand be infinite or NaN outside of the scope? Captured leaves are taken to be finite: with guards
+        they would be no weights of layers."""
+        if self.op_of(key) == NUMBER or self.op_of(key) == CAPTURED:
+            return False
+        return key[1] != scope or key in self.wild
+
+    cdef bint guard_product(self, scope, list read, list operands, list wild, int first) except -1:
+        """Put guards of two factors: the gradient of each is a multiple of the other. Not where one is a number, which
+        has no gradient: returns whether the product passes on what is infinite or NaN."""
+        cdef int k, left = self.op_of(read[first]), right = self.op_of(read[first + 1])
+        if left == NUMBER or right == NUMBER:
+            return wild[first] or wild[first + 1]
+        for k in range(first, first + 2):
+            if wild[k] or left == right == CAPTURED:
+                operands[k] = self.put_guard(GUARD, scope, operands[k])
+        return False
+
+    cdef list guarded_operands(self, int op, list read):
+        """Which operands of a nonlinear op need guards: all but numbers; or all, if the op or its gradient would raise
+        at 0.5 and these numbers."""
+        cdef list needed = []
+        cdef double *x = <double *>PyMem_Malloc((len(read) + 1) * sizeof(double))
+        cdef double r
+        cdef int k, count = len(read)
+        if x == NULL:
+            raise MemoryError
+        try:
+            for k in range(count):
+                needed.append(self.op_of(read[k]) != NUMBER)
+                x[k] = 0.5 if needed[k] else self.source.number_at(read[k][0])
+            r = rule_value(op, x, count)
+            for k in range(count if RULES[op].reduce == NULL else 0):
+                if rule_failed((RULES[op].d_right if k else RULES[op].d_left)(x[0], x[count - 1], r, 1.0)):
+                    raise_error()
+        except (ArithmeticError, ValueError):
+            return [True] * count
+        finally:
+            PyMem_Free(x)
+        return needed
+
+    cdef int put_guard(self, int op, scope, int operand) except -1:
+        return self.put_once(op, self.mask(scope), operand)
+
+    cdef int put_once(self, int op, int a, int b) except -1:
+        """Put an instruction, unless there is the same one. An op of one argument ignores b."""
+        cdef int[2] operands
+        key = op, a, b
+        if key not in self.masks:
+            operands[0], operands[1] = a, b
+            self.masks[key] = self.code.append(op, operands, RULES[op].arity)
+        return self.masks[key]
+
+    cdef int mask(self, last) except -1:
+        """The condition of a scope, whose conditions have been placed."""
+        cdef list todo = [last]
+        cdef int found, one
+        while last not in self.masks:
+            scope = todo[len(todo) - 1]
+            for case in self.scopes[scope]:
+                outer = self.cases[case][0]
+                if outer != ALWAYS and outer not in self.masks:
+                    todo.append(outer)
+            if todo[len(todo) - 1] != scope:
+                continue
+            todo.pop()
+            found = -1
+            for case in sorted(self.scopes[scope]):
+                one = self.case_mask(case)
+                found = one if found < 0 else self.put_once(OR, found, one)
+            self.masks[scope] = found
+        return self.masks[last]
+
+    cdef int case_mask(self, case) except -1:
+        """The condition of a case, if the scope that it is in has one."""
+        outer, condition, holds = self.cases[case]
+        cdef int one = self.placed[condition, self.home(condition, outer)]
+        if not holds:
+            one = self.put_once(NOT, one, 0)
+        return one if outer == ALWAYS else self.put_once(AND, self.masks[outer], one)
