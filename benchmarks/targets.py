@@ -67,6 +67,7 @@ TARGETS = (
     Target("gpt_compiled", "reference, training step, a document of 32", at_least=8000),
     # At most 2.5 times as long as C.
     Target("rnn_compiled", "C by hand, 1 sequence", at_least=0.4),
+    Target("choices", "three additions for each", at_least=1),
     Target("threads", "one thread", at_least=1.8),
     Target("threads", "one thread, over 16 threads", at_least=12),
     Target("tracing", "moons: trace and build", at_most=5),

@@ -17,6 +17,7 @@ ALL = (
     "gpt_compiled",
     "rnn_compiled",
     "conv",
+    "choices",
     "threads",
     "tracing",
     "importing",

@@ -14,6 +14,7 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*relu)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*less)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*less_equal)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
+        void (*equal)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*not_ "not")(double *r, const double *c, Py_ssize_t width) noexcept nogil
         void (*then)(double *r, const double *c, const double *a, double other, Py_ssize_t width) noexcept nogil
         void (*otherwise)(double *r, const double *c, const double *a, double other, Py_ssize_t width) noexcept nogil
@@ -183,6 +184,8 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
         work.lanes.then(r, a, b, -0.0 if op == THEN else 0.5, width)
     elif op == OTHERWISE:
         work.lanes.otherwise(r, a, b, -0.0, width)
+    elif op == EQUAL:
+        work.lanes.equal(r, a, b, width)
     elif op == NOT:
         work.lanes.not_(r, a, width)
     elif op == AND:

@@ -29,6 +29,7 @@ typedef struct Lanes {
     /* r = 1.0 or 0.0. */
     void (*less)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*less_equal)(double *r, const double *a, const double *b, ptrdiff_t width);
+    void (*equal)(double *r, const double *a, const double *b, ptrdiff_t width);
     void (*not)(double *r, const double *c, ptrdiff_t width);
     /* r = a where the condition c holds, or where it does not; else `other`. */
     void (*then)(double *r, const double *c, const double *a, double other, ptrdiff_t width);

@@ -68,46 +68,6 @@ static void F(relu)(double *r, const double *a, ptrdiff_t width) {
         r[i] = a[i] < 0.0 ? 0.0 : a[i];
 }
 
-static void F(less)(double *r, const double *a, const double *b, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = a[i] < b[i] ? 1.0 : 0.0;
-}
-
-static void F(less_equal)(double *r, const double *a, const double *b, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = a[i] <= b[i] ? 1.0 : 0.0;
-}
-
-static void F(not)(double *r, const double *c, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = c[i] == 0.0 ? 1.0 : 0.0;
-}
-
-/* A function, since its arguments are read in any case, which C's own choice would not do, and vectors have to. */
-LANES_INLINE double F(pick)(int first, double a, double b) {
-    return first ? a : b;
-}
-
-static void F(then)(double *r, const double *c, const double *a, double other, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = F(pick)(c[i] != 0.0, a[i], other);
-}
-
-static void F(otherwise)(double *r, const double *c, const double *a, double other, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = F(pick)(c[i] == 0.0, a[i], other);
-}
-
-static void F(maximum)(double *r, const double *a, const double *b, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = F(pick)((a[i] > b[i]) | (a[i] != a[i]), a[i], b[i]);
-}
-
-static void F(minimum)(double *r, const double *a, const double *b, ptrdiff_t width) {
-    EACH_LANE(width)
-        r[i] = F(pick)((a[i] < b[i]) | (a[i] != a[i]), a[i], b[i]);
-}
-
 static void F(back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width) {
     #define SET(AT, OF, MADD) AT(d + i) = slope * OF(g + i)
     #define GAIN(AT, OF, MADD) AT(d + i) += slope * OF(g + i)
@@ -141,34 +101,6 @@ static void F(back_relu)(double *d, const double *r, const double *g, int accumu
             d[i] = (r[i] > 0.0 ? 1.0 : 0.0) * g[i];
 }
 
-static void F(back_then)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width) {
-    if (accumulate)
-        EACH_LANE(width)
-            d[i] += F(pick)(c[i] != 0.0, g[i], 0.0);
-    else
-        F(then)(d, c, g, 0.0, width);
-}
-
-static void F(back_otherwise)(double *d, const double *c, const double *g, int accumulate, ptrdiff_t width) {
-    if (accumulate)
-        EACH_LANE(width)
-            d[i] += F(pick)(c[i] == 0.0, g[i], 0.0);
-    else
-        F(otherwise)(d, c, g, 0.0, width);
-}
-
-static void F(back_greater)(double *d, const double *a, const double *b, const double *g, int accumulate,
-                            ptrdiff_t width) {
-    #define GAIN F(pick)(a[i] < b[i], 0.0, F(pick)(a[i] == b[i], 0.5 * g[i], g[i]))
-    if (accumulate)
-        EACH_LANE(width)
-            d[i] += GAIN;
-    else
-        EACH_LANE(width)
-            d[i] = GAIN;
-    #undef GAIN
-}
-
 static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
     double *r = base + slots[0] * stride;
     memset(r, 0, width * sizeof(double));
@@ -177,12 +109,13 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
 }
 
 #include "lanes_products.h"
+#include "lanes_choices.h"
 #if !EXACT
   #include "lanes_math.h"
 #endif
 
 static const Lanes F(lanes) = {
-    F(add), F(sub), F(mul), F(neg), F(relu), F(less), F(less_equal), F(not), F(then), F(otherwise),
+    F(add), F(sub), F(mul), F(neg), F(relu), F(less), F(less_equal), F(equal), F(not), F(then), F(otherwise),
     F(maximum), F(minimum), F(back_linear), F(back_product), F(back_relu), F(back_then), F(back_otherwise),
     F(back_greater),
     F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
@@ -194,6 +127,10 @@ static const Lanes F(lanes) = {
 #endif
 };
 
+#undef ALL
+#undef CHOOSE
+#undef OF_BITS
+#undef BITS
 #undef EACH_LANE
 #undef EACH
 #undef MADD_ONE

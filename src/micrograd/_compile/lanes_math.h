@@ -21,37 +21,7 @@ static const double lanes_log_terms[] = {
 #define LN2_HIGH 0x1.62e42fefa2000p-1  /* of 40 bits: its product with an exponent is exact */
 #define LN2_LOW 0x1.9ef35793c7673p-41
 
-/* CHOOSE(test, a, b): a in the lanes where LESS or EQUAL hold, else b. HIGH(x): the first 26 bits of x. */
-#if !defined(LESS)
-  #define LESS(a, b) ((a) < (b))
-  #define EQUAL(a, b) ((a) == (b))
-#endif
-#if VEC == 1
-typedef unsigned long long F(bits);
-LANES_INLINE F(bits) F(bits_of)(double x) {
-    F(bits) bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-LANES_INLINE double F(of_bits)(F(bits) bits) {
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-#define BITS(x) F(bits_of)(x)
-#define OF_BITS(x) F(of_bits)(x)
-#define CHOOSE(test, a, b) ((test) ? (a) : (b))
-#else
-typedef unsigned long long F(bits) __attribute__((vector_size(VEC * 8)));
-#define BITS(x) ((F(bits))(x))
-#define OF_BITS(x) ((vec)(F(bits))(x))
-#if defined(BLEND)
-  #define CHOOSE(test, a, b) BLEND(test, a, b)
-#else
-  #define CHOOSE(test, a, b) OF_BITS((BITS(test) & BITS(a)) | (~BITS(test) & BITS(b)))
-#endif
-#endif
-#define ALL(x) BROADCAST(x)
+/* HIGH(x): the first 26 bits of x. */
 #define HIGH(x) OF_BITS(BITS(x) & ~0x7ffffffULL)
 
 /* Up to VEC of the doubles that are left: the others are 1. */
@@ -428,13 +398,6 @@ static void F(gain_power)(GAIN_ARGUMENTS) {
 #undef STORE
 #undef LOAD
 #undef HIGH
-#undef ALL
-#undef CHOOSE
-#undef BLEND
-#undef EQUAL
-#undef LESS
-#undef OF_BITS
-#undef BITS
 #undef LN2_LOW
 #undef LN2_HIGH
 #undef SIGN_BIT

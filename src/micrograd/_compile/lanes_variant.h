@@ -22,6 +22,9 @@ static const Variant LANES_NAME(variant, TARGET) = {
 
 #undef STRINGIFY
 #undef STRINGIFY_
+#undef BLEND
+#undef EQUAL
+#undef LESS
 #undef FUSED
 #undef ROWS
 #undef STEP
