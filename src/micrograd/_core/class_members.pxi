@@ -56,13 +56,16 @@ cdef int members_compare() except -1:
 
 
 cdef int members_init() except -1:
-    """Keep the members as they are at import."""
+    """Keep the members as they are at import. What is first asked of them compares them."""
+    global found_members
     for op in range(1, <int>OP_COUNT):
         for name in op_members(op):
             own_members[name] = class_members.get(name)
     for name in ("data", "grad"):
         own_members[name] = class_members[name]
-    return members_compare()
+    found_members = own_members
+    members.fields_version = NO_VERSION
+    return 0
 
 
 cdef int members_refresh() except -1:
