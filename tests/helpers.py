@@ -109,6 +109,7 @@ def numbers_of(graph):
 UNARY = sorted(name for name, (_, arity) in OPS.items() if arity == 1)
 BINARY = sorted(name for name, (_, arity) in OPS.items() if arity == 2)
 OPERATORS = [name for name in BINARY if name.startswith("__")]  # a number has no other ops
+NARROW = {"acos", "asin"}  # ops of numbers from -1 to 1
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2e-308, -2.2e-308, 1e-308, 1e308, -1e308]
 SPECIAL += [1.0, -1.0, 0.5, 2.0, -3.0, 709.0, 710.0, -745.0, -746.0, 1e-200, 1e200, 1e16]
 

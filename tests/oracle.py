@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+import numpy
+
 EPS = 2.0**-52
 TINY = 2.0**-1022  # below it an error is absolute: EPS * TINY is the smallest double
 
@@ -159,8 +161,23 @@ class Value:
     def log(self):
         return self._unary(math.log(self.data), lambda a, _r: 1 / a)
 
+    def log2(self):
+        return self._unary(math.log2(self.data), lambda a, _r: 1.4426950408889634 / a)
+
+    def log10(self):
+        return self._unary(math.log10(self.data), lambda a, _r: 0.4342944819032518 / a)
+
+    def log1p(self):
+        return self._unary(math.log1p(self.data), lambda a, _r: 1 / (1 + a))
+
+    def expm1(self):
+        return self._unary(math.expm1(self.data), lambda a, _r: math.exp(a))
+
     def sqrt(self):
         return self._unary(math.sqrt(self.data), lambda _a, r: 0.5 / r)
+
+    def cbrt(self):
+        return self._unary(cbrt(self.data), lambda _a, r: 1 / (3 * (r * r)))
 
     def sin(self):
         return self._unary(math.sin(self.data), lambda a, _r: math.cos(a))
@@ -168,12 +185,92 @@ class Value:
     def cos(self):
         return self._unary(math.cos(self.data), lambda a, _r: -math.sin(a))
 
+    def tan(self):
+        return self._unary(math.tan(self.data), lambda _a, r: 1 + r * r)
+
+    def asin(self):
+        return self._unary(math.asin(self.data), lambda a, _r: 1 / math.sqrt((1 - a) * (1 + a)))
+
+    def acos(self):
+        return self._unary(math.acos(self.data), lambda a, _r: -1 / math.sqrt((1 - a) * (1 + a)))
+
+    def atan(self):
+        return self._unary(math.atan(self.data), lambda a, _r: 1 / (1 + a * a))
+
+    def atan2(self, other):
+        other = value(other)
+
+        def left(g):
+            return share_of_square(other.data, self.data) * g
+
+        def right(g):
+            return -share_of_square(self.data, other.data) * g
+
+        return Value(math.atan2(self.data, other.data), (self, other), (left, right))
+
+    def sinh(self):
+        return self._unary(math.sinh(self.data), lambda a, _r: math.cosh(a))
+
+    def cosh(self):
+        return self._unary(math.cosh(self.data), lambda a, _r: math.sinh(a))
+
+    def erf(self):
+        return self._unary(math.erf(self.data), lambda a, _r: 1.1283791670955126 * exp_square(a, -1.0))
+
+    def leaky_relu(self, slope):
+        slope = value(slope)
+        data = self.data if self.data > 0 else self.data * slope.data
+        left = lambda g: (1.0 if self.data > 0 else slope.data) * g  # noqa: E731
+        return Value(data, (self, slope), (left, lambda g: 0.0 if self.data > 0 else self.data * g))
+
+    def elu(self, alpha):
+        alpha = value(alpha)
+        data = self.data if self.data > 0 else alpha.data * math.expm1(self.data)
+        left = lambda g: (1.0 if self.data > 0 else alpha.data * math.exp(self.data)) * g  # noqa: E731
+        return Value(data, (self, alpha), (left, lambda g: 0.0 if self.data > 0 else math.expm1(self.data) * g))
+
     def sigmoid(self):
         return self._unary(sigmoid(self.data), lambda _a, r: r * (1 - r))
 
     def softplus(self):
         data = max(self.data, 0.0) + math.log1p(math.exp(-abs(self.data)))
         return self._unary(data, lambda a, _r: sigmoid(a))
+
+    def softsign(self):
+        data = self.data / (1 + abs(self.data)) if abs(self.data) != math.inf else math.copysign(1.0, self.data)
+        return self._unary(data, lambda a, _r: (1 / (1 + abs(a))) * (1 / (1 + abs(a))))
+
+    def gelu(self):
+        def slope(a, _r):
+            return normal_cdf(a) + damped(a, 0.3989422804014327 * exp_square(a, -0.5))
+
+        return self._unary(damped(self.data, normal_cdf(self.data)), slope)
+
+    def gelu_tanh(self):
+        def argument(a):
+            return a * (1.5957691216057308 + 0.07135481627260025 * (a * a))
+
+        def slope(a, _r):
+            s, other = sigmoid(argument(a)), sigmoid(-argument(a))
+            return s + damped(a * (1.5957691216057308 + 0.21406444881780073 * (a * a)), s * other)
+
+        return self._unary(damped(self.data, sigmoid(argument(self.data))), slope)
+
+    def silu(self):
+        def slope(a, _r):
+            e = math.exp(-abs(a))
+            return (1.0 if a >= 0 else e) / (1 + e) + damped(a, e / ((1 + e) * (1 + e)))
+
+        return self._unary(damped(self.data, sigmoid(self.data)), slope)
+
+    def mish(self):
+        def slope(a, _r):
+            e = math.exp(-abs(a))
+            n, d = mish_parts(a)
+            return n / d + damped(a, 4 * (e * e if a >= 0 else e) * (1 + e) / (d * d))
+
+        n, d = mish_parts(self.data)
+        return self._unary(damped(self.data, n / d), slope)
 
 
 def value(x):
@@ -195,3 +292,53 @@ def power(a, b):
 def sigmoid(x):
     e = math.exp(-abs(x))
     return (1.0 if x >= 0 else e) / (1.0 + e)
+
+
+def cbrt(x):
+    """math.cbrt, which Python has since 3.11; NumPy has the C library's too."""
+    return math.cbrt(x) if hasattr(math, "cbrt") else float(numpy.cbrt(x))
+
+
+def share_of_square(x, y):
+    """x / (x * x + y * y), where neither square overflows."""
+    if abs(x) >= abs(y):
+        t = y / x
+        return 1 / (x * (1 + t * t))
+    t = x / y if x == x else x
+    return t / (y * (1 + t * t))
+
+
+def damped(a, s):
+    """a * s, where s vanishes faster than a grows."""
+    return a * s if s != 0 else math.copysign(s, a)
+
+
+def rounded(a):
+    """The first 22 bits or so of a number that is not large."""
+    return math.floor(a * 65536) / 65536 if a == a else a
+
+
+def exp_square(a, k):
+    """exp(k a^2)"""
+    if abs(a) > 40:
+        return 0.0
+    high = rounded(a)
+    return math.exp(k * (high * high)) * math.exp(k * ((a - high) * (a + high)))
+
+
+def normal_cdf(a):
+    """erfc(-a / sqrt(2)) / 2, corrected for the rounding of the quotient."""
+    z = a * 0.7071067811865476
+    cdf = 0.5 * math.erfc(-z)
+    if a <= -40 or not a < -1:
+        return cdf
+    high = rounded(a)
+    lost = (high * 0.7071067802608013 - z) + (a - high) * 0.7071067802608013 + a * 9.257462090932271e-10
+    return cdf + 0.5641895835477563 * math.exp(-z * z) * lost
+
+
+def mish_parts(a):
+    """Two numbers whose quotient is tanh(softplus(a))."""
+    e = math.exp(-abs(a))
+    n = 1 + 2 * e if a >= 0 else e * (2 + e)
+    return n, n + 2 * (e * e) if a >= 0 else n + 2

@@ -383,8 +383,96 @@ cdef class Value:
         """-x."""
         return value_unary(NEG, self)
 
+    def __pos__(self):
+        """The Value itself."""
+        return self
+
     def __abs__(self):
         """abs(x), as `x.abs()`."""
+        return value_unary(ABS, self)
+
+    def exp(self):
+        """e**x. Raises OverflowError above 709.78."""
+        return value_unary(EXP, self)
+
+    def expm1(self):
+        """e**x - 1, exact near 0. Raises OverflowError above 709.78."""
+        return value_unary(EXPM1, self)
+
+    def log(self):
+        """Natural logarithm. Raises ValueError for x <= 0."""
+        return value_unary(LOG, self)
+
+    def log2(self):
+        """Logarithm to base 2. Raises ValueError for x <= 0."""
+        return value_unary(LOG2, self)
+
+    def log10(self):
+        """Logarithm to base 10. Raises ValueError for x <= 0."""
+        return value_unary(LOG10, self)
+
+    def log1p(self):
+        """log(1 + x), exact near 0. Raises ValueError for x <= -1."""
+        return value_unary(LOG1P, self)
+
+    def sqrt(self):
+        """Square root. Raises ValueError for x < 0; backward() raises ZeroDivisionError at 0."""
+        return value_unary(SQRT, self)
+
+    def cbrt(self):
+        """Cube root, of negative x too; backward() raises ZeroDivisionError at 0."""
+        return value_unary(CBRT, self)
+
+    def reciprocal(self):
+        """x**-1. Raises ZeroDivisionError at 0."""
+        return self**-1
+
+    def sin(self):
+        """Sine of x radians. Raises ValueError for infinities."""
+        return value_unary(SIN, self)
+
+    def cos(self):
+        """Cosine of x radians. Raises ValueError for infinities."""
+        return value_unary(COS, self)
+
+    def tan(self):
+        """Tangent of x radians. Raises ValueError for infinities."""
+        return value_unary(TAN, self)
+
+    def asin(self):
+        """Arc sine, in radians. Raises ValueError for |x| > 1; backward() raises ZeroDivisionError at 1 and -1."""
+        return value_unary(ASIN, self)
+
+    def acos(self):
+        """Arc cosine, in radians. Raises ValueError for |x| > 1; backward() raises ZeroDivisionError at 1 and -1."""
+        return value_unary(ACOS, self)
+
+    def atan(self):
+        """Arc tangent, in radians."""
+        return value_unary(ATAN, self)
+
+    def atan2(self, other):
+        """Angle of the point (other, x), in radians, from -pi to pi. backward() raises ZeroDivisionError at (0, 0)."""
+        return value_binary(ATAN2, <PyObject *>self, <PyObject *>other)
+
+    def sinh(self):
+        """Hyperbolic sine. Raises OverflowError for |x| > 710.47."""
+        return value_unary(SINH, self)
+
+    def cosh(self):
+        """Hyperbolic cosine. Raises OverflowError for |x| > 710.47."""
+        return value_unary(COSH, self)
+
+    def tanh(self):
+        """Hyperbolic tangent."""
+        return value_unary(TANH, self)
+
+    def erf(self):
+        """Error function, 2 / sqrt(pi) times the integral of e**(-t**2) from 0 to x."""
+        return value_unary(ERF, self)
+
+    def abs(self):
+        """|x|, with derivative 0 at 0."""
         return value_unary(ABS, self)
 
     def clamp(self, min=None, max=None):
@@ -405,41 +493,60 @@ cdef class Value:
         """max(0, x)."""
         return value_unary(RELU, self)
 
-    def tanh(self):
-        """Hyperbolic tangent."""
-        return value_unary(TANH, self)
+    def leaky_relu(self, negative_slope=0.01):
+        """x if x > 0, else negative_slope * x. A slope that is a Value has a gradient too, as in PyTorch's prelu."""
+        return value_binary(LEAKY_RELU, <PyObject *>self, <PyObject *>negative_slope)
 
-    def exp(self):
-        """e**x. Raises OverflowError above 709.78."""
-        return value_unary(EXP, self)
+    def elu(self, alpha=1.0):
+        """x if x > 0, else alpha * (e**x - 1). An alpha that is a Value has a gradient too."""
+        return value_binary(ELU, <PyObject *>self, <PyObject *>alpha)
 
-    def log(self):
-        """Natural logarithm. Raises ValueError for x <= 0."""
-        return value_unary(LOG, self)
+    def selu(self):
+        """1.0507009873554805 * x.elu(1.6732632423543772), the self-normalizing one of Klambauer et al. (2017)."""
+        return self.elu(1.6732632423543772) * 1.0507009873554805
 
     def sigmoid(self):
         """1 / (1 + e**-x), without overflow."""
         return value_unary(SIGMOID, self)
 
-    def sqrt(self):
-        """Square root. Raises ValueError for x < 0; backward() raises ZeroDivisionError at 0."""
-        return value_unary(SQRT, self)
-
-    def sin(self):
-        """Sine of x radians."""
-        return value_unary(SIN, self)
-
-    def cos(self):
-        """Cosine of x radians."""
-        return value_unary(COS, self)
-
-    def abs(self):
-        """|x|, with derivative 0 at 0."""
-        return value_unary(ABS, self)
-
     def softplus(self):
         """log(1 + e**x), without overflow."""
         return value_unary(SOFTPLUS, self)
+
+    def softsign(self):
+        """x / (1 + |x|)."""
+        return value_unary(SOFTSIGN, self)
+
+    def silu(self):
+        """x * sigmoid(x)."""
+        return value_unary(SILU, self)
+
+    def mish(self):
+        """x * tanh(softplus(x))."""
+        return value_unary(MISH, self)
+
+    def gelu(self, approximate="none"):
+        """x times the probability that a standard normal variable is below x; with approximate="tanh", gelu_tanh().
+
+        Raises ValueError for other strings.
+        """
+        if approximate == "none":
+            return value_unary(GELU, self)
+        if approximate == "tanh":
+            return value_unary(GELU_TANH, self)
+        raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
+
+    def gelu_tanh(self):
+        """The approximation of gelu() by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))."""
+        return value_unary(GELU_TANH, self)
+
+    # -- what NumPy's functions call for arrays of objects, where it has other names
+
+    arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
+
+    def conjugate(self):
+        """The Value itself."""
+        return self
 
     # -- the graph, to be drawn, inspected or extended
 

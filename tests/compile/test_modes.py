@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import OF_A_LIST, agrees, bits, complaint, grads_of, op
+from helpers import NARROW, OF_A_LIST, agrees, bits, complaint, grads_of, op
 from micrograd import Value, functional, nn, nn_tanh
 from micrograd._compile import use_variant, variants
 from micrograd._core import OPS
@@ -127,7 +127,9 @@ FUNCTIONS = {
     "of leaves": lambda x: functional.softmax([w.tanh() for w in WEIGHTS])[0] * x[0],
     **{name: lambda x, f=f: f([w * xi for w, xi in zip(WEIGHTS, x)]) for name, f in OF_A_LIST.items()},
     **{
-        name: lambda x, name=name: op(name)(*[x[i] * x[i] * w + 2.0 for i, w in zip(range(OPS[name][1]), WEIGHTS[::2])])
+        name: lambda x, name=name, shift=0.0 if name in NARROW else 2.0: op(name)(
+            *[x[i] * x[i] * w + shift for i, w in zip(range(OPS[name][1]), WEIGHTS[::2])]
+        )
         for name in OPS
         if not name.startswith("__r")
     },

@@ -27,13 +27,13 @@ def cls(request):
 
 
 def test_a_method_can_be_attached_and_taken_off(cls):
-    cls.gelu = lambda self: 0.5 * self * (1 + (0.7978845608 * (self + 0.044715 * self**3)).relu())
+    cls.bent = lambda self: 0.5 * self * (1 + (0.7978845608 * (self + 0.044715 * self**3)).relu())
     x = cls(1.0)
-    y = x.gelu()
+    y = x.bent()
     y.backward()
     assert x.grad == pytest.approx(0.5 * (1 + 0.7978845608 * 1.044715) + 0.5 * 0.7978845608 * (1 + 3 * 0.044715))
-    del cls.gelu
-    assert not hasattr(x, "gelu")
+    del cls.bent
+    assert not hasattr(x, "bent")
 
 
 def test_an_operator_can_be_replaced(cls):
@@ -262,7 +262,7 @@ def test_setattr_of_the_class_can_be_replaced(cls):
         lambda v: v < "v",
         lambda v: v % 2,
         lambda v: 2 % v,
-        operator.pos,
+        operator.invert,
     ],
 )
 def test_messages_name_the_class_as_those_of_the_reference(reference, use):

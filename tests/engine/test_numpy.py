@@ -71,6 +71,69 @@ def test_numpy_functions_call_the_method_of_their_name(name):
         assert v.grad == pytest.approx(partials(name, 0.5)[0])
 
 
+NUMPY_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+SAME_NAMES = [
+    "exp",
+    "log",
+    "tanh",
+    "sin",
+    "cos",
+    "sqrt",
+    "expm1",
+    "log1p",
+    "log2",
+    "log10",
+    "cbrt",
+    "tan",
+    "sinh",
+    "cosh",
+]
+
+
+@pytest.mark.parametrize("name", [*SAME_NAMES, *NUMPY_NAMES])
+def test_numpy_functions_of_arrays_of_values(name):
+    x = [0.25, 0.75]
+    values = np.array([[Value(item)] for item in x])
+    out = getattr(np, name)(values)
+    assert out.shape == (2, 1)
+    out.sum().backward()
+    assert [o.data for o in out.ravel()] == pytest.approx(getattr(np, name)(x).tolist())
+    slopes = [partials(NUMPY_NAMES.get(name, name), item)[0] for item in x]
+    assert [v.grad for v in values.ravel()] == pytest.approx(slopes)
+
+
+def test_numpy_functions_that_have_no_method():
+    x = np.array([Value(-2.0), Value(4.0)])
+    assert [v.data for v in np.reciprocal(x)] == [-0.5, 0.25]
+    assert [v.data for v in np.square(x)] == [4.0, 16.0]
+    assert list(np.positive(x)) == list(np.conjugate(x)) == list(+x) == list(x.conj()) == list(x)
+
+
+def test_arctan2_of_arrays_of_values():
+    y, x = np.array([Value(1.0), Value(-2.0)]), np.array([-1.0, 3.0])
+    out = np.arctan2(y, x)
+    out.sum().backward()
+    assert [o.data for o in out] == np.arctan2([1.0, -2.0], x).tolist()
+    assert [v.grad for v in y] == pytest.approx([partials("atan2", *pair)[0] for pair in [(1.0, -1.0), (-2.0, 3.0)]])
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("name", ["std", "var"])
+def test_spread_of_arrays_of_values(name, ddof):
+    """Data, and gradients against central differences."""
+    x = np.array([[1.0, 2.0, 4.5], [-3.0, 0.5, 7.0]])
+    spread = lambda x, axis=None: getattr(np, name)(x, axis=axis, ddof=ddof)  # noqa: E731
+    values = np.array([[Value(item) for item in row] for row in x])
+    assert [o.data for o in spread(values, 1)] == pytest.approx(spread(x, 1).tolist())
+    out = spread(values)
+    out.backward()
+    assert out.data == pytest.approx(spread(x))
+    for at in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[at] = 1e-5
+        assert values[at].grad == pytest.approx((spread(x + step) - spread(x - step)) / 2e-5, rel=1e-6, abs=1e-8)
+
+
 def test_no_array_ufunc():
     # The class has None there, which NumPy finds fast; a subclass may define the method.
     assert not hasattr(Value, "__array_ufunc__")

@@ -1,4 +1,5 @@
-# The op rules, and nothing else: what each op computes, and its partial derivatives.
+# The op rules, and nothing else: what each op computes, and its partial derivatives. The functions of activations are
+# in activations.pxd.
 #
 # An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. A node has the number of
 # its op. Forward and backward call the functions in the row, and the tests take their cases from the rows. Columns say
@@ -15,10 +16,14 @@
 # Python for the same operation, which raises Python's own exception; the rule then returns NaN. So a caller tests one
 # thing, `rule_failed(r)`, which costs one comparison unless the result is NaN.
 #
-# Uses capi.pxd, and pow.h for powers.
+# Uses activations.pxd, capi.pxd, and pow.h for powers.
 
 from cpython.object cimport PyObject
 from libc cimport math
+from micrograd._core.activations cimport (elu, elu_left, elu_right, exp_square, gelu, gelu_left, gelu_tanh,
+                                          gelu_tanh_left, leaky_relu, leaky_relu_left, leaky_relu_right, mish,
+                                          mish_left, relu, relu_left, sigmoid, sigmoid_left, silu, silu_left, softplus,
+                                          softplus_left, softsign, softsign_left)
 from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occurred, PyExc_IndexError,
                                    PyExc_TypeError, PyExc_ValueError, PyFloat_AsDouble, PyFloat_Check,
                                    PyFloat_FromDouble, PyImport_ImportModule, PyLong_FromDouble, PyNumber_Power,
@@ -147,14 +152,6 @@ cdef inline double neg(double a, double b) noexcept nogil:
     return -a
 
 
-# Written so that NaN and -0.0 pass through, and so that 0 * inf is NaN on the way back.
-cdef inline double relu(double a, double b) noexcept nogil:
-    return 0.0 if a < 0.0 else a
-
-cdef inline double relu_left(double a, double b, double r, double g) noexcept nogil:
-    return (1.0 if r > 0.0 else 0.0) * g
-
-
 cdef inline double tanh(double a, double b) noexcept nogil:
     return math.tanh(a)
 
@@ -177,13 +174,33 @@ cdef inline double log_left(double a, double b, double r, double g) noexcept nog
     return quotient(1.0, a) * g
 
 
-# 1 / (1 + e^-a), from the exponential that cannot overflow.
-cdef inline double sigmoid(double a, double b) noexcept nogil:
-    cdef double e = math.exp(-math.fabs(a))
-    return (1.0 if a >= 0.0 else e) / (1.0 + e)
+cdef inline double log2(double a, double b) noexcept nogil:
+    return checked(math.log2(a), "log2", a)
 
-cdef inline double sigmoid_left(double a, double b, double r, double g) noexcept nogil:
-    return (r * (1.0 - r)) * g
+cdef inline double log2_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.4426950408889634, a) * g  # 1 / log(2)
+
+
+cdef inline double log10(double a, double b) noexcept nogil:
+    return checked(math.log10(a), "log10", a)
+
+cdef inline double log10_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(0.4342944819032518, a) * g  # 1 / log(10)
+
+
+cdef inline double log1p(double a, double b) noexcept nogil:
+    return checked(math.log1p(a), "log1p", a)
+
+cdef inline double log1p_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.0, 1.0 + a) * g
+
+
+cdef inline double expm1(double a, double b) noexcept nogil:
+    return checked(math.expm1(a), "expm1", a)
+
+# Not r + 1, which cancels where a is negative.
+cdef inline double expm1_left(double a, double b, double r, double g) noexcept nogil:
+    return exp(a, 0.0) * g
 
 
 cdef inline double sqrt(double a, double b) noexcept nogil:
@@ -191,6 +208,13 @@ cdef inline double sqrt(double a, double b) noexcept nogil:
 
 cdef inline double sqrt_left(double a, double b, double r, double g) noexcept nogil:
     return quotient(0.5, r) * g
+
+
+cdef inline double cbrt(double a, double b) noexcept nogil:
+    return math.cbrt(a)
+
+cdef inline double cbrt_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.0, 3.0 * (r * r)) * g
 
 
 cdef inline double sin(double a, double b) noexcept nogil:
@@ -207,20 +231,81 @@ cdef inline double cos_left(double a, double b, double r, double g) noexcept nog
     return -sin(a, b) * g
 
 
+cdef inline double tan(double a, double b) noexcept nogil:
+    return checked(math.tan(a), "tan", a)
+
+cdef inline double tan_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.0 + r * r) * g
+
+
+cdef inline double asin(double a, double b) noexcept nogil:
+    return checked(math.asin(a), "asin", a)
+
+# The product keeps what 1 - a * a loses near 1.
+cdef inline double asin_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.0, math.sqrt((1.0 - a) * (1.0 + a))) * g
+
+
+cdef inline double acos(double a, double b) noexcept nogil:
+    return checked(math.acos(a), "acos", a)
+
+cdef inline double acos_left(double a, double b, double r, double g) noexcept nogil:
+    return -asin_left(a, b, r, g)
+
+
+cdef inline double atan(double a, double b) noexcept nogil:
+    return math.atan(a)
+
+cdef inline double atan_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.0 / (1.0 + a * a)) * g
+
+
+cdef inline double atan2(double a, double b) noexcept nogil:
+    return math.atan2(a, b)
+
+# x / (x^2 + y^2), by the quotient of the smaller one and the greater one: squares might overflow.
+cdef inline double atan2_slope(double x, double y) noexcept nogil:
+    cdef double t
+    if math.fabs(x) >= math.fabs(y):
+        t = quotient(y, x)
+        return 1.0 / (x * (1.0 + t * t))
+    t = x / y
+    return t / (y * (1.0 + t * t))
+
+cdef inline double atan2_left(double a, double b, double r, double g) noexcept nogil:
+    return atan2_slope(b, a) * g
+
+cdef inline double atan2_right(double a, double b, double r, double g) noexcept nogil:
+    return -atan2_slope(a, b) * g
+
+
+cdef inline double sinh(double a, double b) noexcept nogil:
+    return checked(math.sinh(a), "sinh", a)
+
+cdef inline double sinh_left(double a, double b, double r, double g) noexcept nogil:
+    return cosh(a, b) * g
+
+
+cdef inline double cosh(double a, double b) noexcept nogil:
+    return checked(math.cosh(a), "cosh", a)
+
+cdef inline double cosh_left(double a, double b, double r, double g) noexcept nogil:
+    return sinh(a, b) * g
+
+
+cdef inline double erf(double a, double b) noexcept nogil:
+    return math.erf(a)
+
+cdef inline double erf_left(double a, double b, double r, double g) noexcept nogil:
+    return (1.1283791670955126 * exp_square(a, -1.0)) * g  # 2 / sqrt(pi)
+
+
 # Not `abs`, which would hide C's own in the generated code.
 cdef inline double absolute(double a, double b) noexcept nogil:
     return math.fabs(a)
 
 cdef inline double absolute_left(double a, double b, double r, double g) noexcept nogil:
     return (1.0 if a > 0.0 else -1.0 if a < 0.0 else a) * g
-
-
-# log(1 + e^a), from the exponential that cannot overflow.
-cdef inline double softplus(double a, double b) noexcept nogil:
-    return math.fmax(a, 0.0) + math.log1p(math.exp(-math.fabs(a)))
-
-cdef inline double softplus_left(double a, double b, double r, double g) noexcept nogil:
-    return sigmoid(a, b) * g
 
 
 cdef inline double sum_of(const double *x, Py_ssize_t count) noexcept nogil:
@@ -448,8 +533,10 @@ cdef inline Rule variadic(const char *name, const char *symbol, Shape shape, Red
 
 cdef enum Op:
     NO_OP
-    ADD, SUB, MUL, DIV, POW
-    NEG, RELU, TANH, EXP, LOG, SIGMOID, SQRT, SIN, COS, ABS, SOFTPLUS
+    ADD, SUB, MUL, DIV, POW, ATAN2
+    NEG, ABS, EXP, EXPM1, LOG, LOG2, LOG10, LOG1P, SQRT, CBRT
+    SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ERF
+    RELU, LEAKY_RELU, ELU, SIGMOID, SOFTPLUS, SOFTSIGN, SILU, MISH, GELU, GELU_TANH
     CROSS_ENTROPY
     LESS, LESS_EQUAL, EQUAL, AND, OR, NOT, THEN, OTHERWISE, GUARD
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
@@ -468,6 +555,11 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == POW: return binary("__pow__",     "**",  NONLINEAR, ORDERED,  power,  pow_left, A | B, pow_right,    A | R)
     if op == CROSS_ENTROPY: return binary("_cross_entropy", "cross_entropy",
                                                       NONLINEAR, ORDERED,  sub,    pass_on,  NONE,  entropy_right, R)
+    if op == ELU: return binary("elu",         "elu", NONLINEAR, ORDERED,  elu,    elu_left, A | B, elu_right,    A)
+    if op == LEAKY_RELU: return binary("leaky_relu", "leaky_relu",
+                                       NONLINEAR, ORDERED, leaky_relu, leaky_relu_left, A | B, leaky_relu_right, A)
+    if op == ATAN2: return binary("atan2", "atan2",
+                                       NONLINEAR, ORDERED, atan2, atan2_left, A | B, atan2_right, A | B)
 
     # conditions:                         name           symbol commutes  forward
     if op == LESS:       return condition("_less",       "<",   ORDERED,  less)
@@ -497,14 +589,32 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == RELU:     return unary("relu",     "ReLU",     NONLINEAR, relu,     relu_left,     R)
     if op == TANH:     return unary("tanh",     "tanh",     NONLINEAR, tanh,     tanh_left,     R)
     if op == EXP:      return unary("exp",      "exp",      NONLINEAR, exp,      exp_left,      R)
+    if op == EXPM1:    return unary("expm1",    "expm1",    NONLINEAR, expm1,    expm1_left,    A)
     if op == LOG:      return unary("log",      "log",      NONLINEAR, log,      log_left,      A)
+    if op == LOG2:     return unary("log2",     "log2",     NONLINEAR, log2,     log2_left,     A)
+    if op == LOG10:    return unary("log10",    "log10",    NONLINEAR, log10,    log10_left,    A)
+    if op == LOG1P:    return unary("log1p",    "log1p",    NONLINEAR, log1p,    log1p_left,    A)
     if op == SIGMOID:  return unary("sigmoid",  "sigmoid",  NONLINEAR, sigmoid,  sigmoid_left,  R)
     if op == SQRT:     return unary("sqrt",     "sqrt",     NONLINEAR, sqrt,     sqrt_left,     R)
+    if op == CBRT:     return unary("cbrt",     "cbrt",     NONLINEAR, cbrt,     cbrt_left,     R)
     if op == SIN:      return unary("sin",      "sin",      NONLINEAR, sin,      sin_left,      A)
     if op == COS:      return unary("cos",      "cos",      NONLINEAR, cos,      cos_left,      A)
+    if op == TAN:      return unary("tan",      "tan",      NONLINEAR, tan,      tan_left,      R)
+    if op == ASIN:     return unary("asin",     "asin",     NONLINEAR, asin,     asin_left,     A)
+    if op == ACOS:     return unary("acos",     "acos",     NONLINEAR, acos,     acos_left,     A)
+    if op == ATAN:     return unary("atan",     "atan",     NONLINEAR, atan,     atan_left,     A)
+    if op == SINH:     return unary("sinh",     "sinh",     NONLINEAR, sinh,     sinh_left,     A)
+    if op == COSH:     return unary("cosh",     "cosh",     NONLINEAR, cosh,     cosh_left,     A)
+    if op == ERF:      return unary("erf",      "erf",      NONLINEAR, erf,      erf_left,      A)
     if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left, A)
     if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left, A)
     if op == NOT:      return unary("_not",     "~",        LINEAR,    negated,  pass_nothing,  NONE)
+    if op == GELU:     return unary("gelu",     "gelu",     NONLINEAR, gelu,     gelu_left,     A)
+    if op == GELU_TANH: return unary("gelu_tanh", "gelu_tanh",
+                                                            NONLINEAR, gelu_tanh, gelu_tanh_left, A)
+    if op == SILU:     return unary("silu",     "silu",     NONLINEAR, silu,     silu_left,     A)
+    if op == MISH:     return unary("mish",     "mish",     NONLINEAR, mish,     mish_left,     A)
+    if op == SOFTSIGN: return unary("softsign", "softsign", NONLINEAR, softsign, softsign_left, A)
 
     # variadic:                         name         symbol       shape      reduce     partial         reads
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)
