@@ -138,6 +138,12 @@ OF_A_LIST = {
     "linear": lambda xs: functional.linear(xs, [xs, xs[::-1]])[1],
     "relu": lambda xs: functional.relu(xs)[-1],
     "tanh": lambda xs: functional.tanh(xs)[0],
+    "gelu": lambda xs: functional.gelu(xs, approximate="tanh")[0],
+    "silu": lambda xs: functional.silu(xs)[-1],
+    "leaky_relu": lambda xs: functional.leaky_relu(xs, xs[0])[-1],
+    "elu": lambda xs: functional.elu(xs, alpha=1.5)[0],
+    "selu": lambda xs: functional.selu(xs)[0],
+    "atan2": lambda xs: functional.atan2(xs, xs[::-1])[0],
     "rms_norm": lambda xs: functional.rms_norm(xs, xs[::-1])[-1],
     "layer_norm": lambda xs: functional.layer_norm(xs, xs[::-1], xs)[0],
     "scaled_dot_product_attention": lambda xs: functional.scaled_dot_product_attention(

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
-from typing import Any, Union
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Union, overload
 
 from micrograd._core import Value
-from micrograd._nn import known_index
+from micrograd._nn import as_values, known_index
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from typing_extensions import Concatenate, ParamSpec
+
+    Parameters = ParamSpec("Parameters")
+
+    class Elementwise(Protocol[Parameters]):
+        """A function of one Value, to be called with a Value or a number, or with a list of them for a list."""
+
+        @overload
+        def __call__(self, xs: Value | float, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Value: ...
+        @overload
+        def __call__(
+            self, xs: Iterable[Value | float], *args: Parameters.args, **kwargs: Parameters.kwargs
+        ) -> list[Value]: ...
+
 
 Scalar = Union[Value, float]
 
@@ -43,3 +62,17 @@ def index_in(i: Any, items: Sequence[Any]) -> int:
     if not 0 <= index < len(items):
         raise IndexError(f"index {i} of {len(items)} items")
     return index
+
+
+def elementwise(function: Callable[Concatenate[Value, Parameters], Value]) -> Elementwise[Parameters]:
+    """The function, of a list too: the list of its results."""
+    function.__annotations__.update({"xs": "Scalar | Iterable[Scalar]", "return": "Value | list[Value]"})  # for help()
+
+    @functools.wraps(function)
+    def mapped(xs: Any, *args: Any, **kwargs: Any) -> Any:
+        values = as_values(xs, "an input")
+        if isinstance(xs, Value) or not has_items(xs):
+            return function(values[0], *args, **kwargs)
+        return [function(x, *args, **kwargs) for x in values]
+
+    return mapped
