@@ -1,6 +1,6 @@
 """`python -m micrograd --doctor`: what a bug report needs, and whether another package overwrote this one.
 
-It works where `__init__`, `engine` and `nn` are those of the other package, and so imports none of them."""
+It works where `__init__` and `engine` are those of the other package, and so imports none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of what nn.py and functional/ compute in C. What each name does is said in its docstring."""
+"""Types of what nn/ and functional/ compute in C. What each name does is said in its docstring."""
 
 from collections.abc import Iterable
 from typing import Any, SupportsIndex, TypeVar

@@ -1,13 +1,13 @@
-# What nn.py and functional/ compute in C: outputs and parameters of neurons, layers and networks, and ops of any
+# What nn/ and functional/ compute in C: outputs and parameters of neurons, layers and networks, and ops of any
 # number of arguments.
 #
-# The classes of nn.py define `__call__` and `parameters` in Python. The decorator `implemented_in_c` replaces them by
+# The classes of nn/ define `__call__` and `parameters` in Python. The decorator `implemented_in_c` replaces them by
 # the methods in C of the bases below. These compute a whole layer or network at once, if the methods of its layers and
 # neurons were not overridden; else they call the definitions in Python.
 #
 # The parts, in reading order. Each says in its first lines what it gives and what it uses; all use the bases below.
 #
-#   plain_classes  which classes have the methods of nn.py unchanged
+#   plain_classes  which classes have the methods of nn/ unchanged
 #   layers         outputs of neurons, layers and networks
 #   parameters     their parameters
 #   functional     ops that are not methods of Value
@@ -31,7 +31,7 @@ cdef unsigned int embeddings = 0  # so far, in traces
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 
 
-# ---- Bases of the classes in nn.py ---------------------------------------------------------------
+# ---- Bases of the classes in nn/ ---------------------------------------------------------------
 
 # Fields in C are read without a search, which saves a fifth of the time of a small network. Methods in C need no frame
 # of Python's, which saves 3 %.

@@ -1,6 +1,6 @@
 # cython: boundscheck=True, wraparound=True
-# The loops of optim.py and utils.py: one call reads and writes the nodes of all the parameters it is given. optim.py
-# has the options, their ranges and the layout of state_dict(); _optim/adam.h has Adam's loop.
+# The loops of optim/ and utils.py: one call reads and writes the nodes of all the parameters it is given. optim/ has
+# the options, their ranges and the layout of state_dict(); _optim/adam.h has Adam's loop.
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -126,7 +126,7 @@ cpdef list synced(self):
     return states if i == len(states) else self._renewed()
 
 
-# step() and zero_grad() are methods of the class Optimizer in optim.py. With `binding`, a function in C becomes a
+# step() and zero_grad() are methods of the class Optimizer in optim/. With `binding`, a function in C becomes a
 # method of a class as a Python function does.
 
 @cython.binding(True)
@@ -272,6 +272,45 @@ def adam(State state not None, group):
             o.eps = eps * correction
         adam_loop(&o, params + start, average + start, square + start, largest + start, end - start)
         start = end
+
+
+def rmsprop(State state not None, group):
+    """One step of RMSprop. A parameter's state is (step, square_avg, momentum_buffer, grad_avg)."""
+    cdef double lr = to_double(group["lr"], "lr")
+    cdef double alpha = to_double(group["alpha"], "alpha")
+    cdef double eps = to_double(group["eps"], "eps")
+    cdef double weight_decay = to_double(group["weight_decay"], "weight_decay")
+    cdef double momentum = to_double(group["momentum"], "momentum")
+    cdef bint centered = group["centered"]
+    cdef double sign = -1.0 if group["maximize"] else 1.0
+    cdef double rest = 1.0 - alpha
+    cdef PyObject **params = PySequence_Fast_ITEMS(<PyObject *>state.params)
+    cdef double *steps = state.columns
+    cdef double *square = steps + state.count
+    cdef double *buffer = square + state.count
+    cdef double *average = buffer + state.count
+    cdef Node *n
+    cdef double g, root
+    cdef Py_ssize_t i
+    state.expect(4)
+    for i in range(state.count):
+        n = node_of(params[i])
+        steps[i] += 1.0
+        g = sign * n.grad
+        if weight_decay != 0.0:
+            g += weight_decay * n.data
+        square[i] = alpha * square[i] + rest * g * g
+        if centered:
+            # As torch.lerp: the first form is exact for rest = 0, the second for alpha = 0, where the root has to be 0.
+            average[i] = average[i] + rest * (g - average[i]) if rest < 0.5 else g - alpha * (g - average[i])
+            root = sqrt(square[i] - average[i] * average[i]) + eps
+        else:
+            root = sqrt(square[i]) + eps
+        if momentum > 0.0:
+            buffer[i] = momentum * buffer[i] + g / root
+            n.data -= lr * buffer[i]
+        else:
+            n.data -= lr * g / root
 
 
 # ---- Grads ---------------------------------------------------------------------------------------

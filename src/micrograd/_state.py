@@ -1,4 +1,4 @@
-"""What `load_state_dict()` returns. Not in nn.py, since `typing` takes longer to import than nn.py."""
+"""What `load_state_dict()` returns. Not in nn/, since `typing` takes longer to import than nn/."""
 
 from __future__ import annotations
 

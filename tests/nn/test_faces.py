@@ -1,4 +1,4 @@
-"""Methods in C of the classes in nn.py look like their definitions in Python, and do what these say."""
+"""Methods in C of the classes in nn/ look like their definitions in Python, and do what these say."""
 
 import copy
 import doctest

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import START, set_grads, values
 from micrograd import Value, optim, utils
-from micrograd.optim import SGD, Adam, AdamW, Optimizer
+from micrograd.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ from micrograd.optim import SGD, Adam, AdamW, Optimizer
         (Adam, {"betas": (0.9, -0.1)}, "Invalid beta parameter at index 1: -0.1"),
         (Adam, {"weight_decay": -0.1}, "Invalid weight_decay value: -0.1"),
         (AdamW, {"lr": -0.1}, "Invalid learning rate: -0.1"),
+        (RMSprop, {"lr": -0.1}, "Invalid learning rate: -0.1"),
+        (RMSprop, {"alpha": -0.1}, "Invalid alpha value: -0.1"),
+        (RMSprop, {"eps": -0.1}, "Invalid epsilon value: -0.1"),
+        (RMSprop, {"momentum": -0.1}, "Invalid momentum value: -0.1"),
+        (RMSprop, {"weight_decay": -0.1}, "Invalid weight_decay value: -0.1"),
     ],
 )
 def test_options_out_of_range(kind, options, text):
@@ -83,7 +88,7 @@ def test_a_repr_is_pytorchs():
 
 def test_defaults_are_pytorchs():
     torch = pytest.importorskip("torch")
-    for kind in (SGD, Adam, AdamW):
+    for kind in (SGD, Adam, AdamW, RMSprop):
         ours = kind(values(START)).defaults
         theirs = getattr(torch.optim, kind.__name__)([torch.zeros(1)]).defaults
         assert ours == {name: theirs[name] for name in ours}

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from helpers import CLOSE, START, descend, each, objective, set_grads, values
-from micrograd.optim import SGD, Adam, AdamW
+from micrograd.optim import SGD, Adam, AdamW, RMSprop
 
 STATEFUL = [
     (SGD, {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
@@ -18,6 +18,9 @@ STATEFUL = [
     (Adam, {"lr": 0.01}),
     (Adam, {"lr": 0.01, "amsgrad": True}),
     (AdamW, {"lr": 0.01}),
+    (RMSprop, {"lr": 0.001}),
+    (RMSprop, {"lr": 0.001, "momentum": 0.9}),
+    (RMSprop, {"lr": 0.001, "momentum": 0.9, "centered": True}),
 ]
 
 
@@ -161,6 +164,23 @@ def test_a_state_dict_that_does_not_fit_is_refused_and_changes_nothing(change, e
     with pytest.raises(error, match=re.escape(text)):
         optimizer.load_state_dict(change(before))
     assert optimizer.state_dict() == before
+
+
+def test_state_of_options_that_were_turned_off_is_kept():
+    params = values([1.0])
+    params[0].grad = 2.0
+    optimizer = RMSprop(params, momentum=0.5, centered=True)
+    optimizer.step()
+    optimizer.param_groups[0].update(momentum=0, centered=False)
+    state = optimizer.state_dict()
+    assert set(state["state"][0]) == {"step", "square_avg", "momentum_buffer", "grad_avg"}
+    again = RMSprop(values([1.0]))
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+    state["param_groups"][0]["momentum"] = 0.5
+    del state["state"][0]["momentum_buffer"]
+    with pytest.raises(ValueError, match="the state of parameter 0 lacks 'momentum_buffer'"):
+        again.load_state_dict(state)
 
 
 def test_state_of_another_optimizer_is_refused():

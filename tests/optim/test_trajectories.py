@@ -9,7 +9,7 @@ import pytest
 
 from helpers import CLOSE, START, descend, each, set_grads, values
 from micrograd import nn
-from micrograd.optim import SGD, Adam, AdamW
+from micrograd.optim import SGD, Adam, AdamW, RMSprop
 
 STEPS = 1000
 
@@ -36,6 +36,14 @@ CASES = [
     (Adam, {"lr": 0.02, "betas": (0.95, 0.5), "eps": 0.1, "amsgrad": True}),
     (Adam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (AdamW, {"lr": 0.005, "betas": (0.85, 0.99), "weight_decay": 0.01}),
+    *(
+        (RMSprop, {"lr": 0.001, "momentum": momentum, "centered": centered, **more})
+        for momentum in (0, 0.9)
+        for centered in (False, True)
+        for more in DECAY_AND_SIGN
+    ),
+    (RMSprop, {"lr": 0.005, "alpha": 0.4, "eps": 0.1, "centered": True}),
+    (RMSprop, {"lr": 0.005, "alpha": 0.0, "eps": 0.01, "momentum": 0.5}),
 ]
 
 
@@ -43,6 +51,7 @@ CASES = [
 CHAOTIC = [
     (Adam, {"lr": 0.02, "betas": (0.0, 0.9)}),
     (Adam, {"lr": 0.02, "betas": (0.3, 0.0), "eps": 1e-3}),
+    (RMSprop, {}),
 ]
 
 
@@ -115,7 +124,22 @@ def oracle_adamw(weight_decay=1e-2, **options):
     return oracle_adam(weight_decay=weight_decay, decoupled_weight_decay=True, **options)
 
 
-ORACLES = {SGD: oracle_sgd, Adam: oracle_adam, AdamW: oracle_adamw}
+def oracle_rmsprop(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, maximize=False):
+    v: dict[int, float] = {}
+    mean: dict[int, float] = {}
+    buffers: dict[int, float] = {}
+
+    def update(i, x, g, step):
+        g = (-g if maximize else g) + weight_decay * x
+        v[i] = alpha * v.get(i, 0.0) + (1 - alpha) * g**2
+        mean[i] = alpha * mean.get(i, 0.0) + (1 - alpha) * g
+        buffers[i] = momentum * buffers.get(i, 0.0) + g / (math.sqrt(v[i] - centered * mean[i] ** 2) + eps)
+        return x - lr * buffers[i]
+
+    return update
+
+
+ORACLES = {SGD: oracle_sgd, Adam: oracle_adam, AdamW: oracle_adamw, RMSprop: oracle_rmsprop}
 
 
 @each(CASES)
@@ -212,7 +236,9 @@ def test_adams_bits_are_those_of_the_same_sums_of_floats(kind, options, joined, 
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
-@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (Adam, {"amsgrad": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (Adam, {"amsgrad": True}), (RMSprop, {})]
+)
 def test_a_grad_that_is_not_finite_goes_where_pytorchs_goes(kind, options, bad):
     torch = pytest.importorskip("torch")
     params = values([1.0, 2.0])
@@ -242,7 +268,7 @@ def test_a_network_learns():
     assert losses[-1] < 0.1 * losses[0]
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize("kind", [SGD, Adam, RMSprop])
 def test_the_learning_rate_can_change_between_steps(kind):
     params = values(START)
     optimizer, update, x = kind(params), None, list(START)

@@ -118,13 +118,13 @@ def site(tmp_path):
     """A folder as pip would make it, with a copy of this package and its metadata."""
     home = tmp_path / "site"
     package = Path(micrograd.__file__).parent
-    folders = [path.name for path in package.iterdir() if path.is_dir()]  # parts of extension modules, in a checkout
+    folders = [path.name for path in package.glob("_*") if path.is_dir()]  # parts of extension modules, in a checkout
     shutil.copytree(package, home / "micrograd", ignore=shutil.ignore_patterns(*folders, "*.c", "*.pxd", "*.pyx"))
     metadata = home / "micrograd_cython-1.2.3.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: micrograd-cython\nVersion: 1.2.3\n")
     lines = []
-    for file in (home / "micrograd").iterdir():
+    for file in filter(Path.is_file, (home / "micrograd").rglob("*")):
         digest = base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).decode().rstrip("=")
         lines.append(f"{file.relative_to(home).as_posix()},sha256={digest},{file.stat().st_size}\n")
     (metadata / "RECORD").write_text("".join(lines))
@@ -206,10 +206,14 @@ def test_a_reference_that_came_later_is_found_by_the_doctor(uninstalled, site):
     done = python(site, "-S", "-m", "micrograd", "--doctor")
     assert (done.returncode, done.stderr) == (1, "")
     assert ("micrograd 0.1.0 in" in done.stdout) is not uninstalled
-    changed = "micrograd/__init__.py, micrograd/engine.py, micrograd/nn.py"
+    changed = "micrograd/__init__.py, micrograd/engine.py"
     assert re.search(rf"^files +not as installed: {changed}$", done.stdout, re.MULTILINE)
     assert re.search(r"^built by +(clang|gcc|MSVC) ", done.stdout, re.MULTILINE)
     assert done.stdout.endswith(f"{REPAIR}.\n")
+
+    # The package nn comes before the reference's nn.py.
+    done = python(site, "-S", "-c", "from micrograd import nn; print(nn.__file__)")
+    assert done.stdout == f"{site / 'micrograd' / 'nn' / '__init__.py'}\n"
 
     done = python(site, "-S", "-m", "micrograd", "--steps", "1")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-# How methods of nn.py are implemented in C, and which classes have them unchanged. Such classes, and their instances,
+# How methods of nn/ are implemented in C, and which classes have them unchanged. Such classes, and their instances,
 # are called plain: their results may be computed without calling the methods.
 #
 # Gives `implemented_in_c`, DEFINITIONS, `class_of` with `known_neuron` and `known_layer`, and `plain_groups`. Uses the
@@ -17,18 +17,18 @@ cdef extern from "Python.h":
         PyMethodDef *d_method
     object PyDescr_NewMethod(PyTypeObject *kind, PyMethodDef *method)
 
-cdef struct KnownClass:    # a class whose methods have been compared with those of nn.py
+cdef struct KnownClass:    # a class whose methods have been compared with those of nn/
     PyTypeObject *type
-    PyTypeObject *plain    # the class of nn.py
+    PyTypeObject *plain    # the class of nn/
     unsigned int version   # of the type then: CPython gives it another when a class in its MRO changes
-    bint plain_call        # is its `__call__` that of nn.py?
+    bint plain_call        # is its `__call__` that of nn/?
     bint plain_parameters  # is its `parameters`?
     int op                 # a neuron's activation, 0 if it is no op
 
 cdef KnownClass known_neuron
 cdef KnownClass known_layer
 cdef dict DEFINITIONS = {}  # {(base, name of a method): its definition in Python}
-cdef dict MEMBERS = {}      # {class of nn.py: {name: member}}, the members that the loops in C rely on
+cdef dict MEMBERS = {}      # {class of nn/: {name: member}}, the members that the loops in C rely on
 cdef list DOCS = []         # keeps the docstrings to which descriptors point
 cdef dict UNARY_OPS = {RULES[op].name.decode(): op for op in range(<int>OP_COUNT) if RULES[op].arity == 1}
 
@@ -62,7 +62,7 @@ cdef object documented(object method, PyTypeObject *kind, object source):
     cdef bytes doc = f"{source.__name__}(${names})\n--\n\n{source.__doc__ or ''}".encode()
     DOCS.append(doc)
     if Py_TYPE(<PyObject *>method) == &PyWrapperDescr_Type:
-        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # never freed, like the classes of nn.py
+        slot = <wrapperbase *>PyMem_Malloc(sizeof(wrapperbase))  # never freed, like the classes of nn/
         if slot == NULL:
             raise MemoryError
         slot[0] = (<WrapperDescr *>method).d_base[0]
@@ -77,7 +77,7 @@ cdef object documented(object method, PyTypeObject *kind, object source):
 
 
 cdef int class_learn(KnownClass *known, object kind) except -1:
-    """Compare a class with that of nn.py. `known` is changed at the end, all at once, since getattr() may run Python
+    """Compare a class with that of nn/. `known` is changed at the end, all at once, since getattr() may run Python
     code."""
     cdef KnownClass found
     found.type = <PyTypeObject *>kind

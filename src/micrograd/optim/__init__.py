@@ -1,4 +1,5 @@
-"""Optimizers with PyTorch's names, arguments and numbers: SGD, Adam, AdamW.
+"""Optimizers with PyTorch's names, arguments and numbers: SGD, Adam, AdamW, RMSprop. `lr_scheduler` has schedules of
+their learning rates.
 
 A step over the parameters is one compiled call a group. All parameters have a grad here, so none is skipped as
 PyTorch skips those whose grad is None: a grad of 0.0 still moves averages, and weight decay still decays.
@@ -13,7 +14,11 @@ from typing import Any, ClassVar, Union
 from micrograd import _optim
 from micrograd._core import Value
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from micrograd.optim import lr_scheduler as lr_scheduler
 
 Params = Union[Iterable[Value], Iterable[dict[str, Any]]]
 
@@ -50,6 +55,8 @@ class Optimizer:
     defaults: dict[str, Any]
 
     _width: ClassVar[int] = 0  # how many numbers of state a parameter has
+    _names: ClassVar[tuple[str, ...]] = ()  # what state_dict() calls them; the number of steps comes first
+    _optional: ClassVar[dict[str, str]] = {}  # names of those that only an option needs, and the option
     _ranges: ClassVar[dict[str, str]] = {}  # options that must not be negative, and what errors call them
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
@@ -196,12 +203,24 @@ class Optimizer:
 
     def _entry(self, values: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
         """The entry of state_dict() for a parameter with these numbers of state; empty where it has no state yet."""
-        return {}
+        if not any(values):
+            return {}
+        entry = dict(zip(self._names, values))
+        for name, option in self._optional.items():
+            if not group[option] and entry[name] == 0.0:
+                del entry[name]
+        return entry
 
     def _values(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
         """The numbers of such an entry."""
-        _check_names(key, entry, (), ())
-        return ()
+        if not entry:
+            return (0.0,) * self._width
+        needed = [name for name in self._names if name not in self._optional or group[self._optional[name]]]
+        _check_names(key, entry, needed, self._names)
+        values = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in self._names)
+        if not values[0] >= 0.0:
+            raise ValueError(f"{self._names[0]} of {key!r} must be at least 0, not {entry[self._names[0]]}")
+        return values
 
     def _renewed(self) -> list[_optim.State]:
         """States for the groups as they are now; parameters that had state keep it."""
@@ -319,6 +338,8 @@ class Adam(Optimizer):
     """
 
     _width = 4
+    _names = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _optional: ClassVar[dict[str, str]] = {"max_exp_avg_sq": "amsgrad"}
     _ranges: ClassVar[dict[str, str]] = {
         "lr": "learning rate",
         "eps": "epsilon value",
@@ -359,25 +380,6 @@ class Adam(Optimizer):
         for i, beta in enumerate(betas):
             if not 0.0 <= _optim.number(beta, f"betas[{i}]") < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-
-    def _entry(self, values: tuple[float, ...], group: dict[str, Any]) -> dict[str, float]:
-        if not any(values):
-            return {}
-        entry = dict(zip(("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), values))
-        if not group["amsgrad"] and entry["max_exp_avg_sq"] == 0.0:
-            del entry["max_exp_avg_sq"]
-        return entry
-
-    def _values(self, key: object, entry: Mapping[str, Any], group: dict[str, Any]) -> tuple[float, ...]:
-        if not entry:
-            return (0.0, 0.0, 0.0, 0.0)
-        needed = ("step", "exp_avg", "exp_avg_sq")
-        optional = ("max_exp_avg_sq",)
-        _check_names(key, entry, (*needed, *optional) if group["amsgrad"] else needed, (*needed, *optional))
-        values = tuple(_optim.number(entry.get(name, 0.0), f"{name} of {key!r}") for name in (*needed, *optional))
-        if not values[0] >= 0.0:
-            raise ValueError(f"step of {key!r} must be at least 0, not {entry['step']}")
-        return values
 
 
 class AdamW(Adam):
@@ -420,6 +422,78 @@ class AdamW(Adam):
             group["decoupled_weight_decay"] = True
 
 
+class RMSprop(Optimizer):
+    """RMSprop: data -= lr * grad / (sqrt(v) + eps), where v is a running average of grad**2,
+
+        v = alpha * v + (1 - alpha) * grad**2
+
+    as torch.optim.RMSprop computes it. With `centered`, v - a**2 takes the place of v, where a is a running average of
+    the grad: an estimate of its variance. With `momentum`, b = momentum * b + grad / (sqrt(v) + eps) and
+    data -= lr * b. `weight_decay` adds weight_decay * data to the grad; `maximize` negates the grad.
+
+    >>> x = Value(3.0)
+    >>> optimizer = RMSprop([x], lr=0.01)
+    >>> for _ in range(500):
+    ...     optimizer.zero_grad()
+    ...     ((x - 1) ** 2).backward()
+    ...     optimizer.step()
+    >>> round(x.data, 1)
+    1.0
+
+    Raises ValueError where `lr`, `alpha`, `eps`, `weight_decay` or `momentum` is negative; otherwise as `Optimizer`.
+
+    Hinton, Neural Networks for Machine Learning, lecture 6, https://www.cs.toronto.edu/~hinton/coursera/lecture6/lec6.pdf;
+    centered: Graves, Generating Sequences With Recurrent Neural Networks, https://arxiv.org/abs/1308.0850
+    """
+
+    _width = 4
+    _names = ("step", "square_avg", "momentum_buffer", "grad_avg")
+    _optional: ClassVar[dict[str, str]] = {"momentum_buffer": "momentum", "grad_avg": "centered"}
+    _ranges: ClassVar[dict[str, str]] = {
+        "lr": "learning rate",
+        "eps": "epsilon value",
+        "momentum": "momentum value",
+        "weight_decay": "weight_decay value",
+        "alpha": "alpha value",
+    }
+    _update = staticmethod(_optim.rmsprop)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "alpha": alpha,
+                "eps": eps,
+                "centered": centered,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+
+    def __getattr__(name):
+        if name == "lr_scheduler":  # imported when it is first asked for, since it imports this module
+            from importlib import import_module
+
+            return import_module("micrograd.optim.lr_scheduler")
+        raise AttributeError(f"module 'micrograd.optim' has no attribute {name!r}")
+
+
 def _check_params(groups: list[dict[str, Any]]) -> None:
     seen: set[int] = set()
     for i, group in enumerate(groups):
@@ -433,7 +507,7 @@ def _check_params(groups: list[dict[str, Any]]) -> None:
             seen.add(id(p))
 
 
-def _check_names(key: object, entry: Mapping[str, Any], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _check_names(key: object, entry: Mapping[str, Any], needed: Iterable[str], known: Iterable[str]) -> None:
     missing = [name for name in needed if name not in entry]
     unknown = [name for name in entry if name not in known]
     if missing or unknown:
