@@ -1,6 +1,6 @@
 """Types of what nn/ and functional/ compute in C. What each name does is said in its docstring."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex, TypeVar
 
 from typing_extensions import TypeGuard, disjoint_base
@@ -15,7 +15,7 @@ class Picklable: ...
 class NeuronBase(Picklable):
     w: list[Value]
     b: Value
-    nonlin: bool
+    nonlin: bool | str | Callable[[Value], Value]
     def parameters(self) -> list[Value]: ...
 
 @disjoint_base

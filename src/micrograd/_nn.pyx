@@ -52,7 +52,7 @@ cdef class Picklable:
 
 @cython.auto_pickle(False)
 cdef class NeuronBase(Picklable):
-    """A neuron's weights `w`, its bias `b`, and `nonlin`, whether an activation follows."""
+    """A neuron's weights `w`, its bias `b`, and `nonlin`: whether an activation follows, or one of its own."""
 
     cdef public object w
     cdef public object b

@@ -1,4 +1,5 @@
-"""The networks of `from micrograd import MLP`: tanh in every layer, the last included, and biases drawn like weights.
+"""The networks of `from micrograd import MLP`: tanh, or another `activation`, in every layer, the last included, and
+biases drawn like weights.
 
 They are the classes of `micrograd.nn` with another activation and first bias, and without a linear last layer.
 """

@@ -20,7 +20,7 @@ STUB = Path(micrograd.__file__).resolve().parent / "_core.pyi"
 MODULES = [
     "micrograd",
     *(f"micrograd.{name}" for name in ("compiler", "engine", "functional", "nn", "nn_tanh", "optim", "utils", "viz")),
-    "micrograd.optim.lr_scheduler",
+    *("micrograd.nn.init", "micrograd.optim.lr_scheduler"),
 ]
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]

@@ -76,36 +76,69 @@ cdef object affine_op_by_op(w, list x, bias):
 
 # ---- Neurons of plain classes --------------------------------------------------------------------
 
+cdef struct Activations:  # of the neurons of a network
+    int op                # that of their class
+    PyObject *own         # the first neuron's `nonlin`, an activation of its own unless it is True or False
+    int own_op            # the op of that
+
 cdef list plain_outputs(list groups, list x):
     """The outputs of layers of neurons, one after the other, for a sample. None where the neurons are not all plain."""
     cdef Py_ssize_t i, width, next_width, last = PyList_GET_SIZE(<PyObject *>groups) - 1
     cdef Layer *layer
     cdef list outputs
     cdef PyTypeObject *kind
-    cdef int flags, op = common_op(groups)
+    cdef Activations known
+    cdef int flags
     cdef bint filled
-    if not op:
+    known.op = common_op(groups)
+    if not known.op:
         return None
     kind = known_neuron.type
     _held = <object>kind  # an input's __float__ may give up other references to it
+    own = (<NeuronBase>PyList_GET_ITEM(PyList_GET_ITEM(<PyObject *>groups, 0), 0)).nonlin
+    known.own = <PyObject *>own
+    known.own_op = 0
+    if own is not True and own is not False:
+        known.own_op = own_op(own, last == 0)
+        if not known.own_op:
+            return None
     width = len(<list>groups[0])
     outputs = PyList_New(len(<list>groups[last]))
     layer = layer_new(x, width, &flags)
     for i in range(last):
         if layer == NULL:
             break
-        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, i), width, kind, op)
+        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, i), width, kind, &known)
         next_width = len(<list>groups[i + 1])
         layer = layer_onto(layer, filled and next_width > 0, &flags, next_width)
         width = next_width
     if layer != NULL:
-        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, last), width, kind, op)
+        filled = neurons_fill(layer, PyList_GET_ITEM(<PyObject *>groups, last), width, kind, &known)
         if layer_nodes(layer, filled and width == len(outputs), flags,
                        PySequence_Fast_ITEMS(<PyObject *>outputs)):
-            return outputs
+            return called(own, list(<list>groups[last]), outputs) if known.own_op == ADD else outputs
     if PyErr_Occurred() != NULL:
         op_raised(NULL, NULL)
     return None
+
+
+cdef int own_op(object activation, bint callable_too) except -1:
+    """The op of an activation that neurons have of their own. ADD, the sum alone, for a callable, which called() then
+    applies. 0 where neither is so, or where Value's methods for the op were replaced."""
+    cdef int op
+    if type(activation) is str:
+        op = UNARY_OPS.get(activation, 0)
+        return op if op and ops_unchanged(op) else 0
+    return ADD if callable_too and callable(activation) else 0
+
+
+cdef list called(object activation, list neurons, list outputs):
+    """The outputs of a layer, after the callable that is the activation of all or some of its neurons."""
+    cdef Py_ssize_t i
+    for i in range(min(len(neurons), len(outputs))):
+        if isinstance(neurons[i], NeuronBase) and (<NeuronBase>neurons[i]).nonlin is activation:
+            outputs[i] = activation(outputs[i])
+    return outputs
 
 
 cdef int common_op(list groups) except -1:
@@ -124,7 +157,8 @@ cdef int common_op(list groups) except -1:
     return known_neuron.op if count and known_neuron.plain_call and ops_unchanged(known_neuron.op) else 0
 
 
-cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyTypeObject *kind, int op) noexcept:
+cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyTypeObject *kind,
+                       Activations *known) noexcept:
     """Set the weights, flags and op of each affine node of a layer, from neurons of one class. False where a neuron is
     of another class or not computed so, or with an exception set."""
     cdef Py_ssize_t i
@@ -137,9 +171,9 @@ cdef bint neurons_fill(Layer *layer, PyObject *neurons, Py_ssize_t count, PyType
         if Py_TYPE(o) != kind:
             return False
         nonlin = <PyObject *>(<NeuronBase>o).nonlin
-        if nonlin != Py_True and nonlin != Py_False:
+        if nonlin != Py_True and nonlin != Py_False and nonlin != known.own:
             return False
-        layer.affine[i].op = op if nonlin == Py_True else ADD
+        layer.affine[i].op = known.op if nonlin == Py_True else ADD if nonlin == Py_False else known.own_op
         layer.affine[i].weights = neuron_affine(o, layer.inputs, &layer.affine[i].flags)
         if layer.affine[i].weights == NULL:
             return False

@@ -59,17 +59,21 @@ cdef list plain_parameters(list neurons):
 
 cdef Py_ssize_t parameters_count(list neurons) noexcept:
     """How many weights and biases there are. -1 where neurons are not of the class in `known_neuron`, where this class
-    overrides `parameters`, or where weights are in no list."""
+    overrides `parameters`, where weights are in no list, or where an activation may have parameters."""
     cdef PyTypeObject *kind = known_neuron.type if known_neuron.plain_parameters else NULL
     cdef PyObject *neuron
     cdef PyObject *w
+    cdef PyObject *nonlin
     cdef Py_ssize_t i, count = 0
     for i in range(PyList_GET_SIZE(<PyObject *>neurons)):
         neuron = PyList_GET_ITEM(<PyObject *>neurons, i)
         if Py_TYPE(neuron) != kind:
             return -1
         w = <PyObject *>(<NeuronBase>neuron).w
+        nonlin = <PyObject *>(<NeuronBase>neuron).nonlin
         if not PyList_CheckExact(w):
+            return -1
+        if nonlin != Py_True and nonlin != Py_False and type(<object>nonlin) is not str:
             return -1
         count += PyList_GET_SIZE(w) + 1
     return count

@@ -10,7 +10,7 @@ import operator
 import random
 import sys
 
-from micrograd._core import Value
+from micrograd._core import OPS, Value
 from micrograd._nn import (
     LayerBase,
     NetworkBase,
@@ -27,10 +27,13 @@ __all__ = ["MLP", "Layer", "Module", "Neuron"]
 
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, ClassVar, SupportsIndex
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ClassVar, SupportsIndex, Union
 
     from micrograd._state import IncompatibleKeys
+    from micrograd.nn import init as init
+
+    _Activation = Union[str, Callable[[Value], Value]]
 
 
 class Module:
@@ -164,18 +167,25 @@ class Neuron(NeuronBase, Module):
     >>> n, n([1.0, -2.0]).data
     (ReLUNeuron(2), 0.102443...)
 
-    A subclass may have another `activation`, the name of a method of Value without arguments.
+    `activation` is the name of a method of Value without arguments, such as "tanh", or a callable that gets the sum, a
+    Value. If it is a Module, its parameters are the neuron's too. It is kept as `nonlin`, where otherwise True stands
+    for the class's own `activation`; a subclass may have another.
 
-    Raises ValueError where `nin` is less than 1, and where it is called with another number of inputs.
+    >>> Neuron(2, activation="tanh"), Neuron(2, activation=lambda x: x.relu() + 0.01 * x)
+    (TanhNeuron(2), Neuron(2, activation=<lambda>))
+
+    Raises ValueError where `nin` is less than 1 or there is no activation of the name, TypeError where the activation
+    is neither a name nor callable; ValueError where it is called with another number of inputs.
     """
 
     activation: ClassVar[str] = "relu"
     _title: ClassVar[str] = "ReLU"
 
-    def __init__(self, nin: int, nonlin: bool = True) -> None:
+    def __init__(self, nin: int, nonlin: bool = True, activation: _Activation | None = None) -> None:
+        own = None if activation is None else _activation(activation)
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_width(nin, "a neuron's number of inputs"))]
         self.b = Value(self._first_bias())
-        self.nonlin = nonlin
+        self.nonlin = own if own is not None and nonlin and own != type(self).activation else nonlin
 
     @staticmethod
     def _first_bias() -> float:
@@ -193,25 +203,36 @@ class Neuron(NeuronBase, Module):
         if len(inputs) != len(self.w):
             raise ValueError(f"{self!r} takes {len(self.w)} inputs, not {len(inputs)}")
         preactivation: Value = affine([self.w], inputs, None if self.b is None else [self.b])[0]
+        if callable(self.nonlin):
+            return self.nonlin(preactivation)
         if not self.nonlin:
             return preactivation
-        activated: Value = getattr(preactivation, type(self).activation)()
+        name = self.nonlin if isinstance(self.nonlin, str) else type(self).activation
+        activated: Value = getattr(preactivation, name)()
         return activated
 
     def parameters(self) -> list[Value]:
-        """The weights, then the bias.
+        """The weights, then the bias, then those of its activation if that is a Module.
 
         >>> n = Neuron(2)
         >>> n.parameters() == [*n.w, n.b]
         True
         """
-        return _once_each(p for p in (*self.w, self.b) if is_parameter(p))
+        inner = self.nonlin.parameters() if isinstance(self.nonlin, Module) else ()
+        return _once_each(p for p in (*self.w, self.b, *inner) if is_parameter(p))
 
     def _members(self) -> Iterable[tuple[Any, Any]]:
-        return [("w", self.w), ("b", self.b), *super()._members()]
+        members: list[tuple[Any, Any]] = [("w", self.w), ("b", self.b)]
+        if isinstance(self.nonlin, Module):
+            members.append(("activation", self.nonlin))
+        return [*members, *super()._members()]
 
     def __repr__(self) -> str:
-        return f"{self._title if self.nonlin else 'Linear'}Neuron({len(self.w)})"
+        own = self.nonlin
+        if callable(own):
+            return f"Neuron({len(self.w)}, activation={getattr(own, '__name__', None) or repr(own)})"
+        title = _TITLES.get(own, own.capitalize()) if isinstance(own, str) else self._title if own else "Linear"
+        return f"{title}Neuron({len(self.w)})"
 
 
 @implemented_in_c
@@ -220,8 +241,8 @@ class Layer(LayerBase, Module):
 
     Called with one sample it gives a list of `nout` Values, or the Value itself where `nout` is 1.
 
-    >>> Layer(3, 2, nonlin=False)
-    Layer of [LinearNeuron(3), LinearNeuron(3)]
+    >>> Layer(3, 2, nonlin=False), Layer(3, 1, activation="tanh")
+    (Layer of [LinearNeuron(3), LinearNeuron(3)], Layer of [TanhNeuron(3)])
 
     Raises ValueError where `nin` or `nout` is less than 1, and where it is called with another number of inputs.
     """
@@ -272,8 +293,15 @@ class MLP(NetworkBase, Module):
     >>> len(model.parameters())
     9
 
-    Raises ValueError where there is no layer or a width is less than 1, and where it is called with another number of
-    inputs.
+    `activation` is that of the hidden layers, as for a `Neuron`; the last layer stays linear.
+
+    >>> MLP(2, [2, 1], activation="tanh")
+    MLP of [Layer of [TanhNeuron(2), TanhNeuron(2)], Layer of [LinearNeuron(2)]]
+    >>> MLP(2, [1, 1], activation=lambda x: x * x.sigmoid())
+    MLP of [Layer of [Neuron(2, activation=<lambda>)], Layer of [LinearNeuron(1)]]
+
+    Raises ValueError where there is no layer or a width is less than 1, where there is no activation of the name, and
+    where it is called with another number of inputs; TypeError where the activation is neither a name nor callable.
     """
 
     _layer: ClassVar[type[Layer]] = Layer
@@ -281,15 +309,17 @@ class MLP(NetworkBase, Module):
 
     layers: list[Layer]
 
-    def __init__(self, nin: int, nouts: Iterable[int]) -> None:
+    def __init__(self, nin: int, nouts: Iterable[int], activation: _Activation | None = None) -> None:
         sizes = [_width(nin, "an MLP's number of inputs")]
         for i, nout in enumerate(nouts):
             sizes.append(_width(nout, f"the width of an MLP's layer {i}"))
         last = len(sizes) - 2
         if last < 0:
             raise ValueError(f"an MLP needs at least one layer, but nouts is {nouts!r}")
+        kwargs = {} if activation is None else {"activation": activation}  # subclasses of Layer may not know it
         self.layers = [
-            self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last)) for i in range(last + 1)
+            self._layer(sizes[i], sizes[i + 1], nonlin=not (self._linear_output and i == last), **kwargs)
+            for i in range(last + 1)
         ]
 
     def __call__(self, x: Iterable[Value | float] | Value | float) -> Any:
@@ -314,6 +344,20 @@ class MLP(NetworkBase, Module):
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+_TITLES = {"relu": "ReLU", "tanh": "Tanh"}
+
+
+def _activation(activation: _Activation) -> _Activation:
+    """The activation, if it is one."""
+    if isinstance(activation, str):
+        if OPS.get(activation, ("", 0))[1] != 1 or activation.startswith("_"):
+            known = sorted(name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_"))
+            raise ValueError(f"activation must be a callable or one of {', '.join(known)}, not {activation!r}")
+    elif not callable(activation):
+        raise TypeError(f"activation must be a name or callable, not {type(activation).__name__!r}")
+    return activation
 
 
 def _numbers(items: Iterable[tuple[str, Any]]) -> tuple[dict[str, float], list[str]]:
@@ -423,3 +467,13 @@ def _width(width: SupportsIndex, what: str) -> int:
     if number < 1:
         raise ValueError(f"{what} must be at least 1, not {number}")
     return number
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+
+    def __getattr__(name):
+        if name == "init":  # imported when it is first asked for: networks do not need it
+            from importlib import import_module
+
+            return import_module("micrograd.nn.init")
+        raise AttributeError(f"module 'micrograd.nn' has no attribute {name!r}")
