@@ -1,4 +1,5 @@
-"""Clipping of gradients, between `backward()` and an optimizer's `step()`, as in torch.nn.utils."""
+"""Clipping of gradients, between `backward()` and an optimizer's `step()`, as in torch.nn.utils; a `summary` of a
+network; `gradcheck`, for ops of one's own."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import math
 from collections.abc import Iterable
 
 from micrograd._core import Value
+from micrograd._gradcheck import gradcheck
 from micrograd._optim import clamp_grads, grad_norm, number, scale_grads
+from micrograd._summary import summary
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "gradcheck", "summary"]
 
 
 def clip_grad_norm_(
