@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from micrograd import compiler as compiler
     from micrograd import engine as engine
     from micrograd import functional as functional
+    from micrograd import interop as interop
     from micrograd import mlp as mlp
     from micrograd import nn as nn
     from micrograd import nn_tanh as nn_tanh
@@ -47,7 +48,7 @@ _HOMES = {
     **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.nn_tanh"),
     **dict.fromkeys(("TraceError", "compile"), "micrograd.compiler"),
 }
-_MODULES = ("compiler", "engine", "functional", "mlp", "nn", "nn_tanh", "optim", "utils", "viz")
+_MODULES = ("compiler", "engine", "functional", "interop", "mlp", "nn", "nn_tanh", "optim", "utils", "viz")
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 

@@ -19,8 +19,8 @@ from micrograd._core import OPS
 STUB = Path(micrograd.__file__).resolve().parent / "_core.pyi"
 MODULES = [
     "micrograd",
-    *(f"micrograd.{name}" for name in ("compiler", "engine", "functional", "nn", "nn_tanh", "optim", "utils", "viz")),
-    *("micrograd.nn.init", "micrograd.optim.lr_scheduler"),
+    *(f"micrograd.{name}" for name in ("compiler", "engine", "functional", "interop", "nn", "nn_tanh", "optim")),
+    *(f"micrograd.{name}" for name in ("nn.init", "optim.lr_scheduler", "utils", "viz")),
 ]
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]

@@ -12,7 +12,15 @@ import pytest
 import micrograd
 from micrograd._core import Value
 
-NEEDS = {"draw_dot": "graphviz", "plot_decision_boundary": "matplotlib", "plot_loss": "matplotlib"}
+NEEDS = {
+    "draw_dot": "graphviz",
+    "from_torch": "torch",
+    "load_safetensors": "safetensors",
+    "plot_decision_boundary": "matplotlib",
+    "plot_loss": "matplotlib",
+    "save_safetensors": "safetensors",
+    "to_torch": "torch",
+}
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
