@@ -3,6 +3,7 @@
 import copy
 import doctest
 import inspect
+import pickle
 import pydoc
 import sys
 import types
@@ -48,6 +49,23 @@ def test_no_python_frame(module):
         assert frames(lambda: thing.parameters()) == []  # noqa: B023
     assert frames(lambda: model.layers[0].neurons[0].parameters()) == []
     assert frames(lambda: model.layers[0].neurons[0]([1.0, 2.0])) == ["__call__"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_no_python_frame_with_an_activation_by_name(activation):
+    model = nn.MLP(2, [3, 2, 1], activation=activation)
+    for thing in model, pickle.loads(pickle.dumps(model)), nn_tanh.Layer(2, 2, activation=activation):
+        assert frames(lambda: thing([1.0, 2.0])) == []  # noqa: B023
+        assert frames(lambda: thing.parameters()) == []  # noqa: B023
+
+
+def test_a_callable_activation_has_a_frame_for_each_neuron():
+    def swish(x):
+        return x * x.sigmoid()
+
+    model = nn.MLP(2, [3, 1], activation=swish)
+    assert frames(lambda: model.layers[0]([1.0, 2.0])) == ["swish"] * 3
+    assert frames(lambda: model([1.0, 2.0])) == ["__call__", *["swish"] * 3]
 
 
 def test_no_python_frame_in_a_subclass_that_leaves_them_alone():
