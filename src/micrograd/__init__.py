@@ -13,7 +13,7 @@
 import os as _os
 import sys as _sys
 
-from micrograd._core import Value
+from micrograd._core import Value, grad
 
 # The reference has files of the same names. Where it was installed before this package, its metadata lie beside it;
 # where it came later, it has replaced this file, which `python -m micrograd --doctor` finds. Two tests of a path take
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile"]
+__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile", "grad"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {

@@ -30,6 +30,7 @@ cdef Rule[OP_COUNT] RULES
 cdef Node *leaf_new(double data) except NULL
 cdef object value_binary_slow(int op, PyObject *left, PyObject *right)
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local)
+cdef object variadic_node(int op, list values)
 
 # Layers of affine nodes (affine.pxi). A network is made by layer_new(), and then for each layer: set weights, flags and
 # op of each affine node; call layer_onto() for the next layer, or layer_nodes() after the last. `flags` are those that

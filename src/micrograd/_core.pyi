@@ -1,7 +1,7 @@
 """Types of the compiled engine. What each name does is said in its docstring."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, SupportsFloat, SupportsIndex, final
+from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -10,6 +10,7 @@ _Number = SupportsFloat | SupportsIndex
 
 OPS: dict[str, tuple[str, int]]
 
+def op_names() -> list[str]: ...
 def op_columns(name: str) -> dict[str, Any]: ...
 def op_partial(name: str, side: int, a: float, b: float, r: float, g: float) -> float: ...
 
@@ -60,7 +61,7 @@ class Value:
     @grad.setter
     def grad(self, value: _Number) -> None: ...
     def item(self) -> float: ...
-    def backward(self) -> None: ...
+    def backward(self, *, create_graph: bool = False) -> None: ...
     def zero_grad(self) -> None: ...
     def __format__(self, spec: str, /) -> str: ...
     # In a compiled function these are a Condition.
@@ -127,3 +128,30 @@ class Value:
     def _local_grads(self) -> tuple[float, ...]: ...
 
 _Operand = Value | _Number
+
+def op_value(name: str, *values: _Operand) -> Value: ...
+
+# A Value gives one result, a list a list, a tuple a tuple. Results are floats or, with create_graph and in traces,
+# Values; None for an input that is not used. The overloads have the common ones.
+_Outputs = Value | Sequence[Value]
+
+@overload
+def grad(
+    output: _Outputs, inputs: Value, create_graph: Literal[False] = False, allow_unused: Literal[False] = False
+) -> float: ...
+@overload
+def grad(
+    output: _Outputs, inputs: Value, create_graph: Literal[True], allow_unused: Literal[False] = False
+) -> Value: ...
+@overload
+def grad(
+    output: _Outputs, inputs: list[Value], create_graph: Literal[False] = False, allow_unused: Literal[False] = False
+) -> list[float]: ...
+@overload
+def grad(
+    output: _Outputs, inputs: list[Value], create_graph: Literal[True], allow_unused: Literal[False] = False
+) -> list[Value]: ...
+@overload
+def grad(
+    output: _Outputs, inputs: Value | Iterable[Value], create_graph: bool = False, allow_unused: bool = False
+) -> Any: ...

@@ -16,6 +16,9 @@
 #   user_ops       ops that users define, and blocks of parents
 #   operands       operands of any type
 #   choices        comparisons, which are conditions in a trace
+#   derivatives    derivatives of ops as expressions in Values
+#   adjoints       terms of adjoints, and their sums
+#   gradient       grad(): gradients apart from the nodes' grads
 #   class_members  methods of Value that users replace
 #   typeslots      slots of the type that Cython has no syntax for
 #   build_info     how this was compiled
@@ -25,7 +28,7 @@
 
 cimport cython
 from cpython.dict cimport PyDict_GetItem
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LT, Py_NE, PyObject, PyObject_RichCompare
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, qsort, realloc
@@ -328,7 +331,7 @@ cdef class Value:
         trace_check_read(&self.node, "reading .item() of")
         return self.node.data
 
-    def backward(self):
+    def backward(self, *, create_graph=False):
         """Set `grad` to 1 and add to the grad of every Value this one was computed from.
 
         Grads accumulate: a second pass adds to the first, at intermediate nodes too.
@@ -339,8 +342,11 @@ cdef class Value:
         6.0
 
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
-        grads so far stay.
+        grads so far stay. Raises TypeError for `create_graph`: a grad is a float, and micrograd.grad() gives Values.
         """
+        if create_graph:
+            raise TypeError("a grad is a float, so backward() has no create_graph: use micrograd.grad(output, inputs, "
+                            "create_graph=True), which returns the gradients as Values")
         trace_check_read(&self.node, "backward() of")
         graph_backward(&self.node)
 
@@ -681,6 +687,9 @@ def _bare(kind):
 # a reference cycle. Instances of an ordinary subclass are tracked by the cyclic collector; plain Values are not.
 cdef object _UserOp = type("Value", (Value,), {"__doc__": Value.__doc__, "__module__": __name__})
 
+include "_core/derivatives.pxi"
+include "_core/adjoints.pxi"
+include "_core/gradient.pxi"
 include "_core/class_members.pxi"
 include "_core/typeslots.pxi"
 

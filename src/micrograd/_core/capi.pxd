@@ -106,6 +106,7 @@ cdef extern from "Python.h":
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)
+    void Py_XINCREF(PyObject *o)
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
 
     void PyObject_GC_UnTrack(PyObject *o)

@@ -1,6 +1,7 @@
 # The op table as arrays, for ops that are known at run time only; and as Python objects, for tests and tools.
 #
-# Gives RULES, SLOPE_LEFT and SLOPE_RIGHT, filled at import; OPS, op_columns and op_partial. Uses ops.pxd.
+# Gives RULES, SLOPE_LEFT and SLOPE_RIGHT, filled at import; OPS, op_number,
+# op_names, op_columns and op_partial. Uses ops.pxd.
 
 cdef Rule[OP_COUNT] RULES
 cdef double[OP_COUNT] SLOPE_LEFT    # the constant partial derivatives of linear ops
@@ -35,7 +36,7 @@ OPS = methods()
 
 def op_columns(str name):
     """The columns of an op other than its functions: its shape, whether it commutes, and what each partial reads."""
-    cdef Rule rule = rule_named(name)
+    cdef Rule rule = RULES[op_number(name)]
     left, right = rule.left_reads, rule.right_reads
     return {
         "shape": {NONLINEAR: "nonlinear", LINEAR: "linear", PRODUCT: "product", INDEXED: "indexed"}[rule.shape],
@@ -47,16 +48,24 @@ def op_columns(str name):
 
 def op_partial(str name, int side, double a, double b, double r, double g):
     """What the left (0) or right (1) argument's grad gains by an op. Raises what the rule raises."""
-    cdef Rule rule = rule_named(name)
+    cdef Rule rule = RULES[op_number(name)]
     cdef double gain = (rule.d_right if side else rule.d_left)(a, b, r, g)
     if rule_failed(gain):
         raise_error()
     return gain
 
 
-cdef Rule rule_named(str name) except *:
+cdef int op_number(str name) except -1:
     cdef int op
     for op in range(1, <int>OP_COUNT):
         if RULES[op].name.decode() == name:
-            return RULES[op]
+            return op
     raise KeyError(name)
+
+
+def op_names():
+    """The names of all ops, those for functional/ and derivatives included."""
+    cdef list names = []
+    for op in range(1, <int>OP_COUNT):
+        names.append(RULES[op].name.decode())
+    return names

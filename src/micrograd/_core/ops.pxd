@@ -351,6 +351,28 @@ cdef inline double pass_nothing(double a, double b, double r, double g) noexcept
     return 0.0
 
 
+# Of the derivatives of other ops, as derivatives.pxi writes them: constant between jumps, so their own derivative is 0.
+cdef inline double step(double a, double b) noexcept nogil:
+    return 1.0 if a > 0.0 else 0.0
+
+cdef inline double sign(double a, double b) noexcept nogil:
+    return absolute_left(a, b, a, 1.0)
+
+
+# Of a power: its derivative by the base, and the logarithm of the base, which have no errors that it has not.
+cdef inline double pow_slope(double a, double b) noexcept nogil:
+    return pow_left(a, b, a, 1.0)
+
+cdef inline double pow_slope_left(double a, double b, double r, double g) noexcept nogil:
+    return (b * pow_slope(a, b - 1.0)) * g
+
+cdef inline double pow_slope_right(double a, double b, double r, double g) noexcept nogil:
+    return (power(a, b - 1.0) * (1.0 + b * log_base(a, b))) * g
+
+cdef inline double log_base(double a, double b) noexcept nogil:
+    return 0.0 if a == 0.0 else math.log(a) if a > 0.0 else math.NAN
+
+
 # a - b, where a is the logsumexp of all logits and b the target's logit. The whole gradient of b, softmax(b) - 1, is
 # computed here, and a has no gradient for b: as two terms they would cancel where the softmax is near 1.
 cdef inline double entropy_right(double a, double b, double r, double g) noexcept nogil:
@@ -542,6 +564,7 @@ cdef enum Op:
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
     SUM, LOGSUMEXP, MAX
     TAKE, ENTROPY_NORMALIZER
+    STEP, SIGN, POW_SLOPE, LOG_BASE
     OP_COUNT
 
 
@@ -615,6 +638,14 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == SILU:     return unary("silu",     "silu",     NONLINEAR, silu,     silu_left,     A)
     if op == MISH:     return unary("mish",     "mish",     NONLINEAR, mish,     mish_left,     A)
     if op == SOFTSIGN: return unary("softsign", "softsign", NONLINEAR, softsign, softsign_left, A)
+
+    # of derivatives:
+    if op == STEP:     return unary("_step",    "step",     LINEAR,    step,     pass_nothing,  NONE)
+    if op == SIGN:     return unary("_sign",    "sign",     LINEAR,    sign,     pass_nothing,  NONE)
+    if op == LOG_BASE: return unary("_log_base", "log_base", NONLINEAR, log_base, log_left,     A)
+    if op == POW_SLOPE: return binary("_pow_slope", "pow_slope",
+                                                      NONLINEAR, ORDERED,  pow_slope, pow_slope_left, A | B,
+                                      pow_slope_right, A | B)
 
     # variadic:                         name         symbol       shape      reduce     partial         reads
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)

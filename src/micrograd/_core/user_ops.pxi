@@ -1,9 +1,9 @@
 # Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
 # which have the parents of these ops and of variadic ones.
 #
-# Gives block_node and block_step; node_adopt; node_begin, node_begin_late and node_settle, at the start and the end of
-# a Value's construction; backward_function and attributes_that_hold, for `_backward`. Uses op_table.pxi, slabs.pxi,
-# lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, walk.pxi.
+# Gives block_node, variadic_node and block_step; node_adopt; node_begin, node_begin_late and node_settle, at the start
+# and the end of a Value's construction; backward_function and attributes_that_hold, for `_backward`. Uses op_table.pxi,
+# slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
@@ -40,6 +40,24 @@ cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count
     n.flags = flags & INHERITED
     check_node(n)
     return value
+
+
+cdef object variadic_node(int op, list values):
+    """The node of a variadic op."""
+    cdef Py_ssize_t i, count = len(values)
+    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
+    cdef double r
+    if data == NULL:
+        raise MemoryError
+    try:
+        if op == MAX and not count:
+            raise ValueError("the maximum of no values")
+        for i in range(count):
+            data[i] = (<Value?>values[i]).node.data
+        r = RULES[op].reduce(data, count)
+    finally:
+        PyMem_Free(data)
+    return block_node(op, r, PySequence_Fast_ITEMS(<PyObject *>values), count, NULL)
 
 
 cdef void block_step_local(Block *block, double g, Walk *walk) noexcept:

@@ -2,24 +2,6 @@
 #
 # Gives functions of lists of Values. Uses `sample` and `affine` of layers.pxi.
 
-cdef object variadic(int op, list values):
-    """The node of a variadic op."""
-    cdef Py_ssize_t i, count = len(values)
-    cdef double *data = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
-    cdef double r
-    if data == NULL:
-        raise MemoryError
-    try:
-        if op == MAX and not count:
-            raise ValueError("the maximum of no values")
-        for i in range(count):
-            data[i] = (<Value?>values[i]).node.data
-        r = RULES[op].reduce(data, count)
-    finally:
-        PyMem_Free(data)
-    return block_node(op, r, PySequence_Fast_ITEMS(<PyObject *>values), count, NULL)
-
-
 def known_index(x):
     """The number of a Value that may be read in this thread's trace, an int where it is integral; all else as it is.
     Numbers are Values in a compiled function that another calls."""
@@ -76,12 +58,12 @@ def as_values(items, str what):
 
 def sum_values(list values):
     """The sum of Values, added one by one from 0.0, as one node."""
-    return variadic(SUM, values)
+    return variadic_node(SUM, values)
 
 
 def logsumexp_values(list values):
     """log(sum(exp(x) for x in values)) as one node."""
-    return variadic(LOGSUMEXP, values)
+    return variadic_node(LOGSUMEXP, values)
 
 
 cdef list each_minus(list values, y):
@@ -101,7 +83,7 @@ cdef list each_times(list values, y):
 def shifted_values(list values):
     """[x - max(values) for each x]. No gradient goes to the maximum. It is a node, not a number, since in a trace its
     data are not known."""
-    return each_minus(values, variadic(MAX, values))
+    return each_minus(values, variadic_node(MAX, values))
 
 
 def softmax_values(list values):
@@ -109,12 +91,12 @@ def softmax_values(list values):
     cdef list exps = []
     for x in values:
         exps.append(x.exp())
-    return each_times(exps, variadic(SUM, exps) ** -1.0)
+    return each_times(exps, variadic_node(SUM, exps) ** -1.0)
 
 
 def centered_values(list values):
     """[x - the mean of the values for each x]."""
-    return each_minus(values, variadic(SUM, values) * (1.0 / len(values)))
+    return each_minus(values, variadic_node(SUM, values) * (1.0 / len(values)))
 
 
 def normalized_values(list values, eps):
@@ -135,6 +117,6 @@ def cross_entropy_value(list shifted, target):
     if not 0 <= index < len(logits):
         raise IndexError(f"target {target} of {len(logits)} logits")
     chosen = logits[index]
-    logits[index] = variadic(MAX, [chosen])  # the same number without a gradient: CROSS_ENTROPY's partial has all of it
-    normalizer = variadic(LOGSUMEXP, logits)
+    logits[index] = variadic_node(MAX, [chosen])  # without its gradient: CROSS_ENTROPY's partial has all of it
+    normalizer = variadic_node(LOGSUMEXP, logits)
     return value_binary_slow(CROSS_ENTROPY, <PyObject *>normalizer, <PyObject *>chosen)

@@ -1,0 +1,460 @@
+# grad(): gradients of an output by inputs, which changes no grad. A pass has adjoints of its own for the nodes: numbers
+# or, where the results can be differentiated again, Values. It goes through nodes in the order of backward(), but
+# computes only what the inputs need.
+#
+# A number is what backward() adds up, by the partials of the op table. A Value is the sum of the terms that children
+# send, one node where that is possible. A term is a child's adjoint times a slope: an expression of derivatives.pxi, or
+# a weight or input of an affine node.
+#
+# Gives grad. Uses walk.pxi, materialize.pxi, affine.pxi, lifetime.pxi, trace_mode.pxi, derivatives.pxi, adjoints.pxi.
+
+# ---- The order -----------------------------------------------------------------------------------
+
+cdef int nodes_behind(Node *root, Order *order) except -1:
+    """Push the root and its ancestors, children first, with a reference to each. Leaves may be left out."""
+    cdef Py_ssize_t i
+    cdef Entry root_entry = Entry(root, root.form == AFFINE)
+    if not (root.flags & IRREGULAR or engine.late_nodes or engine.walking):
+        if root.form == LEAF or nodes_ordered(root, order):
+            return 0
+    order_sort(&root_entry, 1, order)
+    i = 0
+    while i < order.count:  # a user's `_backward` adds to the grads of the nodes that Python code sees
+        if order.items[i].node.form == AFFINE and order.items[i].node.flags & CUSTOM:
+            node_materialize(order.items[i].node)
+            order_renew(order)
+            i = 0
+        i += 1
+    for i in range(order.count // 2):
+        order.items[i], order.items[order.count - 1 - i] = order.items[order.count - 1 - i], order.items[i]
+    return 0
+
+
+cdef bint nodes_ordered(Node *root, Order *order) except -1:
+    """nodes_behind() in creation order, by the marks that backward() uses. False, with nothing pushed, where a signal
+    handler has made it no topological order."""
+    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
+    cdef Node *n = root
+    cdef Parents parents
+    cdef Py_ssize_t i
+    root.flags |= PENDING
+    engine.walking = True
+    while n != NULL:
+        while walk.here:
+            if n.flags & PENDING:
+                n.flags &= ~PENDING
+                walk.here -= 1
+                if not order_push(order, n):
+                    walk_unmark(&walk, n, NULL)
+                    raise_error()
+                Py_INCREF(object_of(n))
+                parents_of(n, &parents)
+                for i in range(parents.count):
+                    walk_mark(&walk, node_of(parent_at(&parents, i)))
+            n = slot_before(n, 1)
+        n = walk_next_slab(&walk)
+        if n != NULL and walk.slabs % SLABS_A_SIGNAL_CHECK == 0 and walk_interrupted(&walk):
+            walk_unmark(&walk, n, NULL)
+            if PyErr_Occurred() != NULL:
+                raise_error()
+            order_release(order)
+            order[0] = Order(NULL, 0, 0)
+            return False
+    engine.walking = False
+    check_no_marks()
+    return True
+
+
+# ---- The pass ------------------------------------------------------------------------------------
+
+cdef struct Passed:         # a node of the pass
+    Node *node              # held by `order`, or by the caller
+    bint needed             # is its adjoint needed for a result?
+    bint reached            # is it the output, or a parent of a node of the pass?
+    bint inner              # is a parent's adjoint needed?
+    unsigned int index      # of an affine node
+    Layer *layer            # of an affine node, with a hold on it, since Python code may materialize the node; or NULL
+    PyObject *weights       # likewise, a reference to the node's tuple
+    double adjoint          # where adjoints are numbers
+    double gain             # of an affine node: the adjoint of its preactivation
+    PyObject *value         # where adjoints are objects: a reference to a Value or a float; NULL for 0
+    Terms terms             # likewise, until they are summed
+
+cdef struct Found:          # an entry of the table of nodes
+    Node *node
+    Py_ssize_t index
+
+
+@cython.final
+@cython.auto_pickle(False)
+@cython.no_gc
+cdef class _Pass(_TermPool):
+    """A pass from an output to inputs."""
+
+    cdef Order order        # the nodes behind the output, children first
+    cdef Passed *nodes      # these, then leaves among the inputs and the output
+    cdef Py_ssize_t count
+    cdef Found *table       # by the address of a node
+    cdef size_t mask
+    cdef bint in_values     # are adjoints objects?
+
+    def __dealloc__(self):
+        cdef Passed *p
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            p = &self.nodes[i]
+            self.drop(&p.terms)
+            Py_XDECREF(p.value)
+            if p.layer != NULL:
+                layer_release(p.layer)
+                weights_unref(p.weights)
+                dead_release()
+        order_release(&self.order)
+        PyMem_Free(self.nodes)
+        PyMem_Free(self.table)
+
+    # -- the nodes
+
+    cdef int prepare(self, Node *root, list inputs) except -1:
+        """Find the nodes behind the output, and which of their adjoints the inputs need."""
+        cdef Py_ssize_t room, size = 4
+        nodes_behind(root, &self.order)
+        room = self.order.count + len(inputs) + 1
+        while size < 2 * room:
+            size *= 2
+        self.mask = size - 1
+        self.nodes = <Passed *>PyMem_Malloc(room * sizeof(Passed))
+        self.table = <Found *>PyMem_Calloc(size, sizeof(Found))
+        if self.nodes == NULL or self.table == NULL:
+            raise MemoryError
+        for i in range(self.order.count):
+            self.add(self.order.items[i].node)
+        self.add(root).reached = True
+        for x in inputs:
+            self.add(&(<Value>x).node).needed = True
+        for i in range(self.count - 1, -1, -1):
+            self.find_needed(&self.nodes[i])
+        return 0
+
+    cdef inline Found *entry(self, Node *n) noexcept:
+        """The node's entry in the table, or where it would be."""
+        cdef size_t i = <size_t>(<uint64_t><uintptr_t>n * 0x9E3779B97F4A7C15ULL >> 20) & self.mask
+        while self.table[i].node != n and self.table[i].node != NULL:
+            i = (i + 1) & self.mask
+        return &self.table[i]
+
+    cdef inline Passed *find(self, Node *n) noexcept:
+        """A node of the pass; NULL for others, which are leaves."""
+        cdef Found *found = self.entry(n)
+        return &self.nodes[found.index] if found.node != NULL else NULL
+
+    cdef inline Passed *wanted(self, PyObject *parent) noexcept:
+        """The node, if its adjoint is needed; else NULL."""
+        cdef Passed *p = self.find(node_of(parent))
+        return p if p != NULL and p.needed else NULL
+
+    cdef Passed *add(self, Node *n) noexcept:
+        """Add a node if it is not there."""
+        cdef Found *found = self.entry(n)
+        if found.node == NULL:
+            found.node, found.index = n, self.count
+            self.nodes[self.count] = Passed(n, False, False, False, 0, NULL, NULL, 0.0, 0.0, NULL, Terms(-1, -1, False))
+            self.count += 1
+        return &self.nodes[found.index]
+
+    cdef int find_needed(self, Passed *p) except -1:
+        """Find out whether the adjoint is needed; the parents' are known. Parents of an op without a gradient are
+        reached, but nothing needs its adjoint."""
+        cdef Node *n = p.node
+        cdef Passed *parent
+        cdef Parents parents
+        cdef Py_ssize_t i
+        cdef bint passes = RULES[n.op].shape != LINEAR or SLOPE_LEFT[n.op] != 0.0
+        if n.form == LEAF:
+            return 0
+        parents_of(n, &parents)
+        for i in range(parents.count):
+            parent = self.find(node_of(parent_at(&parents, i)))
+            if parent != NULL:
+                parent.reached = True
+                p.inner = p.inner or (parent.needed and passes)
+        p.needed = p.needed or p.inner
+        if n.form == AFFINE and p.inner:
+            p.layer, p.index, p.weights = n.b.layer, n.index, node_affine(n).weights
+            p.layer.holders += 1
+            Py_INCREF(p.weights)
+        return 0
+
+    cdef int run(self, bint in_values) except -1:
+        """Compute the adjoints. The first one is 1."""
+        cdef Py_ssize_t i = 0, until = NODES_A_SIGNAL_CHECK
+        cdef bint was_walking = engine.walking
+        self.in_values = in_values
+        self.nodes[0].adjoint = 1.0
+        engine.walking = True  # Python code that runs meanwhile cannot give nodes other parents
+        try:
+            while i < self.count:
+                if in_values:
+                    i = self.visit_in_values(i)
+                else:
+                    i = self.visit(i)
+                if i >= until:
+                    until = i + NODES_A_SIGNAL_CHECK
+                    if PyErr_CheckSignals():
+                        raise_error()
+        finally:
+            engine.walking = was_walking
+        return 0
+
+    cdef object result(self, Value x):
+        """The gradient by an input; None if the output was not computed from it."""
+        cdef Passed *p = self.find(&x.node)
+        if not p.reached:
+            return None
+        if not self.in_values:
+            return p.adjoint
+        if p.value == NULL:
+            return own(object_of(leaf_new(0.0)))
+        if not is_any_value(p.value):
+            return own(object_of(leaf_new(<object>p.value)))
+        # The gradient of a * b by a is b: the result is another node, whose grad is its own. In a trace there are none.
+        return <object>p.value * 1.0 if p.terms.taken and trace_here() == NULL else <object>p.value
+
+    # -- adjoints as numbers
+
+    cdef Py_ssize_t visit(self, Py_ssize_t i) except -1:
+        """Add what the adjoint of a node gives to its parents' adjoints. Returns the index of the next node."""
+        cdef Passed *p = &self.nodes[i]
+        cdef Node *n = p.node
+        cdef Parents parents
+        cdef Passed *parent
+        cdef Py_ssize_t k
+        cdef double gain
+        if not p.inner:
+            return i + 1
+        if p.layer != NULL:
+            return self.visit_affine(i)
+        if n.flags & CUSTOM:
+            self.visit_custom(p)
+            return i + 1
+        parents_of(n, &parents)
+        for k in range(parents.count):
+            parent = self.wanted(parent_at(&parents, k))
+            if parent != NULL:
+                gain = node_gain(n, k, p.adjoint)
+                if rule_failed(gain):
+                    raise_error()
+                parent.adjoint += gain
+        return i + 1
+
+    cdef int visit_custom(self, Passed *p) except -1:
+        """The same for a node whose `_backward` is Python code, which reads its grad and adds to those of its parents.
+        These grads are put back."""
+        cdef list values = [<object>object_of(p.node), *node_children(p.node)]
+        cdef list grads = []
+        cdef Passed *parent
+        cdef Py_ssize_t i
+        for value in values:
+            grads.append((<Value>value).node.grad)
+            (<Value>value).node.grad = 0.0
+        p.node.grad = p.adjoint
+        try:
+            values[0]._backward()
+            for i in range(1, len(values)):
+                parent = self.wanted(<PyObject *>values[i])
+                if parent != NULL:
+                    parent.adjoint += parent.node.grad
+                    parent.node.grad = 0.0  # it may be a parent twice
+        finally:
+            for i in range(len(values) - 1, -1, -1):
+                (<Value>values[i]).node.grad = grads[i]
+        return 0
+
+    cdef Py_ssize_t visit_affine(self, Py_ssize_t i) except -1:
+        """The same for affine nodes of one layer in adjacent slots, from the i-th node on. As in layer_backward(), the
+        gain of an x is added up before it is added to its adjoint."""
+        cdef Layer *layer = self.nodes[i].layer
+        cdef Py_ssize_t j, k, next = i
+        cdef Passed *p
+        cdef Passed *parent
+        cdef double gain
+        while True:
+            self.visit_weights(&self.nodes[next])
+            next += 1
+            if next == self.count or self.nodes[next].layer != layer:
+                break
+            if self.nodes[next].node != slot_before(self.nodes[next - 1].node, 1):
+                break
+        for k in range(layer.inputs if layer.nodes != NULL else 0):
+            parent = self.wanted(layer.nodes[k])
+            if parent != NULL:
+                gain = 0.0
+                for j in range(i, next):
+                    p = &self.nodes[j]
+                    gain += node_of(tuple_items(p.weights)[k + 1]).data * p.gain
+                parent.adjoint += gain
+        return next
+
+    cdef int visit_weights(self, Passed *p) except -1:
+        """Compute the adjoint of an affine node's preactivation, and add it to those of the bias and the weights."""
+        cdef Layer *layer = p.layer
+        cdef PyObject **weights = tuple_items(p.weights)
+        cdef Passed *parent
+        cdef Py_ssize_t k
+        cdef double x
+        if not affine_adjoint(&layer.affine[p.index], p.node.data, p.adjoint, &p.gain):
+            raise_error()
+        for k in range(layer.inputs + 1):
+            parent = self.wanted(weights[k])
+            if parent == NULL:
+                continue
+            if k == 0:
+                parent.adjoint += p.gain
+            else:
+                x = layer.data[k - 1] if layer.nodes == NULL else node_of(layer.nodes[k - 1]).data
+                parent.adjoint += x * p.gain
+        return 0
+
+    # -- adjoints as Values
+
+    cdef Py_ssize_t visit_in_values(self, Py_ssize_t i) except -1:
+        """Sum up the adjoint of a node, and send terms to its parents. Returns the index of the next node."""
+        cdef Passed *p = &self.nodes[i]
+        cdef Node *n = p.node
+        cdef Parents parents
+        cdef Py_ssize_t k
+        if not p.needed or i and p.terms.first < 0:
+            return i + 1
+        adjoint = self.total(&p.terms) if i else 1.0
+        p.value = <PyObject *>adjoint
+        Py_INCREF(p.value)
+        if not p.inner:
+            return i + 1
+        if n.flags & CUSTOM or n.op == NO_OP:
+            refuse_second(n)
+        if p.layer != NULL:
+            self.send_affine(p, adjoint)
+        elif n.form == BLOCK:
+            slopes = block_slopes(n)
+            for k in range(n.b.block.count):
+                self.send(n.b.block.parents[k], slopes[k], adjoint)
+        else:
+            parents_of(n, &parents)
+            for k in range(parents.count):
+                if self.wanted(parents.own[k]) != NULL:
+                    self.send(parents.own[k], node_slope(n, k), adjoint)
+        return i + 1
+
+    cdef inline int send(self, PyObject *parent, object slope, object adjoint) except -1:
+        """Add slope * adjoint to the terms of a parent if its adjoint is needed. (The parent may be None, for no bias,
+        which is no node of the pass.)"""
+        cdef Passed *p = self.wanted(parent)
+        return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint) if p != NULL else 0
+
+    cdef int send_affine(self, Passed *p, object adjoint) except -1:
+        """Send the terms of the bias, the weights and the inputs of an affine node."""
+        cdef Layer *layer = p.layer
+        cdef PyObject **weights = tuple_items(p.weights)
+        cdef Py_ssize_t k
+        cdef int op = layer.affine[p.index].op
+        if op != ADD:
+            adjoint = slope_left(op, None, None, <object>object_of(p.node)) * adjoint
+        self.send(weights[0], 1.0, adjoint)
+        for k in range(layer.inputs):
+            if layer.nodes == NULL:
+                self.send(weights[k + 1], layer.data[k], adjoint)
+            else:
+                self.send(weights[k + 1], <object>layer.nodes[k], adjoint)
+                self.send(layer.nodes[k], <object>weights[k + 1], adjoint)
+        return 0
+
+cdef inline bint is_right(Node *n, Py_ssize_t i) noexcept nogil:
+    """Is the i-th parent of a node of an op of one or two arguments the right argument?"""
+    return i == 1 or n.form == NUMBER_LEFT
+
+
+cdef double node_gain(Node *n, Py_ssize_t i, double g) noexcept:
+    """What the adjoint of the i-th parent gains if that of the node is g. NaN with an exception set where a rule
+    raises."""
+    cdef Rule *rule = &RULES[n.op]
+    cdef double a, b
+    if n.form == BLOCK:
+        if n.b.block.local != NULL:
+            return n.b.block.local[i] * g
+        return rule.d_left(node_of(n.b.block.parents[i]).data, 0.0, n.data, g)
+    a = n.b.number if n.form == NUMBER_LEFT else n.a.data
+    b = n.a.data if n.form == NUMBER_LEFT else n.b.node.data if n.form == BINARY else n.b.number
+    return (rule.d_right if is_right(n, i) else rule.d_left)(a, b, n.data, g)
+
+
+cdef int refuse_second(Node *n) except -1:
+    """Raise the error for a user's op in the way of a gradient that is to be differentiated again."""
+    name = (<object>object_of(n))._op
+    raise RuntimeError(
+        f"{f'the op {name!r}' if name else 'an op without a name'} has no gradients with create_graph=True, to be "
+        "differentiated again: they are numbers, or Python code computes them. Write it with the operators and methods "
+        "of Value")
+
+
+# ---- grad() --------------------------------------------------------------------------------------
+
+def grad(output, inputs, create_graph=False, allow_unused=False):
+    """The gradients of an output by the inputs, as `torch.autograd.grad`: it changes no `.grad`.
+
+    >>> from micrograd import Value, grad
+    >>> x, y = Value(2.0), Value(3.0)
+    >>> z = x * x * y
+    >>> grad(z, x), grad(z, [x, y]), x.grad
+    (12.0, [12.0, 4.0], 0.0)
+
+    `output` is a Value, or a list of Values, whose sum it stands for. `inputs` is a Value, for one result, or a list or
+    tuple of them, for a list or tuple of results. They may be leaves or results of ops. The gradients are floats; with
+    `create_graph` they are Values, computed from those of the graph, which can be differentiated again:
+
+    >>> dx = grad(z, x, create_graph=True)
+    >>> dx.data, grad(dx, [x, y]), grad(grad(dx, y, create_graph=True), x)
+    (12.0, [6.0, 4.0], 2.0)
+
+    In a function that micrograd.compile traces they always are Values: a gradient is part of the program.
+
+    Raises TypeError where the output or an input is no Value; RuntimeError where the output was not computed from an
+    input, unless `allow_unused` is true, which gives None for it, and, where Values are asked for, at ops whose
+    gradients are numbers or Python code; NotImplementedError at ops that have no derivative in Values; and what
+    backward() raises where a derivative does not exist.
+    """
+    cdef _Pass found = _Pass()
+    cdef list results = [], wanted
+    cdef Value root = grad_root(output)
+    cdef bint in_trace = trace_here() != NULL
+    wanted = [inputs] if isinstance(inputs, Value) else list(inputs)
+    for x in wanted:
+        if not isinstance(x, Value):
+            raise TypeError(f"an input of grad() must be a Value, not {type(x).__name__!r}")
+    if not in_trace:
+        trace_check_read(&root.node, "grad() of")
+    found.prepare(&root.node, wanted)
+    for i, x in enumerate(wanted):
+        if not found.find(&(<Value>x).node).reached and not allow_unused:
+            which = f"input {i}" if len(wanted) > 1 else "the input"
+            raise RuntimeError(
+                f"the output of grad() was not computed from {which}: allow_unused=True gives None there")
+    found.run(create_graph or in_trace)
+    for x in wanted:
+        results.append(found.result(x))
+    if isinstance(inputs, Value):
+        return results[0]
+    return tuple(results) if isinstance(inputs, tuple) else results
+
+
+cdef Value grad_root(output):
+    """The Value to differentiate: the output, or the sum of a list of them."""
+    cdef list outputs
+    if isinstance(output, Value):
+        return output
+    if not isinstance(output, (list, tuple)):
+        raise TypeError(f"the output of grad() must be a Value or a list of them, not {type(output).__name__!r}")
+    outputs = list(output)
+    for x in outputs:
+        if not isinstance(x, Value):
+            raise TypeError(f"an output of grad() must be a Value, not {type(x).__name__!r}")
+    return variadic_node(SUM, outputs)
