@@ -5,10 +5,10 @@
 # Gives Replay. Uses arguments.pxi, program.pxi, plan.pxi, steps.pxi.
 
 cdef enum:
-    WORKING_SET = 32768       # bytes that the slots of a block should fit into, within the lanes below
+    WORKING_SET = 262144       # bytes that the slots of a block should fit into, within the lanes below
     LEAST_LANES = 16
     WIDE_LANES = 32           # LEAST_LANES of a program with as many weights for each slot
-    MOST_LANES = 128
+    MOST_LANES = 256
     MOST_CHUNKS = 64          # for any number of samples
     LEAST_CHUNK = 256         # samples
     CACHE_LINE = 8            # doubles in a cache line, at which slots begin
@@ -180,6 +180,7 @@ cdef class Replay:
     cdef void lay_out(self, Workspace *work, double *workspace) noexcept:
         """Lay out a thread's workspace."""
         cdef Program program = self.program
+        cdef int i
         work.base = <double *>(<size_t>(workspace + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE * sizeof(double) - 1))
         work.stride = self.stride
         work.weight_grads = work.base + self.plan.slots * self.stride
@@ -188,6 +189,8 @@ cdef class Replay:
         work.scratch = work.packed + program.pitch * max(self.lanes, 3)
         work.seeds = self.seeds
         work.lanes = self.loops
+        for i in range(self.plan.slots if self.stride > TILE else 0):  # lanes that a loop over several slots computes
+            memset(slot(work, i) + self.stride - TILE, 0, TILE * sizeof(double))
 
     cdef void broadcast(self, Workspace *work) noexcept:
         """Write zeros and invariant values to all lanes of their slots."""

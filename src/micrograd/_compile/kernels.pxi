@@ -49,6 +49,7 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*exp)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*log)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*tanh)(double *r, const double *a, Py_ssize_t width) noexcept nogil
+        void (*tanh_slope)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*sigmoid)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*softplus)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*sqrt)(double *r, const double *a, Py_ssize_t width) noexcept nogil
@@ -59,12 +60,15 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*logsumexp_one)(double *base, const int *slots, int count) noexcept nogil
         void (*max)(double *base, Py_ssize_t stride, const int *slots, int count, Py_ssize_t width) noexcept nogil
         void (*back_tanh)(double *d, const double *r, const double *g, int accumulate, Py_ssize_t width) noexcept nogil
+        void (*back_tanh_slope)(double *d, const double *a, const double *g, int accumulate,
+                                Py_ssize_t width) noexcept nogil
         void (*back_sigmoid)(double *d, const double *r, const double *g, int accumulate,
                              Py_ssize_t width) noexcept nogil
         void (*back_softplus)(double *d, const double *a, const double *g, int accumulate,
                               Py_ssize_t width) noexcept nogil
         void (*back_logsumexp)(double *d, const double *a, const double *r, const double *g, int accumulate,
                                Py_ssize_t width) noexcept nogil
+        double (*total_product)(const double *a, const double *b, Py_ssize_t width) noexcept nogil
         LanesGain gain_log
         LanesGain gain_sqrt
         LanesGain gain_dividend
@@ -149,6 +153,17 @@ cdef double lane_total(Workspace *work, int i, Py_ssize_t live) noexcept nogil:
     return total
 
 
+cdef inline double lane_product(Workspace *work, int i, int j, Py_ssize_t live) noexcept nogil:
+    """The sum of the products of two slots over the samples."""
+    cdef double *x = slot(work, i)
+    cdef double *y = slot(work, j)
+    cdef Py_ssize_t k, whole = live - live % TILE
+    cdef double total = work.lanes.total_product(x, y, whole) if whole else 0.0
+    for k in range(whole, live):
+        total += x[k] * y[k]
+    return total
+
+
 # ---- Ops that have loops over vectors ------------------------------------------------------------
 # The others call their rule for each sample. Only here do kernels know ops by name; the choice of a loop for a gradient
 # follows from the op's shape where it can.
@@ -200,6 +215,8 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
         return NOTHING
     elif op == TANH:
         work.lanes.tanh(r, a, width)
+    elif op == TANH_SLOPE:
+        work.lanes.tanh_slope(r, a, width)
     elif op == SIGMOID:
         work.lanes.sigmoid(r, a, width)
     elif op == SOFTPLUS:
@@ -245,6 +262,8 @@ cdef inline bint backward_loop(Workspace *work, int op, int side, double *d, con
         return False
     elif op == TANH:
         work.lanes.back_tanh(d, r, g, accumulate, width)
+    elif op == TANH_SLOPE:
+        work.lanes.back_tanh_slope(d, a, g, accumulate, width)
     elif op == SIGMOID:
         work.lanes.back_sigmoid(d, r, g, accumulate, width)
     elif op == SOFTPLUS:
@@ -290,7 +309,7 @@ cdef inline Computed reduce_loop(Workspace *work, int op, int *s, int count, Py_
 
 cdef bint overwrites(int op, bint backward) noexcept:
     """May the result, or the grad, be written over an operand? Only by loops that need no rule afterwards."""
-    if RULES[op].shape != NONLINEAR or op == RELU or op == TANH or op == SIGMOID or op == SOFTPLUS:
+    if RULES[op].shape != NONLINEAR or op == RELU or op == TANH or op == TANH_SLOPE or op == SIGMOID or op == SOFTPLUS:
         return True
     if op == THEN or op == OTHERWISE or op == GUARD:
         return True

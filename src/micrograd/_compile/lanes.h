@@ -81,6 +81,7 @@ typedef struct Lanes {
     void (*exp)(double *r, const double *a, ptrdiff_t width);
     void (*log)(double *r, const double *a, ptrdiff_t width);
     void (*tanh)(double *r, const double *a, ptrdiff_t width);
+    void (*tanh_slope)(double *r, const double *a, ptrdiff_t width);
     void (*sigmoid)(double *r, const double *a, ptrdiff_t width);
     void (*softplus)(double *r, const double *a, ptrdiff_t width);
     void (*sqrt)(double *r, const double *a, ptrdiff_t width);
@@ -92,10 +93,13 @@ typedef struct Lanes {
     void (*max)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width);
     /* d = the partial times g, or +=. */
     void (*back_tanh)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
+    void (*back_tanh_slope)(double *d, const double *a, const double *g, int accumulate, ptrdiff_t width);
     void (*back_sigmoid)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width);
     void (*back_softplus)(double *d, const double *a, const double *g, int accumulate, ptrdiff_t width);
     void (*back_logsumexp)(double *d, const double *a, const double *r, const double *g, int accumulate,
                            ptrdiff_t width);
+    /* The sum over lanes of a b, for widths that are multiples of TILE. */
+    double (*total_product)(const double *a, const double *b, ptrdiff_t width);
     /* x = the partial times g. */
     LanesGain gain_log, gain_sqrt, gain_dividend, gain_divisor, gain_power;
     int (*all_finite)(const double *r, ptrdiff_t width);

@@ -121,8 +121,9 @@ static const Lanes F(lanes) = {
     F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
     F(dots_one), F(back_dots_one), F(matvec), F(rank_one),
 #if !EXACT
-    F(exp_loop), F(log_loop), F(tanh_loop), F(sigmoid_loop), F(softplus_loop), F(sqrt_loop), F(div), F(power),
-    F(logsumexp), F(logsumexp_one), F(max), F(back_tanh), F(back_sigmoid), F(back_softplus), F(back_logsumexp),
+    F(exp_loop), F(log_loop), F(tanh_loop), F(tanh_slope), F(sigmoid_loop), F(softplus_loop), F(sqrt_loop), F(div),
+    F(power), F(logsumexp), F(logsumexp_one), F(max), F(back_tanh), F(back_tanh_slope), F(back_sigmoid),
+    F(back_softplus), F(back_logsumexp), F(total_product),
     F(gain_log), F(gain_sqrt), F(gain_dividend), F(gain_divisor), F(gain_power), F(all_finite),
 #endif
 };

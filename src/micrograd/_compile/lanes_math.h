@@ -341,6 +341,14 @@ static void F(back_tanh)(double *d, const double *r, const double *g, int accumu
     GRADIENT(MADD(ALL(1.0), -LOAD(r), LOAD(r)))
 }
 
+static void F(tanh_slope)(double *r, const double *a, ptrdiff_t width) {
+    EACH_VECTOR STORE(r, MADD(ALL(1.0), -LOAD(a), LOAD(a)));
+}
+
+static void F(back_tanh_slope)(double *d, const double *a, const double *g, int accumulate, ptrdiff_t width) {
+    GRADIENT(-2.0 * LOAD(a))
+}
+
 static void F(back_sigmoid)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {
     GRADIENT(LOAD(r) * (1.0 - LOAD(r)))
 }

@@ -185,17 +185,29 @@ static void F(pack)(PACK_ARGUMENTS) {
             packed[i * pitch + column] = 0.0;
 }
 
+/* TILE running sums of what TERM is at `at + p * VEC`, added up. */
+#define RUNNING_SUMS(TERM) \
+    vec sum[SUM_PARTS]; \
+    double s[TILE]; \
+    for (int p = 0; p < SUM_PARTS; p++) \
+        sum[p] = (vec){0}; \
+    for (ptrdiff_t at = 0; at < width; at += TILE) \
+        for (int p = 0; p < SUM_PARTS; p++) \
+            sum[p] = TERM; \
+    memcpy(s, sum, sizeof s); \
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+
 static double F(total)(const double *g, ptrdiff_t width) {
-    vec sum[SUM_PARTS];
-    double s[TILE];
-    for (int p = 0; p < SUM_PARTS; p++)
-        sum[p] = (vec){0};
-    for (ptrdiff_t at = 0; at < width; at += TILE)
-        for (int p = 0; p < SUM_PARTS; p++)
-            sum[p] += OF(g + at + p * VEC);
-    memcpy(s, sum, sizeof s);
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    RUNNING_SUMS(sum[p] + OF(g + at + p * VEC));
 }
+
+#if !EXACT
+static double F(total_product)(const double *a, const double *b, ptrdiff_t width) {
+    RUNNING_SUMS(MADD(sum[p], OF(a + at + p * VEC), OF(b + at + p * VEC)));
+}
+#endif
+
+#undef RUNNING_SUMS
 
 /* ---- Layers of one lane ------------------------------------------------------------------------ */
 

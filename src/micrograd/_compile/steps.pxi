@@ -26,6 +26,7 @@ cdef inline int *step_next(int *at, Step *step) noexcept nogil:
 
 cdef enum:
     RUN = 64               # instructions that are computed at once
+    NARROW = 4             # layers of at most as many inputs or outputs
 
 
 cdef inline const double *side_by_side(const double *x, Py_ssize_t step, Py_ssize_t count, double *copy) noexcept nogil:
@@ -58,6 +59,22 @@ cdef bint compute(Workspace *work, int op, double *r, const double *a, const dou
     return True
 
 
+cdef inline bint are_together(Workspace *work, Py_ssize_t width) noexcept nogil:
+    """May slots that are side by side be computed by one loop? It also computes lanes between them, at most TILE."""
+    return work.stride - width <= TILE
+
+
+cdef inline bint all_finite(Workspace *work, const double *r, int count, Py_ssize_t live) noexcept nogil:
+    """Are the results in slots side by side finite?"""
+    cdef int k
+    if work.stride == 1:
+        return work.lanes.all_finite(r, count)
+    for k in range(count):
+        if not work.lanes.all_finite(r + k * work.stride, live):
+            return False
+    return True
+
+
 cdef bint apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     """The step APPLY; StepKind has its header and slots. False with an exception set where the rule raises."""
     cdef double *r = slot(work, s[0])
@@ -66,9 +83,9 @@ cdef bint apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_ssize_
     cdef Computed computed
     if header[1] == 1:
         return compute(work, header[0], r, a, b, live, width)
-    if width == work.stride and header[2] == header[3] == 1:  # all lanes of all slots are side by side
-        computed = forward_loop(work, header[0], r, a, b, header[1] * width)
-        if computed == ALL_LANES or computed == FINITE and work.lanes.all_finite(r, header[1] * width):
+    if header[2] == header[3] == 1 and are_together(work, width):
+        computed = forward_loop(work, header[0], r, a, b, (header[1] - 1) * work.stride + width)
+        if computed == ALL_LANES or computed == FINITE and all_finite(work, r, header[1], live):
             return True
     return apply_run(work, header, r, a, b, live, width)
 
@@ -218,13 +235,14 @@ cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_s
     """The step BACK_APPLY. False with an exception set where the rule raises."""
     cdef int op = header[0], side = header[1], accumulate = header[2], j
     cdef double *at[BACK_OPERANDS]
-    cdef bint together = width == work.stride  # are all lanes of all slots side by side?
+    cdef bint together = are_together(work, width)
     for j in range(BACK_OPERANDS):
         at[j] = slot(work, s[j])
         together &= header[4 + j] == 1
     if header[3] == 1:
         return differentiate(work, op, side, at[0], at[1], at[2], at[3], at[4], accumulate, live, width)
-    if together and backward_loop(work, op, side, at[0], at[1], at[2], at[3], at[4], accumulate, header[3] * width):
+    if together and backward_loop(work, op, side, at[0], at[1], at[2], at[3], at[4], accumulate,
+                                  (header[3] - 1) * work.stride + width):
         return True
     return back_apply_run(work, header, at, live, width)
 
@@ -446,7 +464,9 @@ cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ss
         back_layer_single(shared, work, header, s)
         return
     if header[3] & WEIGHTS:
-        if layer.transposed:
+        if min(inputs, outputs) <= NARROW and work.lanes.total_product != NULL:
+            narrow_gain(layer, work, s, into, w, live)
+        elif layer.transposed:
             work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
             work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
         else:
@@ -457,6 +477,15 @@ cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ss
     if header[3] & INPUTS:
         work.lanes.layer(work.base, work.stride, targets, inputs, s, outputs, shared.transposed + layer.weight_offset,
                          NULL, targets + inputs, width)
+
+
+cdef void narrow_gain(Layer *layer, Workspace *work, int *g, int *x, double *w, Py_ssize_t live) noexcept nogil:
+    """What the grads of a narrow layer's weights gain, one by one: there would be more to pack than to multiply. The
+    order of the samples is another, so exact loops have it not."""
+    cdef int i, j
+    for i in range(layer.outputs):
+        for j in range(layer.inputs):
+            w[j * layer.pitch + i if layer.transposed else i * layer.pitch + j] += lane_product(work, g[i], x[j], live)
 
 
 cdef inline double *rows_of(Layer *layer, double *invariant) noexcept nogil:

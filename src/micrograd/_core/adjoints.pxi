@@ -3,15 +3,19 @@
 # Gives _TermPool, the terms of a pass, and Terms, those of one adjoint. Uses affine.pxi, user_ops.pxi, and of _core.pyx
 # value_binary.
 
+cdef enum:
+    MOST_APART = 3          # terms of a sum in which each may have a weight of its own; longer ones may be layers
+
 cdef struct Term:           # of an adjoint: left * right * number
     PyObject *left          # a Value, a reference; NULL for 1
     PyObject *right         # likewise; NULL where `left` is NULL or `number` is not 1
     double number
-    Py_ssize_t next         # index of the next term; -1 for none
+    Py_ssize_t next         # index of the next term; 0 for none
 
-cdef struct Terms:          # those of one adjoint
-    Py_ssize_t first        # -1 for none
-    Py_ssize_t last
+cdef struct Terms:          # those of one adjoint; all 0 for none
+    Py_ssize_t first        # index of the last one that was added
+    Py_ssize_t scaled       # one with an invariant factor of its own, see send_split(), or 0
+    int count
     bint taken              # is their sum a node that was there already?
 
 
@@ -26,38 +30,56 @@ cdef inline bint term_factor(Term *term, PyObject *factor) except -1:
     return term.number != 0.0
 
 
+cdef inline bint is_scaled(object x) noexcept:
+    """Is it a Value times a number?"""
+    cdef Node *n
+    if not is_any_value(<PyObject *>x):
+        return False
+    n = node_of(<PyObject *>x)
+    return n.op == MUL and n.form == NUMBER_RIGHT
+
+
 @cython.auto_pickle(False)
 @cython.no_gc
 cdef class _TermPool:
     """The terms of all adjoints of a pass, and the sums of those of one."""
 
     cdef Term *terms
-    cdef Py_ssize_t term_count
+    cdef Py_ssize_t term_count  # the first is not used: index 0 stands for none
     cdef Py_ssize_t term_room
+    cdef Py_ssize_t spare       # the first of those that were dropped, or 0
+
+    def __cinit__(self):
+        self.term_count = 1
 
     def __dealloc__(self):
         PyMem_Free(self.terms)
 
     cdef int append(self, Terms *terms, PyObject *slope, PyObject *adjoint) except -1:
         """Add slope * adjoint, each a Value or a float, unless it is 0."""
-        cdef Term term = Term(NULL, NULL, 1.0, -1)
-        if not (term_factor(&term, slope) and term_factor(&term, adjoint)):
+        cdef Py_ssize_t i = self.spare
+        cdef Term *term
+        if not i and self.term_count == self.term_room:
+            self.make_room(2 * self.term_room)
+        term = &self.terms[i or self.term_count]
+        term.left = term.right = NULL
+        term.number = 1.0
+        if not (term_factor(term, slope) and term_factor(term, adjoint)):
             return 0
-        if self.term_count == self.term_room:
-            self.grow()
         Py_XINCREF(term.left)
         Py_XINCREF(term.right)
-        self.terms[self.term_count] = term
-        if terms.first < 0:
-            terms.first = self.term_count
+        if i:
+            self.spare = term.next
         else:
-            self.terms[terms.last].next = self.term_count
-        terms.last = self.term_count
-        self.term_count += 1
+            i = self.term_count
+            self.term_count += 1
+        term.next = terms.first
+        terms.first = i
+        terms.count += 1
         return 0
 
-    cdef int grow(self) except -1:
-        cdef Py_ssize_t room = max(64, 2 * self.term_room)
+    cdef int make_room(self, Py_ssize_t room) except -1:
+        """Make room for so many terms."""
         cdef void *items = PyMem_Realloc(self.terms, room * sizeof(Term))
         if items == NULL:
             raise MemoryError
@@ -65,12 +87,20 @@ cdef class _TermPool:
         return 0
 
     cdef void drop(self, Terms *terms) noexcept:
-        cdef Term *term
-        while terms.first >= 0:
-            term = &self.terms[terms.first]
-            terms.first = term.next
-            Py_XDECREF(term.left)
-            Py_XDECREF(term.right)
+        cdef Py_ssize_t i
+        while terms.first:
+            i = terms.first
+            terms.first = self.terms[i].next
+            Py_XDECREF(self.terms[i].left)
+            Py_XDECREF(self.terms[i].right)
+            self.terms[i].next = self.spare
+            self.spare = i
+
+    cdef bint split(self, Terms *terms) noexcept:
+        """Is it one term, with a factor that depends on the arguments of a traced function and one that does not?"""
+        cdef Term *term = &self.terms[terms.first]
+        return (terms.count == 1 and term.right != NULL
+                and (node_of(term.left).flags ^ node_of(term.right).flags) & TRACED)
 
     cdef object total(self, Terms *terms):
         """The sum of the terms, of which there is at least one; a float if they are numbers. Drops the terms."""
@@ -78,7 +108,9 @@ cdef class _TermPool:
         cdef double constant = 0.0
         cdef Term *term
         cdef Term *value = NULL
-        while i >= 0:
+        if terms.scaled and terms.count > MOST_APART:
+            self.multiply(&self.terms[terms.scaled])
+        while i:
             term = &self.terms[i]
             i = term.next
             if term.left == NULL:
@@ -106,10 +138,19 @@ cdef class _TermPool:
         self.drop(terms)
         return total
 
+    cdef int multiply(self, Term *term) except -1:
+        """Compute the product of a term's two Values."""
+        product = value_binary(MUL, term.left, term.right)
+        Py_DECREF(term.left)
+        Py_DECREF(term.right)
+        term.left, term.right = <PyObject *>product, NULL
+        Py_INCREF(term.left)
+        return 0
+
     cdef object sum_of_ones(self, Py_ssize_t i):
         """The sum of terms that are Values, or numbers, which are left out."""
         cdef list values = []
-        while i >= 0:
+        while i:
             if self.terms[i].left != NULL:
                 values.append(<object>self.terms[i].left)
             i = self.terms[i].next
@@ -142,32 +183,30 @@ cdef class _TermPool:
         return own(made)
 
     cdef int fill(self, Layer *layer, Py_ssize_t i, int *flags) except -1:
-        """Set the bias, the weights and the inputs of a dot."""
+        """Set the bias, the weights and the inputs of a dot, which take over the references of the terms."""
         cdef Affine *affine = &layer.affine[0]
         cdef PyObject **weights = tuple_items(affine.weights)
         cdef Term *term
-        while i >= 0:
+        while i:
             term = &self.terms[i]
             i = term.next
             if term.left == NULL:
                 continue
+            affine.flags |= node_of(term.left).flags & INHERITED
             if weights[0] == NULL and term.right == NULL and term.number == 1.0:
                 weights[0] = term.left
-            elif layer.nodes == NULL:
-                layer.data[layer.inputs] = term.number
-                layer.inputs += 1
-                weights[layer.inputs] = term.left
             else:
-                if term.right != NULL:
-                    layer.nodes[layer.inputs] = term.right
-                    Py_INCREF(term.right)
+                if layer.nodes == NULL:
+                    layer.data[layer.inputs] = term.number
                 else:
-                    layer.nodes[layer.inputs] = object_of(leaf_new(term.number))
-                flags[0] |= node_of(layer.nodes[layer.inputs]).flags & INHERITED
+                    if term.right == NULL:
+                        term.right = object_of(leaf_new(term.number))
+                    layer.nodes[layer.inputs] = term.right
+                    flags[0] |= node_of(term.right).flags & INHERITED
+                    term.right = NULL
                 layer.inputs += 1
                 weights[layer.inputs] = term.left
-            Py_INCREF(term.left)
-            affine.flags |= node_of(term.left).flags & INHERITED
+            term.left = NULL
         if weights[0] == NULL:
             weights[0] = Py_None
             Py_INCREF(Py_None)

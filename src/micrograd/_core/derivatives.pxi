@@ -16,7 +16,7 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == POW:      return power_slope(a, b)
     if op == CROSS_ENTROPY: return 1.0
     if op == RELU:     return apply(STEP, r)
-    if op == TANH:     return 1.0 - r * r
+    if op == TANH:     return apply(TANH_SLOPE, r)
     if op == EXP:      return r
     if op == LOG:      return a ** -1.0
     if op == SIGMOID:  return r * (1.0 - r)
@@ -45,6 +45,7 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == MISH:     return mish_slope(a)
     if op == GELU:     return gelu_slope(a)
     if op == GELU_TANH: return gelu_tanh_slope(a)
+    if op == TANH_SLOPE: return -2.0 * a
     if op == LOG_BASE: return a ** -1.0
     if op == POW_SLOPE: return b * power_slope(a, b - 1.0)
     if op == MAXIMUM:  return greater_share(a, b)

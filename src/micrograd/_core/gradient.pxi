@@ -67,11 +67,16 @@ cdef bint nodes_ordered(Node *root, Order *order) except -1:
 
 # ---- The pass ------------------------------------------------------------------------------------
 
+cdef enum:
+    TERMS_A_NODE = 4        # for which there is room at first, and how many at most
+    TERMS = 4096
+
 cdef struct Passed:         # a node of the pass
     Node *node              # held by `order`, or by the caller
     bint needed             # is its adjoint needed for a result?
     bint reached            # is it the output, or a parent of a node of the pass?
-    bint inner              # is a parent's adjoint needed?
+    bint result             # is it an input, whose adjoint is a result?
+    int inner               # of how many parents is the adjoint needed?
     unsigned int index      # of an affine node
     Layer *layer            # of an affine node, with a hold on it, since Python code may materialize the node; or NULL
     PyObject *weights       # likewise, a reference to the node's tuple
@@ -97,6 +102,7 @@ cdef class _Pass(_TermPool):
     cdef Found *table       # by the address of a node
     cdef size_t mask
     cdef bint in_values     # are adjoints objects?
+    cdef bint in_trace      # and some of them invariant, the same for all samples?
 
     def __dealloc__(self):
         cdef Passed *p
@@ -118,12 +124,13 @@ cdef class _Pass(_TermPool):
     cdef int prepare(self, Node *root, list inputs) except -1:
         """Find the nodes behind the output, and which of their adjoints the inputs need."""
         cdef Py_ssize_t room, size = 4
+        cdef Passed *found
         nodes_behind(root, &self.order)
         room = self.order.count + len(inputs) + 1
-        while size < 2 * room:
+        while size < 4 * room:
             size *= 2
         self.mask = size - 1
-        self.nodes = <Passed *>PyMem_Malloc(room * sizeof(Passed))
+        self.nodes = <Passed *>PyMem_Calloc(room, sizeof(Passed))
         self.table = <Found *>PyMem_Calloc(size, sizeof(Found))
         if self.nodes == NULL or self.table == NULL:
             raise MemoryError
@@ -131,7 +138,8 @@ cdef class _Pass(_TermPool):
             self.add(self.order.items[i].node)
         self.add(root).reached = True
         for x in inputs:
-            self.add(&(<Value>x).node).needed = True
+            found = self.add(&(<Value>x).node)
+            found.needed = found.result = True
         for i in range(self.count - 1, -1, -1):
             self.find_needed(&self.nodes[i])
         return 0
@@ -158,7 +166,7 @@ cdef class _Pass(_TermPool):
         cdef Found *found = self.entry(n)
         if found.node == NULL:
             found.node, found.index = n, self.count
-            self.nodes[self.count] = Passed(n, False, False, False, 0, NULL, NULL, 0.0, 0.0, NULL, Terms(-1, -1, False))
+            self.nodes[self.count].node = n
             self.count += 1
         return &self.nodes[found.index]
 
@@ -177,8 +185,8 @@ cdef class _Pass(_TermPool):
             parent = self.find(node_of(parent_at(&parents, i)))
             if parent != NULL:
                 parent.reached = True
-                p.inner = p.inner or (parent.needed and passes)
-        p.needed = p.needed or p.inner
+                p.inner += parent.needed and passes
+        p.needed = p.needed or p.inner > 0
         if n.form == AFFINE and p.inner:
             p.layer, p.index, p.weights = n.b.layer, n.index, node_affine(n).weights
             p.layer.holders += 1
@@ -189,7 +197,9 @@ cdef class _Pass(_TermPool):
         """Compute the adjoints. The first one is 1."""
         cdef Py_ssize_t i = 0, until = NODES_A_SIGNAL_CHECK
         cdef bint was_walking = engine.walking
-        self.in_values = in_values
+        self.in_values, self.in_trace = in_values, trace_here() != NULL
+        if in_values:
+            self.make_room(min(TERMS_A_NODE * self.count + 1, TERMS))
         self.nodes[0].adjoint = 1.0
         engine.walking = True  # Python code that runs meanwhile cannot give nodes other parents
         try:
@@ -323,8 +333,10 @@ cdef class _Pass(_TermPool):
         cdef Node *n = p.node
         cdef Parents parents
         cdef Py_ssize_t k
-        if not p.needed or i and p.terms.first < 0:
+        if not p.needed or i and not p.terms.first:
             return i + 1
+        if p.inner == 1 and self.in_trace and LEAF < n.form < BLOCK and not p.result and self.split(&p.terms):
+            return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint
         Py_INCREF(p.value)
@@ -351,6 +363,33 @@ cdef class _Pass(_TermPool):
         cdef Passed *p = self.wanted(parent)
         return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint) if p != NULL else 0
 
+    cdef Py_ssize_t send_split(self, Passed *p, Py_ssize_t i) except -1:
+        """Send the term of a node whose adjoint is an invariant factor times a varying one, in a trace. They stay
+        apart, so that invariant factors meet: their product is computed once a call, not for each sample. Returns the
+        index of the next node."""
+        cdef Node *n = p.node
+        cdef Term *term = &self.terms[p.terms.first]
+        cdef Terms *terms
+        cdef Parents parents
+        cdef Py_ssize_t k
+        invariant, varying = <object>term.left, <object>term.right
+        if not node_of(term.right).flags & TRACED:
+            invariant, varying = varying, invariant
+        parents_of(n, &parents)
+        k = 0 if self.wanted(parents.own[0]) != NULL else 1
+        slope = node_slope(n, k)
+        if is_scaled(slope):
+            invariant, slope = (<Value>slope).node.b.number * invariant, <object>object_of((<Value>slope).node.a)
+        if isinstance(slope, Value) and (<Value>slope).node.flags & TRACED:
+            varying = slope * varying
+        else:
+            invariant = slope * invariant
+        self.drop(&p.terms)
+        terms = &self.wanted(parents.own[k]).terms
+        self.append(terms, <PyObject *>invariant, <PyObject *>varying)
+        terms.scaled = terms.first
+        return i + 1
+
     cdef int send_affine(self, Passed *p, object adjoint) except -1:
         """Send the terms of the bias, the weights and the inputs of an affine node."""
         cdef Layer *layer = p.layer
@@ -358,7 +397,8 @@ cdef class _Pass(_TermPool):
         cdef Py_ssize_t k
         cdef int op = layer.affine[p.index].op
         if op != ADD:
-            adjoint = slope_left(op, None, None, <object>object_of(p.node)) * adjoint
+            slope = slope_left(op, None, None, <object>object_of(p.node))
+            adjoint = slope if adjoint is 1.0 else slope * adjoint
         self.send(weights[0], 1.0, adjoint)
         for k in range(layer.inputs):
             if layer.nodes == NULL:

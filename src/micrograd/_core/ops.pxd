@@ -359,6 +359,14 @@ cdef inline double sign(double a, double b) noexcept nogil:
     return absolute_left(a, b, a, 1.0)
 
 
+# Of tanh: its derivative, by its result.
+cdef inline double tanh_slope(double a, double b) noexcept nogil:
+    return 1.0 - power(a, 2.0)
+
+cdef inline double tanh_slope_left(double a, double b, double r, double g) noexcept nogil:
+    return (-2.0 * a) * g
+
+
 # Of a power: its derivative by the base, and the logarithm of the base, which have no errors that it has not.
 cdef inline double pow_slope(double a, double b) noexcept nogil:
     return pow_left(a, b, a, 1.0)
@@ -564,7 +572,7 @@ cdef enum Op:
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
     SUM, LOGSUMEXP, MAX
     TAKE, ENTROPY_NORMALIZER
-    STEP, SIGN, POW_SLOPE, LOG_BASE
+    STEP, SIGN, TANH_SLOPE, POW_SLOPE, LOG_BASE
     OP_COUNT
 
 
@@ -642,6 +650,8 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     # of derivatives:
     if op == STEP:     return unary("_step",    "step",     LINEAR,    step,     pass_nothing,  NONE)
     if op == SIGN:     return unary("_sign",    "sign",     LINEAR,    sign,     pass_nothing,  NONE)
+    if op == TANH_SLOPE: return unary("_tanh_slope", "tanh_slope",
+                                                            NONLINEAR, tanh_slope, tanh_slope_left, A)
     if op == LOG_BASE: return unary("_log_base", "log_base", NONLINEAR, log_base, log_left,     A)
     if op == POW_SLOPE: return binary("_pow_slope", "pow_slope",
                                                       NONLINEAR, ORDERED,  pow_slope, pow_slope_left, A | B,
