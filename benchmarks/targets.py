@@ -68,6 +68,9 @@ TARGETS = (
     # At most 2.5 times as long as C.
     Target("rnn_compiled", "C by hand, 1 sequence", at_least=0.4),
     Target("choices", "three additions for each", at_least=1),
+    Target("gradients", "ours, grad(create_graph=True)", at_most=15),
+    Target("pinn", "PyTorch eager, double backward, MLP(1, [8, 1])", at_least=10),
+    Target("pinn", "PyTorch eager, double backward, MLP(1, [16, 16, 1])", at_least=4),
     Target("threads", "one thread", at_least=1.8),
     Target("threads", "one thread, over 16 threads", at_least=12),
     Target("tracing", "moons: trace and build", at_most=5),

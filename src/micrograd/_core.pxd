@@ -60,6 +60,7 @@ cdef Py_ssize_t member_changes() except -1
 cdef struct Tracing:     # a trace under way
     uint64_t thread      # the number of its thread: this_thread()
     unsigned int number  # each trace has another
+    bint exact           # is it to compute with eager code's roundings?
     PyObject *error      # a reference to its first TraceError, which the traced function may have caught; or NULL
     PyObject *index      # the same of the last for a Value used as an index, which NumPy may have caught
     int sides            # how many functions that functional.where was given are running
@@ -67,7 +68,7 @@ cdef struct Tracing:     # a trace under way
 
 cdef Tracing *traces
 cdef Tracing *trace_here() noexcept
-cdef int trace_begin() except -1
+cdef int trace_begin(bint exact) except -1
 cdef object trace_end()
 cdef object trace_index_error(error)
 cdef int trace_refuse(str what) except -1

@@ -37,7 +37,6 @@ from micrograd._compile import (
     Traced,
     TraceError,
     call_traced,
-    in_trace,
     is_traced,
     known_reduce,
     known_sample,
@@ -46,7 +45,7 @@ from micrograd._compile import (
     tree_of_shape,
     tree_unflatten,
 )
-from micrograd._core import Value
+from micrograd._core import Value, in_trace
 from micrograd._listing import listing
 
 if TYPE_CHECKING:
@@ -463,7 +462,7 @@ class Compiled:
         kwargs = {name: filled(tree, placeholders) for name, tree in named}
         # GraphReader counts references, so that nothing but the graph may refer to what the outputs were computed
         # from. call_traced() drops the function's result for that reason.
-        tree = call_traced(self._original(), *joined(args, kwargs, static, self._static), outputs)
+        tree = call_traced(self._original(), *joined(args, kwargs, static, self._static), outputs, self._exact)
         return self._registered(Program(Trace(outputs, placeholders)), tree)
 
     def _inlined(self, trees: Any, named: Any, static: Any, leaves: list[Any]) -> Any:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import micrograd
-from helpers import OF_A_LIST, bits, lecture_tanh
+from helpers import FAIL_IN_TURN, OF_A_LIST, bits, lecture_tanh, linux, posix
 from micrograd import MLP, Value, functional, grad
 
 
@@ -330,3 +330,102 @@ def test_threads():
 
 def test_it_is_the_packages():
     assert micrograd.grad is grad
+
+
+# ---- In processes of their own ---------------------------------------------------------------------------------------
+
+SECOND = """
+import random
+from micrograd import MLP, functional, grad
+
+random.seed(1)
+model = MLP(2, [3, 1])
+params = model.parameters()
+
+def second():
+    x = [Value(0.5), Value(-1.0)]
+    loss = (model(x) - 1.0) ** 2 + functional.cross_entropy([x[0] * x[1], x[0].relu(), x[1].exp()], 1)
+    firsts = grad(loss, [*x, *params], create_graph=True)
+    return grad(functional.sum(firsts), [*x, *params])
+"""
+
+
+@linux
+def test_memory_is_flat_over_passes(check):
+    check(
+        SECOND
+        + """
+for _ in range(500):
+    second()
+before = rss()
+for _ in range(10_000):
+    second()
+grown = rss() - before
+assert grown < 2**20, f"{grown} bytes more"
+"""
+    )
+
+
+def test_each_allocation_may_fail(check):
+    pytest.importorskip("_testcapi")
+    check(
+        SECOND
+        + FAIL_IN_TURN
+        + """
+expected = second()
+failures = fail_in_turn(second)
+print(failures, "failures")
+assert failures > 30
+assert second() == expected
+assert [p.grad for p in params] == [0.0] * len(params)
+still_works()
+"""
+    )
+
+
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_signal_handler_may_take_gradients(check, create_graph):
+    """Its passes go over the same nodes, and it materializes some, reading parents. What it raises ends the pass."""
+    check(
+        f"""
+        import random
+        from micrograd import MLP, grad
+
+        random.seed(1)
+        model = MLP(2, [8, 8, 1])
+        params = model.parameters()
+        loss = sum(((model([0.001 * i, 1.0]) - 0.5) ** 2 for i in range(6000)), Value(0.0))
+        expected = grad(loss, params)
+        calls = []
+
+        def handle(signum, frame):
+            calls.append(grad(loss._children[0], params, allow_unused=True))
+            list(loss._prev)[0].backward()
+
+        signal.signal(signal.SIGALRM, handle)
+        for i in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.003 * i)
+            found = grad(loss, params, {create_graph})
+            found = [getattr(g, "data", g) for g in found]
+            assert max(abs(a - b) for a, b in zip(found, expected)) < 1e-8, i
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert calls
+
+        def stop(signum, frame):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, stop)
+        x = Value(1.0)
+        y = chain(x, 10**7 if not {create_graph} else 10**6)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            while True:
+                grad(y, x, {create_graph})
+        except KeyboardInterrupt:
+            pass
+        assert x.grad == 0.0
+        still_works()
+        """
+    )

@@ -5,10 +5,11 @@
 # Gives Trace, call_traced and placeholder. Uses arguments.pxi, instructions.pxi, check.pxi, and of _core traces,
 # graph_nodes and parents_of.
 
-def call_traced(function, tuple args, dict kwargs, list outputs):
-    """Call the function in a trace of this thread. Returns the tree of its result; the Values and numbers in it are
-    appended to `outputs`. Raises TraceError also where the function caught one."""
-    trace_begin()
+def call_traced(function, tuple args, dict kwargs, list outputs, bint exact=True):
+    """Call the function in a trace of this thread, for a program with eager code's roundings if it is `exact`. Returns
+    the tree of its result; the Values and numbers in it are appended to `outputs`. Raises TraceError also where the
+    function caught one."""
+    trace_begin(exact)
     try:
         tree = tree_flatten(function(*args, **kwargs), outputs, None)
     except IndexError as raised:
@@ -21,11 +22,6 @@ def call_traced(function, tuple args, dict kwargs, list outputs):
     if error is not None:
         raise error
     return tree
-
-
-def in_trace():
-    """Is this thread in a trace?"""
-    return trace_here() != NULL
 
 
 def refuse(str what):

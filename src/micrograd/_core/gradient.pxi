@@ -102,7 +102,7 @@ cdef class _Pass(_TermPool):
     cdef Found *table       # by the address of a node
     cdef size_t mask
     cdef bint in_values     # are adjoints objects?
-    cdef bint in_trace      # and some of them invariant, the same for all samples?
+    cdef bint in_parts      # and products with an invariant factor computed in another order?
 
     def __dealloc__(self):
         cdef Passed *p
@@ -197,7 +197,8 @@ cdef class _Pass(_TermPool):
         """Compute the adjoints. The first one is 1."""
         cdef Py_ssize_t i = 0, until = NODES_A_SIGNAL_CHECK
         cdef bint was_walking = engine.walking
-        self.in_values, self.in_trace = in_values, trace_here() != NULL
+        cdef Tracing *trace = trace_here()
+        self.in_values, self.in_parts = in_values, trace != NULL and not trace.exact
         if in_values:
             self.make_room(min(TERMS_A_NODE * self.count + 1, TERMS))
         self.nodes[0].adjoint = 1.0
@@ -335,7 +336,7 @@ cdef class _Pass(_TermPool):
         cdef Py_ssize_t k
         if not p.needed or i and not p.terms.first:
             return i + 1
-        if p.inner == 1 and self.in_trace and LEAF < n.form < BLOCK and not p.result and self.split(&p.terms):
+        if p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.split(&p.terms):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint

@@ -5,9 +5,9 @@
 # leaves made in the trace have the flag MADE and the trace's number. Data that follow from MADE leaves alone are the
 # same at every call, and may be read; reading other data raises TraceError.
 #
-# Gives trace_begin, trace_end and trace_here; trace_check_read and trace_check_change, to be called before data are
-# read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; trace_index_error; and TraceError. Uses
-# materialize.pxi.
+# Gives trace_begin, trace_end, trace_here and in_trace; trace_check_read and trace_check_change, to be called before
+# data are read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; trace_index_error; and
+# TraceError. Uses materialize.pxi.
 
 # `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
 # one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
@@ -52,7 +52,12 @@ cdef Tracing *trace_here() noexcept:
     return trace
 
 
-cdef int trace_begin() except -1:
+def in_trace():
+    """Is this thread in a trace?"""
+    return trace_here() != NULL
+
+
+cdef int trace_begin(bint exact) except -1:
     """Begin a trace in this thread, which is in none."""
     global traces, traces_begun
     cdef Tracing *trace = <Tracing *>PyMem_Malloc(sizeof(Tracing))
@@ -61,6 +66,7 @@ cdef int trace_begin() except -1:
     traces_begun += 1
     trace.thread = this_thread()
     trace.number = traces_begun
+    trace.exact = exact
     trace.error = trace.index = NULL
     trace.sides = 0
     trace.next = traces

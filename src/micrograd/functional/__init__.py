@@ -1,4 +1,4 @@
-"""Functions over lists of Values: layers, activations and losses, each of one node or a few.
+"""Functions over lists of Values: layers, activations and losses, each of one node or a few; derivatives.
 
 Inputs are lists, tuples or arrays of Values and numbers; results are a Value or a list of Values. Functions of one
 number, such as `gelu` and `erf`, take a Value or a number for a Value too. Finite results do not overflow on the way,
@@ -20,6 +20,7 @@ from micrograd.functional.activations import (
     tanh,
 )
 from micrograd.functional.choices import clamp, eq, logical_and, logical_not, logical_or, maximum, minimum, where
+from micrograd.functional.derivatives import hessian, hvp, jacobian
 from micrograd.functional.elementwise import (
     acos,
     asin,
@@ -65,7 +66,10 @@ __all__ = [
     "erf",
     "expm1",
     "gelu",
+    "hessian",
     "hinge_loss",
+    "hvp",
+    "jacobian",
     "layer_norm",
     "leaky_relu",
     "linear",

@@ -1,0 +1,123 @@
+"""`functional.jacobian`, `hessian` and `hvp` against PyTorch's, eager and compiled."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import micrograd
+from micrograd import MLP, Value, functional
+from micrograd.functional import hessian, hvp, jacobian
+
+POINT = [0.3, -0.7, 1.1]
+VECTOR = [1.0, -2.0, 0.5]
+
+
+def network():
+    random.seed(5)
+    return MLP(3, [4, 2])
+
+
+def scalar(x):
+    return functional.logsumexp([x[0] * x[1], x[2].tanh(), x[1] ** 3]) / (x[0] ** 2 + 1.0)
+
+
+def torch_scalar(torch, x):
+    return torch.logsumexp(torch.stack([x[0] * x[1], x[2].tanh(), x[1] ** 3]), 0) / (x[0] ** 2 + 1.0)
+
+
+def torch_network(torch, model):
+    layers = [
+        (
+            torch.tensor([[w.data for w in n.w] for n in layer.neurons], dtype=torch.float64),
+            torch.tensor([n.b.data for n in layer.neurons], dtype=torch.float64),
+        )
+        for layer in model.layers
+    ]
+
+    def call(x):
+        for W, b in layers:
+            x = torch.tanh(W @ x + b)
+        return x
+
+    return call
+
+
+def test_jacobian_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    model = network()
+    exact = torch.autograd.functional.jacobian(torch_network(torch, model), torch.tensor(POINT, dtype=torch.float64))
+    ours = jacobian(model, POINT)
+    assert np.array(ours) == pytest.approx(exact.numpy(), rel=1e-12)
+    assert all(type(x) is float for row in ours for x in row)
+    assert jacobian(lambda x: model(x)[1], POINT) == ours[1]
+
+
+def test_hessian_and_hvp_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    point, vector = (torch.tensor(x, dtype=torch.float64) for x in (POINT, VECTOR))
+    exact = torch.autograd.functional.hessian(lambda x: torch_scalar(torch, x), point)
+    assert np.array(hessian(scalar, POINT)) == pytest.approx(exact.numpy(), rel=1e-11, abs=1e-13)
+    value, product = torch.autograd.functional.hvp(lambda x: torch_scalar(torch, x), point, vector)
+    ours, ours_product = hvp(scalar, POINT, VECTOR)
+    assert ours == pytest.approx(value.item())
+    assert ours_product == pytest.approx(product.tolist(), rel=1e-11)
+    assert type(ours) is float
+
+
+def test_inputs_are_numbers_or_values_and_keep_their_grads():
+    leaves = [Value(x) for x in POINT]
+    assert hessian(scalar, leaves) == hessian(scalar, np.array(POINT)) == hessian(scalar, tuple(POINT))
+    assert jacobian(lambda x: x, POINT) == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    assert [x.grad for x in leaves] == [0.0] * 3
+
+
+def test_create_graph_gives_values_of_the_inputs_graph():
+    leaves = [Value(x) for x in POINT]
+    rows = hessian(scalar, leaves, create_graph=True)
+    third = micrograd.grad(rows[0][1], leaves)
+    step = 1e-5
+    ends = [hessian(scalar, [POINT[0] + sign * step, *POINT[1:]])[0][1] for sign in (1, -1)]
+    assert third[0] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-7)
+    value, product = hvp(scalar, leaves, VECTOR, create_graph=True)
+    assert isinstance(value, Value)
+    assert all(isinstance(x, Value) for x in product)
+    assert all(isinstance(x, Value) for row in jacobian(lambda x: [x[0], 2.0], leaves, create_graph=True) for x in row)
+
+
+def test_what_does_not_depend_on_the_inputs_has_derivative_0():
+    w = Value(2.0)
+    assert jacobian(lambda x: [w * w, 3.0, x[0]], [1.0, 1.0]) == [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]
+    assert hessian(lambda x: w * x[0], [1.0, 1.0]) == [[0.0, 0.0], [0.0, 0.0]]
+    assert hvp(lambda x: w, [1.0], [1.0]) == (2.0, [0.0])
+    assert w.grad == 0.0
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_in_compiled_functions(exact):
+    @micrograd.compile(exact=exact)
+    def rows(x):
+        value, product = hvp(scalar, x, VECTOR)
+        return [*[entry for row in hessian(scalar, x) for entry in row], value, *product]
+
+    X = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 3))
+    found = rows.map(X)
+    for x, row in zip(X.tolist(), found):
+        value, product = hvp(scalar, x, VECTOR)
+        assert row[:9].reshape(3, 3) == pytest.approx(np.array(hessian(scalar, x)), rel=1e-11, abs=1e-13)
+        assert row[9:].tolist() == pytest.approx([value, *product], rel=1e-11, abs=1e-13)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="2 numbers in v for 3 inputs"):
+        hvp(scalar, POINT, [1.0, 2.0])
+    with pytest.raises(TypeError, match="must return one Value, not 'list'"):
+        hessian(lambda x: x, POINT)
+    with pytest.raises(TypeError, match="must return one Value, not 'float'"):
+        hvp(lambda x: 1.0, POINT, VECTOR)
+    with pytest.raises(TypeError, match="an output must be a real number"):
+        jacobian(lambda x: ["a"], POINT)
+    with pytest.raises(TypeError, match="an input must be a real number"):
+        hessian(scalar, ["a"])
