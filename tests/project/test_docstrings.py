@@ -10,7 +10,7 @@ import random
 import pytest
 
 import micrograd
-from micrograd._core import Value
+from micrograd._core import Value, grad
 
 NEEDS = {
     "draw_dot": "graphviz",
@@ -32,7 +32,7 @@ def _examples() -> list[doctest.DocTest]:
         module = importlib.import_module(name)
         if name != "micrograd._core":
             found += finder.find(module, name, module=module)
-    docs = {"Value": Value.__doc__, **{f"Value.{name}": getattr(Value, name, None).__doc__ for name in vars(Value)}}
+    docs = {"Value": Value.__doc__, "grad": grad.__doc__, **{f"Value.{name}": getattr(Value, name, None).__doc__ for name in vars(Value)}}
     found += [parser.get_doctest(doc or "", {"Value": Value}, name, None, 0) for name, doc in docs.items()]
     return [test for test in found if test.examples]
 
@@ -57,6 +57,6 @@ def test_docstring(example):
 def test_the_examples_are_found():
     names = {example.name for example in EXAMPLES}
     assert {"micrograd", "micrograd.nn.MLP", "micrograd.nn.Neuron", "micrograd.nn_tanh.MLP"} <= names
-    assert {"Value", "Value.backward", "Value.zero_grad"} <= names
+    assert {"Value", "Value.backward", "Value.zero_grad", "grad"} <= names
     assert {"micrograd.optim.SGD", "micrograd.optim.Adam", "micrograd.utils.clip_grad_norm_"} <= names
     assert {"micrograd._optim.step", "micrograd._optim.zero_grad", "micrograd.functional.layers.dot"} <= names
