@@ -10,13 +10,14 @@ import random
 import mpmath
 import pytest
 
-from helpers import OF_A_LIST, SPECIAL, bits, op, outcome
+from helpers import NARROW, OF_A_LIST, SPECIAL, bits, op, outcome
 from micrograd import Value, functional, grad
 from micrograd._core import OPS, op_columns, op_names, op_partial, op_value
 
 ORDINARY = [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.25, 19.0, 1e-3, 1e-9, 40.0]
 ORDINARY += [-x for x in ORDINARY] + [0.0, -0.0]
 VARIADIC = ["sum", "logsumexp", "max", "_take", "_entropy_normalizer"]
+IN_TAILS = {"gelu": 1e-15, "gelu_tanh": 1e-24}  # where 1 + erf(x) cancels, and exp rounds its argument
 LISTS = [[0.5], [0.25, -1.5], [3.0, 3.0, -2.0], [1e-3, 40.0, -40.0], [0.0, 0.0]]
 
 
@@ -52,9 +53,9 @@ def test_expressions_are_the_partials(name):
                 continue
             assert math.isnan(found.data) == math.isnan(partial), (args, side)
             if not math.isnan(partial):
-                assert found.data == pytest.approx(partial, rel=1e-14, abs=1e-300), (args, side)
+                assert found.data == pytest.approx(partial, rel=1e-14, abs=IN_TAILS.get(name, 1e-300)), (args, side)
                 compared += 1
-    assert compared >= 11
+    assert compared >= (10 if name in NARROW else 11)
 
 
 @pytest.mark.parametrize("name", [name for name in op_names() if arity(name) == 2 and name not in VARIADIC])
@@ -98,7 +99,13 @@ def test_at_infinities_and_nan_only_pythons_errors(name):
 
 # ---- Second derivatives ----------------------------------------------------------------------------------------------
 
-IN_TORCH = {"softplus": lambda torch: lambda x: torch.nn.functional.softplus(x, threshold=40)}
+IN_TORCH = {
+    "softplus": lambda torch: lambda x: torch.nn.functional.softplus(x, threshold=40),
+    "elu": lambda torch: lambda x, alpha: torch.where(x > 0.0, x, alpha * torch.expm1(x.clamp(max=0.0))),
+    "leaky_relu": lambda torch: lambda x, slope: torch.where(x > 0.0, x, slope * x),
+}
+# What second derivatives are sums of, where that may cancel.
+TERMS = {"atan2": lambda x, y: 1.0 / (x * x + y * y)}
 
 
 def torch_op(torch, name):
@@ -141,9 +148,10 @@ def test_second_derivatives_are_pytorchs(name):
                 if error or not math.isfinite(exact):  # where Python raises, PyTorch has inf or NaN, or its own rule
                     assert error is None or not math.isfinite(exact) or 0.0 in args, (args, i, j)
                     continue
-                assert (found or 0.0) == pytest.approx(exact, rel=1e-11, abs=1e-12), (args, i, j)
+                bound = 1e-12 * max(1.0, TERMS[name](*args) if name in TERMS else 1.0)
+                assert (found or 0.0) == pytest.approx(exact, rel=1e-11, abs=bound), (args, i, j)
                 compared += 1
-    assert compared >= 11
+    assert compared >= (10 if name in NARROW else 11)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.0, 4.0])

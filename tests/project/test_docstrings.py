@@ -32,7 +32,11 @@ def _examples() -> list[doctest.DocTest]:
         module = importlib.import_module(name)
         if name != "micrograd._core":
             found += finder.find(module, name, module=module)
-    docs = {"Value": Value.__doc__, "grad": grad.__doc__, **{f"Value.{name}": getattr(Value, name, None).__doc__ for name in vars(Value)}}
+    docs = {
+        "Value": Value.__doc__,
+        "grad": grad.__doc__,
+        **{f"Value.{name}": getattr(Value, name, None).__doc__ for name in vars(Value)},
+    }
     found += [parser.get_doctest(doc or "", {"Value": Value}, name, None, 0) for name, doc in docs.items()]
     return [test for test in found if test.examples]
 
