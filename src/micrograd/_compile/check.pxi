@@ -420,7 +420,8 @@ cdef class PlanCheck:
     cdef int check_back_layer(self, Layer *layer) except -1:
         cdef int i, targets = layer.outputs + layer.inputs
         cdef bint inputs = self.header[3] & INPUTS != 0
-        self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS),
+        self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS | BIASES)
+                         and (layer.biases != NULL or not self.header[3] & BIASES),
                          self.count == targets + (2 * layer.inputs if inputs else 0))
         for i in range(layer.outputs):
             self.check_read(i)

@@ -29,8 +29,9 @@ cdef enum StepKind:   # header; slots
 
 cdef enum:
     NO_TARGET = -1     # BACK_DOTS: in place of a target, where no grad is needed
-    WEIGHTS = 1        # BACK_LAYER: grads of the weights and biases are wanted
-    INPUTS = 2         # BACK_LAYER: grads of the inputs are wanted
+    WEIGHTS = 1        # BACK_LAYER: grads of the weights are wanted
+    INPUTS = 2         # BACK_LAYER: those of the inputs
+    BIASES = 4         # BACK_LAYER: those of the biases
     BACK_OPERANDS = 5  # BACK_APPLY: its slots
 
 
@@ -432,14 +433,14 @@ cdef class Draft:
         return 0
 
     cdef int wanted_grads(self, Group *group) except -1:
-        """Do any of a layer's weights and biases, and of its inputs, need grads?"""
+        """Do any of a layer's weights, inputs and biases need grads?"""
         cdef Layer *layer = &self.program.layers[group.layer]
         cdef const int *operands
         cdef int k, j, wanted = 0
         for k in range(group.first, group.first + group.count):
             operands = self.program.operands(self.program.order[k])
             if layer.biases != NULL and self.needs[operands[0]]:
-                wanted |= WEIGHTS
+                wanted |= BIASES
             for j in range(layer.inputs):
                 wanted |= (WEIGHTS if self.needs[operands[2 * j + 1]] else 0)
                 wanted |= (INPUTS if self.needs[operands[2 * j + 2]] else 0)

@@ -472,6 +472,7 @@ cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ss
         else:
             work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
             work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
+    if header[3] & BIASES:
         for i in range(outputs):
             work.bias_grads[layer.bias_offset + i] += lane_total(work, s[i], live)
     if header[3] & INPUTS:
@@ -505,6 +506,8 @@ cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s
     if header[3] & WEIGHTS:
         x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
         weights_gain(layer, work, g, x)
+    if header[3] & BIASES:
+        biases_gain(layer, work, g)
     if header[3] & INPUTS:
         x = numbers_of(work, targets + inputs, inputs, found)
         found = slot(work, targets[0]) if run else found
@@ -517,21 +520,25 @@ cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s
 
 
 cdef inline void weights_gain(Layer *layer, Workspace *work, const double *g, const double *x) noexcept nogil:
-    """What the grads of weights and biases gain by one sample, whose outputs have the grads g and whose inputs are x:
-    where they are, if they stand row by row, or else for layer_scatter()."""
+    """What the grads of weights gain by one sample, whose outputs have the grads g and whose inputs are x: where they
+    are, if they stand row by row, or else for layer_scatter()."""
     cdef double *w = work.weight_grads + layer.grad_offset
-    cdef int i
     if layer.row_step:
         work.lanes.rank_one(rows_of(layer, work.grads), layer.row_step, g, layer.outputs, x, layer.inputs)
-        for i in range(layer.outputs if layer.biases != NULL else 0):
-            work.grads[layer.biases[i]] += g[i]
-        return
-    if layer.transposed:
+    elif layer.transposed:
         work.lanes.rank_one(w, layer.pitch, x, layer.inputs, g, layer.outputs)
     else:
         work.lanes.rank_one(w, layer.pitch, g, layer.outputs, x, layer.inputs)
+
+
+cdef inline void biases_gain(Layer *layer, Workspace *work, const double *g) noexcept nogil:
+    """The same of biases."""
+    cdef int i
     for i in range(layer.outputs):
-        work.bias_grads[layer.bias_offset + i] += g[i]
+        if layer.row_step:
+            work.grads[layer.biases[i]] += g[i]
+        else:
+            work.bias_grads[layer.bias_offset + i] += g[i]
 
 
 cdef inline bint are_run(const int *slots, int count) noexcept nogil:
