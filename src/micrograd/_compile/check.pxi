@@ -130,7 +130,7 @@ cdef int check_groups(Program program) except -1:
         if not is_computed(program.code.items[i].op):
             done.add(i)
     for g in range(program.group_count):
-        group = program.group_tuple(g)
+        group = program.ordered_from(program.groups[g].first, program.groups[g].count)
         require(len(group) > 0, "a group has instructions")
         for i in group:
             require(0 <= i < program.code.count and i not in done, "an instruction is computed once")
@@ -145,41 +145,55 @@ cdef int check_groups(Program program) except -1:
 
 cdef int check_layers(Program program) except -1:
     cdef Layer *layer
-    cdef Py_ssize_t i
-    cdef int g, shorter, longer
+    cdef Group *group
+    cdef int g, k
     for g in range(program.group_count):
-        if program.groups[g].layer < 0:
+        group = &program.groups[g]
+        require(group.calls == 1 or group.layer >= 0 and group.calls > 0, "a layer has calls")
+        if group.layer < 0:
             continue
-        require(program.groups[g].layer < program.layer_count, "a layer exists")
-        layer = &program.layers[program.groups[g].layer]
-        shorter, longer = min(layer.outputs, layer.inputs), max(layer.outputs, layer.inputs)
-        group = program.group_tuple(g)
-        require(shorter > 0 and layer.outputs == len(group), "a layer has the outputs of its group")
-        first = program.code.operands_of(group[0])
-        weights, biases = [], []
-        for i in group:
-            operands = program.code.operands_of(i)
-            require(program.code.items[i].op == DOT and len(operands) == 1 + 2 * layer.inputs,
-                    "a layer is of sums over its inputs")
-            require(operands[2::2] == first[2::2], "they share the inputs")
-            for operand in operands[1::2]:
-                weights.append(program.index_of[operand])
-            biases.append(program.index_of[operands[0]])
-        require(weights == weights_of(layer.weights, len(weights)), "calls of a layer have its weights")
-        require(layer.biases == NULL or biases == weights_of(layer.biases, len(biases)),
-                "calls of a layer have its biases")
+        require(group.layer < program.layer_count, "a layer exists")
+        layer = &program.layers[group.layer]
+        require(layer.outputs > 0 and layer.inputs > 0 and group.count == group.calls * layer.outputs,
+                "a group has the outputs of its calls")
+        for k in range(group.calls):
+            check_call(program, layer, program.ordered_from(group.first + k * layer.outputs, layer.outputs))
         require(g >= program.prologue_groups or layer.early and layer.in_prologue,
                 "the prologue has layers of leaves and numbers")
-        require(layer.transposed == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
-        require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "the pitch holds the longer side")
-        require(0 <= layer.weight_offset <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
-                "weights are in the workspace")
-        require(0 <= layer.grad_offset <= program.weight_grads - <Py_ssize_t>shorter * layer.pitch,
-                "grads are in the workspace")
-        require(0 <= layer.bias_offset <= program.biases - layer.outputs, "biases are in the workspace")
-        for i in range(<Py_ssize_t>layer.outputs * layer.inputs):
-            require(0 <= layer.weights[i] < program.invariants, "a weight has an index")
-            require(layer.weights[i] < program.leaves or not layer.early, "early weights are leaves and numbers")
+        check_layer_sizes(program, layer)
+    return 0
+
+
+cdef int check_call(Program program, Layer *layer, list group) except -1:
+    """Check the outputs of one call of a layer."""
+    cdef tuple operands, first = program.code.operands_of(group[0])
+    cdef list weights = [], biases = []
+    for i in group:
+        operands = program.code.operands_of(i)
+        require(program.code.items[<Py_ssize_t>i].op == DOT and len(operands) == 1 + 2 * layer.inputs,
+                "a layer is of sums over its inputs")
+        require(operands[2::2] == first[2::2], "they share the inputs")
+        for operand in operands[1::2]:
+            weights.append(program.index_of[<Py_ssize_t>operand])
+        biases.append(program.index_of[<Py_ssize_t>operands[0]])
+    require(weights == weights_of(layer.weights, len(weights)), "calls of a layer have its weights")
+    return require(layer.biases == NULL or biases == weights_of(layer.biases, len(biases)),
+                   "calls of a layer have its biases")
+
+
+cdef int check_layer_sizes(Program program, Layer *layer) except -1:
+    cdef int shorter = min(layer.outputs, layer.inputs), longer = max(layer.outputs, layer.inputs)
+    cdef Py_ssize_t i
+    require(layer.transposed == (layer.outputs > layer.inputs), "the longer side of the weights is contiguous")
+    require(longer <= layer.pitch <= program.pitch and layer.pitch % TILE == 0, "the pitch holds the longer side")
+    require(0 <= layer.weight_offset <= program.weights - <Py_ssize_t>layer.outputs * layer.inputs,
+            "weights are in the workspace")
+    require(0 <= layer.grad_offset <= program.weight_grads - <Py_ssize_t>shorter * layer.pitch,
+            "grads are in the workspace")
+    require(0 <= layer.bias_offset <= program.biases - layer.outputs, "biases are in the workspace")
+    for i in range(<Py_ssize_t>layer.outputs * layer.inputs):
+        require(0 <= layer.weights[i] < program.invariants, "a weight has an index")
+        require(layer.weights[i] < program.leaves or not layer.early, "early weights are leaves and numbers")
     return 0
 
 
@@ -261,10 +275,13 @@ cdef class PlanCheck:
         elif self.kind == DOTS:
             self.check_shape(self.header_count == 0, self.count >= 4 and self.count % 2 == 0)
         else:
-            layer = self.check_layer(LAYER)
-            first = layer.outputs
+            layer = self.check_layer(LAYER, LAYER_HEADER)
+            first = self.header[4] * layer.outputs
             self.check_shape(self.header[3] == (layer.biases == NULL),
-                             self.count == first + layer.inputs + (first if layer.biases == NULL else 0))
+                             self.count == (first + self.header[4] * layer.inputs
+                                            + (first if layer.biases == NULL else 0)))
+            self.check_apart()
+            require(slots_apart(self.slots, 1, first) == 0, "the outputs of a layer are side by side")
         # Loops over lanes may write what they have computed before they have read the rest.
         for i in range(first):
             require(0 <= i < self.count, "a step has a result")
@@ -297,14 +314,25 @@ cdef class PlanCheck:
         """A run may write a result over an operand of the same instruction."""
         return require(slot not in self.now or slot == self.slots[0] + k, "a step does not overwrite what it reads")
 
-    cdef Layer *check_layer(self, int kind) except NULL:
+    cdef Layer *check_layer(self, int kind, int size) except NULL:
         """The layer that the header of a step names, after its size was checked."""
         cdef Layer *layer
         require(self.kind == kind, f"there is no step of kind {self.kind} here")
-        require(self.header_count == 4 and 0 <= self.header[0] < self.program.layer_count, "a layer exists")
+        require(self.header_count == size and 0 <= self.header[0] < self.program.layer_count, "a layer exists")
         layer = &self.program.layers[self.header[0]]
         require(self.header[1] == layer.outputs and self.header[2] == layer.inputs, "a step is of its layer's size")
+        require(0 < self.header[4] <= self.count, "a step has calls of its layer")
         return layer
+
+    cdef int check_apart(self) except -1:
+        """Check what the header of a step of a layer says of its slots."""
+        cdef int k, zeros = 2 * self.program.invariants if self.prologue else -1
+        for index, i in pairs_of(&self.plan.broadcasts):
+            zeros = i if index < 0 else zeros
+        for k in range(5, self.header_count):
+            require(self.header[k] == layer_apart(self.kind, self.header, k, self.slots, zeros),
+                    "a step knows how far apart its slots are")
+        return 0
 
     cdef int check_backward(self) except -1:
         cdef int k
@@ -315,7 +343,7 @@ cdef class PlanCheck:
         elif self.kind == BACK_DOTS:
             self.check_back_dots()
         elif self.kind == BACK_LAYER:
-            self.check_back_layer(self.check_layer(BACK_LAYER))
+            self.check_back_layer(self.check_layer(BACK_LAYER, BACK_LAYER_HEADER))
         elif self.kind == BACK_INDEXED:
             self.check_back_indexed()
         elif self.kind == BACK_LOOKUP:
@@ -418,22 +446,23 @@ cdef class PlanCheck:
         return 0
 
     cdef int check_back_layer(self, Layer *layer) except -1:
-        cdef int i, targets = layer.outputs + layer.inputs
-        cdef bint inputs = self.header[3] & INPUTS != 0
+        cdef int i, grads = self.header[4] * layer.outputs, inputs = self.header[4] * layer.inputs
+        cdef int targets = grads + inputs
         self.check_shape(0 < self.header[3] <= (WEIGHTS | INPUTS | BIASES)
                          and (layer.biases != NULL or not self.header[3] & BIASES),
-                         self.count == targets + (2 * layer.inputs if inputs else 0))
-        for i in range(layer.outputs):
+                         self.count == targets + (2 * inputs if self.header[3] & INPUTS else 0))
+        self.check_apart()
+        for i in range(grads):
             self.check_read(i)
-        for i in range(layer.outputs, targets):
+        for i in range(grads, targets):
             self.check_operand(i, self.header[3] & WEIGHTS, 0)
-        if inputs:
+        if self.header[3] & INPUTS:
             require(self.header[0] in ints_of(&self.plan.transposed), "a layer is transposed for its inputs")
-            for i in range(targets + layer.inputs, self.count):  # what is added to: the target itself, or zeros
+            for i in range(targets + inputs, self.count):  # what is added to: the target itself, or zeros
                 self.check_read(i)
-            for i in range(targets, targets + layer.inputs):
+            for i in range(targets, targets + inputs):
                 self.check_write(i, False)
-            require(len(self.now) == layer.inputs, "targets have slots of their own")
+            require(len(self.now) == inputs, "targets have slots of their own")
         return 0
 
 

@@ -105,7 +105,7 @@ cdef class Replay:
         self.sums_size = 1 if self.chunks == 1 else 1 + invariants
         sums = self.chunks * self.sums_size
         self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
-                               + program.pitch * max(self.lanes, 3) + <Py_ssize_t>program.widest)
+                               + program.pitch * max(self.lanes, 3 * CALLS) + <Py_ssize_t>program.widest)
         # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
         doubles = own + 2 * program.weights + program.biases + outputs + sums + self.workspace_size
         if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
@@ -186,7 +186,7 @@ cdef class Replay:
         work.weight_grads = work.base + self.plan.slots * self.stride
         work.bias_grads = work.weight_grads + program.weight_grads
         work.packed = work.bias_grads + program.biases
-        work.scratch = work.packed + program.pitch * max(self.lanes, 3)
+        work.scratch = work.packed + program.pitch * max(self.lanes, 3 * CALLS)
         work.seeds = self.seeds
         work.lanes = self.loops
         for i in range(self.plan.slots if self.stride > TILE else 0):  # lanes that a loop over several slots computes

@@ -6,6 +6,19 @@
 cdef extern from "_compile/lanes.h" nogil:
     ctypedef void (*LanesGain)(double *x, const double *a, const double *b, const double *r, const double *g,
                                Py_ssize_t width) noexcept nogil
+    struct Product:
+        double *c
+        const double *initial
+        const double *a
+        const double *b
+        Py_ssize_t c_pitch
+        Py_ssize_t initial_pitch
+        Py_ssize_t a_pitch
+        Py_ssize_t a_step
+        Py_ssize_t b_pitch
+        int rows
+        int depth
+        int columns
     struct Lanes:
         void (*add)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
         void (*sub)(double *r, const double *a, const double *b, Py_ssize_t width) noexcept nogil
@@ -42,10 +55,7 @@ cdef extern from "_compile/lanes.h" nogil:
         double (*total)(const double *g, Py_ssize_t width) noexcept nogil
         void (*dots_one)(double *base, const int *slots, int count) noexcept nogil
         void (*back_dots_one)(double *base, const int *slots, int count, const int *accumulate) noexcept nogil
-        void (*matvec)(double *out, int outputs, const double *into, int inputs, const double *w, Py_ssize_t pitch,
-                       const double *initial) noexcept nogil
-        void (*rank_one)(double *w, Py_ssize_t pitch, const double *a, int rows, const double *b,
-                         int columns) noexcept nogil
+        void (*multiply)(const Product *p) noexcept nogil
         void (*exp)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*log)(double *r, const double *a, Py_ssize_t width) noexcept nogil
         void (*tanh)(double *r, const double *a, Py_ssize_t width) noexcept nogil

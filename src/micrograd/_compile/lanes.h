@@ -19,6 +19,17 @@
 typedef void (*LanesGain)(double *x, const double *a, const double *b, const double *r, const double *g,
                           ptrdiff_t width);
 
+/* A product of two matrices: c[i][j] = initial[i][j] + sum over k of a[i][k] b[k][j], in the order of k. Where `initial`
+   is NULL, sums begin at 0; it may be c. */
+typedef struct Product {
+    double *c;                /* rows x columns */
+    const double *initial;    /* rows x columns, or of pitch 0 one row */
+    const double *a;          /* rows x depth */
+    const double *b;          /* depth x columns */
+    ptrdiff_t c_pitch, initial_pitch, a_pitch, a_step, b_pitch;  /* from one row to the next, of a also to the next k */
+    int rows, depth, columns;
+} Product;
+
 typedef struct Lanes {
     /* Of any width. */
     void (*add)(double *r, const double *a, const double *b, ptrdiff_t width);
@@ -71,11 +82,7 @@ typedef struct Lanes {
     /* Of one lane, with the same results as in a block of several. */
     void (*dots_one)(double *base, const int *slots, int count);
     void (*back_dots_one)(double *base, const int *slots, int count, const int *accumulate);
-    /* out[i] = initial[i] + sum over j of w[j * pitch + i] in[j], in the order of j. */
-    void (*matvec)(double *out, int outputs, const double *in, int inputs, const double *w, ptrdiff_t pitch,
-                   const double *initial);
-    /* w[i * pitch + j] += a[i] b[j]. */
-    void (*rank_one)(double *w, ptrdiff_t pitch, const double *a, int rows, const double *b, int columns);
+    void (*multiply)(const Product *p);
 
     /* Of any width, in fast tables alone. */
     void (*exp)(double *r, const double *a, ptrdiff_t width);
@@ -117,7 +124,7 @@ enum { TILE = 8 };
 
 /* VEC doubles fill a vector. Layers are computed in tiles of ROWS outputs of STEP lanes, which fit into registers.
    FUSED is the function that fuses for a vector, if there is one; LESS, EQUAL and BLEND are those that compare and
-   choose, where gcc's own vectors are slower. */
+   choose, where gcc's own vectors are slower; LOAD_SOME and STORE_SOME load and store the first n doubles of a vector. */
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
   #define LANES_INLINE static inline __attribute__((always_inline))
   #define VEC 2
@@ -139,6 +146,7 @@ enum { TILE = 8 };
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(MICROGRAD_PLAIN)
   #define LANES_X86 1
   #include <immintrin.h>
+  static const long long lanes_masks[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
   #if defined(__clang__)
     #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
   #else
@@ -151,6 +159,7 @@ enum { TILE = 8 };
   #define ROWS 6
   #define FUSED(sum, a, b) ((vec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
   #define BLEND(test, a, b) ((vec)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(test)))
+  #define LOAD_SOME(p, n) ((vec)_mm256_maskload_pd(p, _mm256_loadu_si256((const __m256i *)(lanes_masks + 4 - (n)))))
   #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop
@@ -168,6 +177,8 @@ enum { TILE = 8 };
   #define LESS(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LT_OQ)
   #define EQUAL(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_EQ_OQ)
   #define BLEND(test, a, b) ((vec)_mm512_mask_blend_pd(test, (__m512d)(b), (__m512d)(a)))
+  #define LOAD_SOME(p, n) ((vec)_mm512_maskz_loadu_pd((__mmask8)((1 << (n)) - 1), p))
+  #define STORE_SOME(p, n, x) _mm512_mask_storeu_pd(p, (__mmask8)((1 << (n)) - 1), (__m512d)(x))
   #include "lanes_variant.h"
   #if defined(__clang__)
     #pragma clang attribute pop

@@ -119,7 +119,7 @@ static const Lanes F(lanes) = {
     F(maximum), F(minimum), F(back_linear), F(back_product), F(back_relu), F(back_then), F(back_otherwise),
     F(back_greater),
     F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
-    F(dots_one), F(back_dots_one), F(matvec), F(rank_one),
+    F(dots_one), F(back_dots_one), F(multiply),
 #if !EXACT
     F(exp_loop), F(log_loop), F(tanh_loop), F(tanh_slope), F(sigmoid_loop), F(softplus_loop), F(sqrt_loop), F(div),
     F(power), F(logsumexp), F(logsumexp_one), F(max), F(back_tanh), F(back_tanh_slope), F(back_sigmoid),

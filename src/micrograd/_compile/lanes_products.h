@@ -211,47 +211,85 @@ static double F(total_product)(const double *a, const double *b, ptrdiff_t width
 
 /* ---- Layers of one lane ------------------------------------------------------------------------ */
 
-/* `parts` vectors of outputs, or with VEC 1 as many doubles. */
-LANES_INLINE void F(matvec_tile)(double *out, const double *in, int inputs, const double *w, ptrdiff_t pitch,
-                                 const double *initial, const int parts) {
-    vec sum[4];
-    for (int p = 0; p < parts; p++)
-        sum[p] = OF(initial + p * VEC);
-    for (int j = 0; j < inputs; j++) {
-        vec x = BROADCAST(in[j]);
-        for (int p = 0; p < parts; p++)
-            sum[p] = MADD(sum[p], OF(w + j * pitch + p * VEC), x);
-    }
-    for (int p = 0; p < parts; p++)
-        AT(out + p * VEC) = sum[p];
+/* The first n doubles at p, and zeros. */
+LANES_INLINE vec F(load_some)(const double *p, int n) {
+#ifdef LOAD_SOME
+    return LOAD_SOME(p, n);
+#else
+    double x[VEC] = {0};
+    for (int i = 0; i < n; i++)
+        x[i] = p[i];
+    return OF(x);
+#endif
 }
 
-static void F(matvec)(double *out, int outputs, const double *in, int inputs, const double *w, ptrdiff_t pitch,
-                      const double *initial) {
-    int i = 0;
-    for (; i + 4 * VEC <= outputs; i += 4 * VEC)
-        F(matvec_tile)(out + i, in, inputs, w + i, pitch, initial + i, 4);
-    for (; i + 2 * VEC <= outputs; i += 2 * VEC)
-        F(matvec_tile)(out + i, in, inputs, w + i, pitch, initial + i, 2);
-    for (; i + VEC <= outputs; i += VEC)
-        F(matvec_tile)(out + i, in, inputs, w + i, pitch, initial + i, 1);
-    for (; i < outputs; i++) {
-        double sum = initial[i];
-        for (int j = 0; j < inputs; j++)
-            sum = MADD_ONE(sum, w[j * pitch + i], in[j]);
-        out[i] = sum;
-    }
+LANES_INLINE void F(store_some)(double *p, int n, vec v) {
+#ifdef STORE_SOME
+    STORE_SOME(p, n, v);
+#else
+    double x[VEC];
+    AT(x) = v;
+    for (int i = 0; i < n; i++)
+        p[i] = x[i];
+#endif
 }
 
-static void F(rank_one)(double *w, ptrdiff_t pitch, const double *a, int rows, const double *b, int columns) {
-    for (int r = 0; r < rows; r++, w += pitch) {
-        int j = 0;
-        vec factor = BROADCAST(a[r]);
-        for (; j + VEC <= columns; j += VEC)
-            AT(w + j) = MADD(OF(w + j), factor, OF(b + j));
-        for (; j < columns; j++)
-            w[j] = MADD_ONE(w[j], a[r], b[j]);
+/* `rows` rows of c from `row` on, and `parts` vectors of columns from `column` on, of which the last one has `some`
+   columns; VEC is a constant where it is called with that. */
+LANES_INLINE void F(multiply_tile)(const Product *p, const int rows, const int parts, const int some, int row,
+                                   int column) {
+    vec sum[8][4];
+    ptrdiff_t a_pitch = p->a_pitch, a_step = p->a_step, b_pitch = p->b_pitch;
+    const double *a = p->a + row * a_pitch, *b = p->b + column;
+    double *c = p->c + row * p->c_pitch + column;
+    #define LAST(q) (some < VEC && (q) == parts - 1)
+    #define LOAD(x, q) (LAST(q) ? F(load_some)((x) + (q) * VEC, some) : (vec)OF((x) + (q) * VEC))
+    for (int r = 0; r < rows; r++)
+        for (int q = 0; q < parts; q++)
+            sum[r][q] = p->initial ? LOAD(p->initial + (row + r) * p->initial_pitch + column, q) : (vec){0};
+    for (int k = 0; k < p->depth; k++, a += a_step, b += b_pitch) {
+        vec value[4];
+        for (int q = 0; q < parts; q++)
+            value[q] = LOAD(b, q);
+        for (int r = 0; r < rows; r++) {
+            vec factor = BROADCAST(a[r * a_pitch]);
+            for (int q = 0; q < parts; q++)
+                sum[r][q] = MADD(sum[r][q], factor, value[q]);
+        }
     }
+    for (int r = 0; r < rows; r++)
+        for (int q = 0; q < parts; q++)
+            if (LAST(q))
+                F(store_some)(c + r * p->c_pitch + q * VEC, some, sum[r][q]);
+            else
+                AT(c + r * p->c_pitch + q * VEC) = sum[r][q];
+    #undef LOAD
+    #undef LAST
+}
+
+LANES_INLINE void F(multiply_rows)(const Product *p, const int rows, int row) {
+    int column = 0, left;
+    for (; rows == 1 && column + 4 * VEC <= p->columns; column += 4 * VEC)
+        F(multiply_tile)(p, rows, 4, VEC, row, column);
+    for (; column + 2 * VEC <= p->columns; column += 2 * VEC)
+        F(multiply_tile)(p, rows, 2, VEC, row, column);
+    left = p->columns - column;
+    if (left > VEC)
+        F(multiply_tile)(p, rows, 2, left - VEC, row, column);
+    else if (left == VEC)
+        F(multiply_tile)(p, rows, 1, VEC, row, column);
+    else if (left)
+        F(multiply_tile)(p, rows, 1, left, row, column);
+}
+
+static void F(multiply)(const Product *p) {
+    int row = 0;
+    for (; row + 8 <= p->rows && p->depth > 1 && VEC > 2; row += 8)  /* as many as registers hold */
+        F(multiply_rows)(p, 8, row);
+    for (; row + 4 <= p->rows && p->depth > 1; row += 4)
+        F(multiply_rows)(p, 4, row);
+    for (; row < p->rows; row++)
+        F(multiply_rows)(p, 1, row);
 }
 
 #undef OUTER_TILE

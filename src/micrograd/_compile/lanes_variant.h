@@ -25,6 +25,8 @@ static const Variant LANES_NAME(variant, TARGET) = {
 #undef BLEND
 #undef EQUAL
 #undef LESS
+#undef STORE_SOME
+#undef LOAD_SOME
 #undef FUSED
 #undef ROWS
 #undef STEP

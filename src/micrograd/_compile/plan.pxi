@@ -15,13 +15,13 @@ cdef enum StepKind:   # header; slots
     APPLY             # op, count, step of a, of b;         result, a, b; the results' step is 1
     REDUCE            # op;                                 result, operands
     DOTS              # -;                                  result, bias, a[0], b[0], a[1], b[1], ...
-    LAYER             # layer, outputs, inputs, varying;    outputs, inputs, and the biases if these vary
+    LAYER             # layer, outputs, inputs, varying, calls, apart...; outputs, inputs, biases if these vary
     INDEXED_REDUCE    # op;                                 result, operands, index
     LOOKUP            # invariant values...;                result, index
     BACK_APPLY        # op, side, accumulate, count, steps; target, grad, a, b, result, each with a step
     BACK_REDUCE       # op, accumulate...;                  grad, result, then operand and target in turn
     BACK_DOTS         # accumulate...;                      grad, then a, b, the target of a and that of b in turn
-    BACK_LAYER        # layer, outputs, inputs, wanted;     grads, inputs, and if wanted targets and what is added to
+    BACK_LAYER        # layer, outputs, inputs, wanted, calls, apart...; grads, inputs, targets and what is added to
     BACK_INDEXED      # op, accumulate...;                  grad, result, index, then operand and target in turn
     BACK_LOOKUP       # invariant values...;                grad, index
     SEED              # output, accumulate;                 target
@@ -32,6 +32,10 @@ cdef enum:
     WEIGHTS = 1        # BACK_LAYER: grads of the weights are wanted
     INPUTS = 2         # BACK_LAYER: those of the inputs
     BIASES = 4         # BACK_LAYER: those of the biases
+    LAYER_HEADER = 7
+    BACK_LAYER_HEADER = 9
+    ALL_ZEROS = -0x7fffffff        # in place of how far apart the slots are: they are one slot, of zeros
+    SCATTERED = -0x7fffffff - 1    # they are not side by side, or not equally far apart
     BACK_OPERANDS = 5  # BACK_APPLY: its slots
 
 
@@ -213,26 +217,37 @@ cdef class Draft:
         return 0
 
     cdef int compute_layer(self, Group *group) except -1:
-        cdef Layer *layer = &self.program.layers[group.layer]
+        """One step for all calls of the layer."""
+        cdef bint varying = self.program.layers[group.layer].biases == NULL
         cdef const int *members = self.program.order + group.first
         cdef int k
         extend(&self.ids, members, group.count)
-        self.put_inputs(group)
-        for k in range(group.count if layer.biases == NULL else 0):
+        for k in range(group.calls):
+            self.put_inputs(group, k)
+        for k in range(group.count if varying else 0):
             push(&self.ids, self.program.operands(members[k])[0])
-        self.put_layer_header(group, layer.biases == NULL)
+        self.put_layer_header(group, varying, group.calls, LAYER_HEADER)
         return self.put(&self.forward, LAYER)
 
-    cdef int put_layer_header(self, Group *group, int last) except -1:
+    cdef int put_layer_header(self, Group *group, int last, int calls, int size) except -1:
+        """Put what is known before there are slots."""
         cdef Layer *layer = &self.program.layers[group.layer]
         push(&self.header, group.layer)
         push(&self.header, layer.outputs)
         push(&self.header, layer.inputs)
-        return push(&self.header, last)
+        push(&self.header, last)
+        push(&self.header, calls)
+        while self.header.count < size:
+            push(&self.header, SCATTERED)
+        return 0
 
-    cdef int put_inputs(self, Group *group) except -1:
-        """Put the inputs of a layer."""
-        cdef const int *operands = self.program.operands(self.program.order[group.first])
+    cdef inline const int *call_operands(self, Group *group, int call) noexcept:
+        """The operands of the first output of a call."""
+        return self.program.operands(self.program.order[group.first + call * (group.count // group.calls)])
+
+    cdef int put_inputs(self, Group *group, int call) except -1:
+        """Put the inputs of a call of a layer."""
+        cdef const int *operands = self.call_operands(group, call)
         cdef int j
         for j in range(self.program.layers[group.layer].inputs):
             push(&self.ids, operands[2 * j + 2])
@@ -384,60 +399,75 @@ cdef class Draft:
         return 0
 
     cdef int propagate_layer(self, Group *group) except -1:
-        """From the grads of a layer's outputs to those of its weights, biases and inputs."""
-        cdef Layer *layer = &self.program.layers[group.layer]
-        cdef const int *members = self.program.order + group.first
-        cdef int k, i, bias, wanted, first
-        cdef bint any_written = False
-        for k in range(group.count):
-            any_written |= self.propagates(members[k])
-        if not any_written:
-            return 0
-        for k in range(group.count if layer.biases == NULL else 0):
-            bias = self.program.operands(members[k])[0]
-            if self.propagates(members[k]) and self.needs[bias]:
-                self.pass_on(bias, self.grad(members[k]))
-        for k in range(group.count):
-            i = members[k]
-            push(&self.ids, self.grad(i) if self.prologue or self.written[i] else self.zeros)
-        wanted = self.wanted_grads(group)
-        if wanted & WEIGHTS:
-            self.put_inputs(group)
-        else:
-            for k in range(layer.inputs):
-                push(&self.ids, self.ids.items[0])
-        first = <int>self.ids.count
-        if wanted & INPUTS:
-            self.target_inputs(group)
-        self.put_layer_header(group, wanted)
-        return self.finish_layer(group, wanted, first)
+        """From the grads of a layer's outputs to those of its weights, biases and inputs. A step has the calls whose
+        inputs are all different, so that its targets are; the last call comes first, as one by one."""
+        cdef list calls = []
+        cdef set met = set(), inputs
+        cdef int call, wanted, before = 0
+        for call in range(group.calls - 1, -1, -1):
+            if not self.propagate_biases(group, call):
+                continue
+            wanted = self.wanted_grads(group, call)
+            inputs = self.call_inputs(group, call) if wanted & INPUTS else set()
+            if calls and (wanted != before or not met.isdisjoint(inputs)):
+                self.propagate_calls(group, calls, before)
+                calls, met = [], set()
+            if wanted:
+                calls.append(call)
+            met |= inputs
+            before = wanted
+        return self.propagate_calls(group, calls, before) if calls else 0
 
-    cdef int finish_layer(self, Group *group, int wanted, int first) except -1:
-        """Append the step, unless nothing is wanted. Inputs that were given a new id then get their grads from there.
+    cdef bint propagate_biases(self, Group *group, int call) except -1:
+        """From the grads of a call's outputs to those of its biases, if it has its own. Returns whether there are any.
         """
-        cdef const int *operands = self.program.operands(self.program.order[group.first])
-        cdef int j, inputs = self.program.layers[group.layer].inputs
-        cdef IntArray moved = IntArray(NULL, 0, 0)
-        if not wanted:
-            self.header.count = self.ids.count = 0
-            return 0
-        try:
-            for j in range(inputs if wanted & INPUTS else 0):
-                push(&moved, self.ids.items[first + j])
-            self.put(&self.backward, BACK_LAYER)
-            for j in range(<int>moved.count):
-                if self.needs[operands[2 * j + 2]] and moved.items[j] != self.grad(operands[2 * j + 2]):
-                    self.pass_on(operands[2 * j + 2], moved.items[j])
-        finally:
-            PyMem_Free(moved.items)
+        cdef int outputs = group.count // group.calls, k, i, bias
+        cdef bint any_written = False
+        for k in range(call * outputs, (call + 1) * outputs):
+            i = self.program.order[group.first + k]
+            bias = self.program.operands(i)[0]
+            if self.propagates(i):
+                any_written = True
+                if self.program.layers[group.layer].biases == NULL and self.needs[bias]:
+                    self.pass_on(bias, self.grad(i))
+        return any_written
+
+    cdef set call_inputs(self, Group *group, int call):
+        cdef const int *operands = self.call_operands(group, call)
+        cdef set inputs = set()
+        cdef int j
+        for j in range(self.program.layers[group.layer].inputs):
+            inputs.add(operands[2 * j + 2])
+        return inputs
+
+    cdef int propagate_calls(self, Group *group, list calls, int wanted) except -1:
+        """Append the step for these calls."""
+        cdef int outputs = group.count // group.calls, k, i, call
+        cdef list moved = []
+        for call in calls:
+            for k in range(call * outputs, (call + 1) * outputs):
+                i = self.program.order[group.first + k]
+                push(&self.ids, self.grad(i) if self.prologue or self.written[i] else self.zeros)
+        for call in calls:
+            if wanted & WEIGHTS:
+                self.put_inputs(group, call)
+            else:
+                for k in range(self.program.layers[group.layer].inputs):
+                    push(&self.ids, self.ids.items[0])
+        if wanted & INPUTS:
+            self.target_inputs(group, calls, moved)
+        self.put_layer_header(group, wanted, <int>len(calls), BACK_LAYER_HEADER)
+        self.put(&self.backward, BACK_LAYER)
+        for operand, id in moved:
+            self.pass_on(operand, id)
         return 0
 
-    cdef int wanted_grads(self, Group *group) except -1:
-        """Do any of a layer's weights, inputs and biases need grads?"""
+    cdef int wanted_grads(self, Group *group, int call) except -1:
+        """Do any of a layer's weights and biases, and of a call's inputs, need grads?"""
         cdef Layer *layer = &self.program.layers[group.layer]
         cdef const int *operands
         cdef int k, j, wanted = 0
-        for k in range(group.first, group.first + group.count):
+        for k in range(group.first + call * layer.outputs, group.first + (call + 1) * layer.outputs):
             operands = self.program.operands(self.program.order[k])
             if layer.biases != NULL and self.needs[operands[0]]:
                 wanted |= BIASES
@@ -446,19 +476,24 @@ cdef class Draft:
                 wanted |= (INPUTS if self.needs[operands[2 * j + 2]] else 0)
         return wanted
 
-    cdef int target_inputs(self, Group *group) except -1:
+    cdef int target_inputs(self, Group *group, list calls, list moved) except -1:
         """Put the ids to which a layer writes the grads of its inputs, all different, and those of what it adds the
-        grads to: the same, or zeros. An input that needs no grad, or occurs a second time, gets a new id."""
-        cdef const int *operands = self.program.operands(self.program.order[group.first])
-        cdef int j, x, inputs = self.program.layers[group.layer].inputs
+        grads to: the same, or zeros. An input that needs no grad, or occurs a second time, gets a new id. `moved` gets
+        the pairs of such an input and its id, whose grads are still to be added."""
+        cdef const int *operands
+        cdef int j, x, call
         cdef set met = set()
         cdef list added = []
-        for j in range(inputs):
-            x = operands[2 * j + 2]
-            if self.needs[x] and x not in met:
-                met.add(x)
-                added.append(self.grad(x) if self.target(x) else self.zeros)
-            else:
+        for call in calls:
+            operands = self.call_operands(group, call)
+            for j in range(self.program.layers[group.layer].inputs):
+                x = operands[2 * j + 2]
+                if self.needs[x] and x not in met:
+                    met.add(x)
+                    added.append(self.grad(x) if self.target(x) else self.zeros)
+                    continue
+                if self.needs[x]:
+                    moved.append((x, self.next_id))
                 push(&self.ids, self.next_id)
                 self.next_id += 1
                 added.append(self.zeros)

@@ -21,6 +21,7 @@ cdef struct Group:            # instructions that do not depend on each other
     int first                 # of its instructions, in `order`
     int count
     int layer                 # the layer whose outputs they are, or -1
+    int calls                 # of that layer: each has count / calls of the instructions, one call after the other
 
 cdef struct Layer:            # sums of products of weights and inputs: a matrix, and biases unless these vary
     int outputs
@@ -152,6 +153,7 @@ cdef class Program:
     cdef int *group_of            # the group of an instruction, or -1
     cdef readonly Plan prologue   # what is computed once a call
     cdef list plans               # by mode
+    cdef dict layer_keys          # numbers of layers, while groups are made
     cdef Layer *layers
     cdef int layer_count
     cdef Py_ssize_t weights       # of all layers together
@@ -165,7 +167,7 @@ cdef class Program:
 
     def __cinit__(self, Trace trace, bint ordered=False):
         cdef Lowered lowered = Lowered(trace)
-        self.trace, self.ordered = trace, ordered
+        self.trace, self.ordered, self.layer_keys = trace, ordered, {}
         self.plans = [None] * MODES
         self.code = lowered.code
         self.widest = lowered.widest
@@ -174,6 +176,7 @@ cdef class Program:
         self.find_order()
         self.index_invariants()
         self.make_layers()
+        self.layer_keys = None
         self.prologue = plan_prologue(self)
         if DEBUG:
             check_program(self)
@@ -204,21 +207,21 @@ cdef class Program:
     @property
     def schedule(self):
         """The instructions that are computed for each sample, one by one, but the outputs of a layer together."""
-        cdef list groups = []
-        cdef int g
+        cdef list parts = []
+        cdef int g, k, count
         for g in range(self.prologue_groups, self.group_count):
-            if self.groups[g].layer >= 0:
-                groups.append(self.group_tuple(g))
-            else:
-                groups += zip(self.group_tuple(g))
-        return tuple(groups)
+            count = self.groups[g].count // self.groups[g].calls if self.groups[g].layer >= 0 else 1
+            for k in range(0, self.groups[g].count, count):
+                parts.append(tuple(self.ordered_from(self.groups[g].first + k, count)))
+        return tuple(parts)
 
-    cdef tuple group_tuple(self, int g):
-        cdef list group = []
+    cdef list ordered_from(self, int first, int count):
+        """Instructions in the order in which they are computed."""
+        cdef list members = []
         cdef int k
-        for k in range(self.groups[g].first, self.groups[g].first + self.groups[g].count):
-            group.append(self.order[k])
-        return tuple(group)
+        for k in range(first, first + count):
+            members.append(self.order[k])
+        return members
 
     def is_invariant(self, Py_ssize_t i):
         """Is an instruction the same for all samples?"""
@@ -355,27 +358,43 @@ cdef class Program:
     cdef int group(self, const Placed *placed, Py_ssize_t count) except -1:
         """Append the groups of these instructions of a level, all of one op: layers first, then the others."""
         cdef Py_ssize_t k
+        cdef int i
         cdef list plain = []
         cdef dict layers = {}
         for k in range(count):
-            if placed[k].op == DOT and not self.ordered and self.has_weights(placed[k].index):
-                key = self.layer_key(placed[k].index)
-                layers.setdefault(key, []).append(placed[k].index)
+            i = placed[k].index
+            if placed[k].op == DOT and not self.ordered and self.has_weights(i):
+                layers.setdefault(self.layer_key(i), []).append((self.operands(i)[1], i))
             else:
-                plain.append(placed[k].index)
-        for members in layers.values():
+                plain.append(i)
+        for key, members in list(layers.items()):
             if len(members) == 1 and not placed[0].varies:
-                plain += members
-            else:
-                self.add_group(placed[0].op, members, 0)
+                plain.append(layers.pop(key)[0][1])
+        self.group_layers(placed[0].op, layers.values())
         if plain:
-            self.add_group(placed[0].op, sorted(plain), -1)
+            self.add_group(placed[0].op, sorted(plain), -1, 1)
         return 0
 
-    cdef int add_group(self, int op, list members, int layer) except -1:
-        """`layer` is 0 for a layer, whose number make_layers() finds, or -1."""
+    cdef int group_layers(self, int op, calls) except -1:
+        """Append groups for these calls of layers, lists of outputs with their first weights. Outputs are sorted by
+        these, as the weights of most layers stand; calls of the same weights and biases are a group."""
+        cdef dict layers = {}
+        cdef list outputs
+        for call in calls:
+            outputs = []
+            for _, i in sorted(call):
+                outputs.append(i)
+            layers.setdefault(self.weights_key(outputs), []).append(outputs)
+        for key, called in layers.items():
+            outputs = []
+            for call in called:
+                outputs += call
+            self.add_group(op, outputs, self.layer_keys.setdefault(key, len(self.layer_keys)), <int>len(called))
+        return 0
+
+    cdef int add_group(self, int op, list members, int layer, int calls) except -1:
         cdef int g = self.group_count
-        self.groups[g] = Group(op, self.ordered_count, <int>len(members), layer)
+        self.groups[g] = Group(op, self.ordered_count, <int>len(members), layer, calls)
         self.group_count += 1
         for i in members:
             self.order[self.ordered_count] = i
@@ -438,42 +457,35 @@ cdef class Program:
     # -- layers
 
     cdef int make_layers(self) except -1:
-        """Find the layers that groups are calls of. Groups of the same weights and biases are of one layer."""
-        cdef dict known = {}
+        """Make the layers that groups are calls of."""
         cdef int g
         self.layers = <Layer *>PyMem_Calloc(self.group_count + 1, sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
         for g in range(self.group_count):
             if self.groups[g].layer >= 0:
-                key = self.weights_key(&self.groups[g])
-                found = known.get(key)
-                if found is None:
-                    found = known[key] = self.layer_count
+                if self.groups[g].layer == self.layer_count:
                     self.add_layer(&self.groups[g])
-                self.groups[g].layer = found
                 self.layers[self.groups[g].layer].in_prologue |= g < self.prologue_groups
         return 0
 
-    cdef bytes weights_key(self, Group *group):
-        """Groups are of one layer if these are equal: weights, and biases if they are invariant."""
+    cdef bytes weights_key(self, list outputs):
+        """Calls are of one layer if these are equal: weights, and biases if they are invariant."""
         cdef list parts = []
-        cdef const int *operands
-        cdef int k, first = group.first
-        for k in range(first, first + group.count):
-            operands = self.operands(self.order[k])
-            parts.append(ints_key(operands + 1, (self.code.items[self.order[k]].count - 1) // 2, 2))
-        for k in range(first, first + group.count if self.has_biases(group) else first):
-            parts.append(ints_key(self.operands(self.order[k]), 1, 1))
-        return b"".join(parts) + bytes((self.has_biases(group),)) + str(group.count).encode()
+        cdef int i
+        cdef bint biases = self.has_biases(outputs)
+        for i in outputs:
+            parts.append(ints_key(self.operands(i) + 1, (self.code.items[i].count - 1) // 2, 2))
+            if biases:
+                parts.append(ints_key(self.operands(i), 1, 1))
+        return b"".join(parts) + bytes((biases,)) + str(len(outputs)).encode()
 
-    cdef bint has_biases(self, Group *group) noexcept:
+    cdef bint has_biases(self, list outputs) except -1:
         """Are the biases of a layer leaves, numbers, or for a sample invariant? Otherwise each call has its own."""
-        cdef int k, bias
-        for k in range(group.first, group.first + group.count):
-            bias = self.operands(self.order[k])[0]
-            if not self.invariant[bias] or (self.invariant[self.order[k]]
-                                            and is_computed(self.code.items[bias].op)):
+        cdef int i, bias
+        for i in outputs:
+            bias = self.operands(i)[0]
+            if not self.invariant[bias] or self.invariant[i] and is_computed(self.code.items[bias].op):
                 return False
         return True
 
@@ -482,14 +494,15 @@ cdef class Program:
         cdef Layer *layer = &self.layers[self.layer_count]
         cdef const int *operands
         cdef int k, j, at = 0
-        layer.outputs, layer.inputs = group.count, (self.code.items[self.order[group.first]].count - 1) // 2
+        layer.outputs = group.count // group.calls
+        layer.inputs = (self.code.items[self.order[group.first]].count - 1) // 2
         layer.weight_offset, layer.grad_offset, layer.bias_offset = self.weights, self.weight_grads, self.biases
         layer.transposed = layer.outputs > layer.inputs
         layer.pitch = (max(layer.outputs, layer.inputs) + TILE - 1) // TILE * TILE
         layer.early = True
         self.layer_count += 1
         layer.weights = ints_new(<Py_ssize_t>layer.outputs * layer.inputs, 0)
-        if self.has_biases(group):
+        if self.has_biases(self.ordered_from(group.first, layer.outputs)):
             layer.biases = ints_new(layer.outputs, 0)
         for k in range(layer.outputs):
             operands = self.operands(self.order[group.first + k])

@@ -2,6 +2,35 @@
 #
 # Gives Slots. Uses plan.pxi and program.pxi.
 
+cdef int slots_apart(const int *slots, int calls, int count) noexcept:
+    """How far apart the slots of one call and of the next are, `count` each, if those of each are side by side."""
+    cdef int k, first = slots[0], step = slots[count] - first if calls > 1 else 0
+    for k in range(calls * count):
+        if slots[k] != first + k // count * step + k % count:
+            return SCATTERED
+    return step
+
+
+cdef int layer_apart(int kind, const int *header, int k, const int *slots, int zeros) noexcept:
+    """What the header of a step of a layer, LAYER or BACK_LAYER, has at k: how far apart are these slots? `zeros` is
+    the slot of zeros."""
+    cdef int outputs = header[1], inputs = header[2], last = header[3], calls = header[4], i
+    if kind == LAYER:
+        slots += calls * outputs
+        if k == 5:
+            return slots_apart(slots, calls, inputs)
+        return slots_apart(slots + calls * inputs, calls, outputs) if last else SCATTERED
+    if k == 5:
+        return slots_apart(slots, calls, outputs)
+    slots += calls * (outputs + inputs * (k - 6))
+    if not last & (WEIGHTS if k == 6 else INPUTS):
+        return SCATTERED
+    for i in range(calls * inputs):
+        if slots[i] != zeros:
+            return slots_apart(slots, calls, inputs)
+    return ALL_ZEROS if k == 8 else slots_apart(slots, calls, inputs)
+
+
 @cython.final
 cdef class Slots:
     """Allocates the slots of a draft, and encodes its steps."""
@@ -243,6 +272,8 @@ cdef class Slots:
                 self.encode_runs(steps, &step, step.header[2], step.header + 3)
             elif step.kind == COLLECT:
                 self.encode_collect(steps, &step)
+            elif step.kind == LAYER or step.kind == BACK_LAYER:
+                self.encode_layer(steps, &step)
             else:
                 self.encode_step(steps, &step)
             self.free_step(&step, at)
@@ -261,6 +292,17 @@ cdef class Slots:
             push(steps, self.slot[id] if id != NO_TARGET else NO_TARGET)
         self.plan.steps += 1
         self.plan.work += 1
+        return 0
+
+    cdef int encode_layer(self, IntArray *steps, Step *step) except -1:
+        """Append a step of a layer, and say how far apart the slots of its calls are."""
+        cdef int *header
+        cdef int k, zeros = self.slot[self.draft.zeros]
+        self.encode_step(steps, step)
+        header = steps.items + steps.count - step.count - step.header_count
+        self.plan.work += header[4] - 1
+        for k in range(5, step.header_count):
+            header[k] = layer_apart(step.kind, header, k, header + step.header_count, zeros)
         return 0
 
     cdef int encode_collect(self, IntArray *steps, Step *step) except -1:

@@ -436,48 +436,81 @@ cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ss
 # With several samples, a lane for each: outputs = weights x inputs, the weights of an output side by side. With one
 # sample, the numbers of several outputs fill a vector, and the weights of an input are side by side: `transposed`.
 
+cdef enum:
+    CALLS = 8              # of a layer, computed at once with one sample
+
+
 cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
     """The step LAYER."""
     cdef Layer *layer = &shared.layers[header[0]]
-    cdef int outputs = header[1], inputs = header[2]
-    cdef int *into = s + outputs
-    cdef const double *biases = shared.biases + layer.bias_offset
+    cdef int outputs = header[1], inputs = header[2], calls = header[4], k
+    cdef int *into = s + calls * outputs
+    cdef int *biases = into + calls * inputs
     if work.stride == 1:
+        run_layer_one(shared, work, header, s)
+        return
+    for k in range(calls):
+        work.lanes.layer(work.base, work.stride, s + k * outputs, outputs, into + k * inputs, inputs,
+                         shared.weights + layer.weight_offset,
+                         NULL if header[3] else shared.biases + layer.bias_offset, biases + k * outputs, width)
+
+
+cdef void run_layer_one(Shared *shared, Workspace *work, int *header, int *s) noexcept nogil:
+    """The step LAYER with one sample: outputs = inputs of several calls x transposed weights."""
+    cdef Layer *layer = &shared.layers[header[0]]
+    cdef int outputs = header[1], inputs = header[2], calls = header[4], first = 0
+    cdef int *into = s + calls * outputs
+    cdef int *biases = into + calls * inputs
+    cdef Product p
+    p.initial, p.initial_pitch = shared.biases + layer.bias_offset, 0
+    p.b, p.b_pitch = shared.transposed + layer.weight_offset, outputs
+    p.c_pitch, p.a_step, p.depth, p.columns = outputs, 1, inputs, outputs
+    while first < calls:
+        p.rows = min(calls - first, <int>CALLS)
+        p.c = slot(work, s[first * outputs])
+        p.a = numbers_of(work, into + first * inputs, p.rows, inputs, header[5], work.packed, &p.a_pitch)
         if header[3]:
-            biases = numbers_of(work, into + inputs, outputs, work.packed)
-        work.lanes.matvec(slot(work, s[0]), outputs, numbers_of(work, into, inputs, work.packed + layer.pitch), inputs,
-                          shared.transposed + layer.weight_offset, outputs, biases)
-    else:
-        work.lanes.layer(work.base, work.stride, s, outputs, into, inputs, shared.weights + layer.weight_offset,
-                         NULL if header[3] else biases, into + inputs, width)
+            p.initial = numbers_of(work, biases + first * outputs, p.rows, outputs, header[6],
+                                   work.packed + CALLS * layer.pitch, &p.initial_pitch)
+        work.lanes.multiply(&p)
+        first += p.rows
 
 
 cdef void back_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
                      Py_ssize_t width) noexcept nogil:
     """The step BACK_LAYER: weights' grads by `outer`, inputs' grads by `layer` on the transposed weights."""
     cdef Layer *layer = &shared.layers[header[0]]
-    cdef int outputs = header[1], inputs = header[2], i
-    cdef int *into = s + outputs
-    cdef int *targets = into + inputs
-    cdef double *w = work.weight_grads + layer.grad_offset
+    cdef int outputs = header[1], inputs = header[2], calls = header[4], k, i
+    cdef int *g
+    cdef int *into = s + calls * outputs
+    cdef int *targets = into + calls * inputs
+    cdef int *added = targets + calls * inputs
     if work.stride == 1:
-        back_layer_single(shared, work, header, s)
+        back_layer_one(shared, work, header, s)
         return
-    if header[3] & WEIGHTS:
-        if min(inputs, outputs) <= NARROW and work.lanes.total_product != NULL:
-            narrow_gain(layer, work, s, into, w, live)
-        elif layer.transposed:
-            work.lanes.pack(work.base, work.stride, s, outputs, work.packed, layer.pitch, live)
-            work.lanes.outer(work.base, work.stride, into, inputs, work.packed, layer.pitch, w, live)
-        else:
-            work.lanes.pack(work.base, work.stride, into, inputs, work.packed, layer.pitch, live)
-            work.lanes.outer(work.base, work.stride, s, outputs, work.packed, layer.pitch, w, live)
-    if header[3] & BIASES:
-        for i in range(outputs):
-            work.bias_grads[layer.bias_offset + i] += lane_total(work, s[i], live)
-    if header[3] & INPUTS:
-        work.lanes.layer(work.base, work.stride, targets, inputs, s, outputs, shared.transposed + layer.weight_offset,
-                         NULL, targets + inputs, width)
+    for k in range(calls):
+        g = s + k * outputs
+        if header[3] & WEIGHTS:
+            weights_gain(layer, work, g, into + k * inputs, live)
+        if header[3] & BIASES:
+            for i in range(outputs):
+                work.bias_grads[layer.bias_offset + i] += lane_total(work, g[i], live)
+        if header[3] & INPUTS:
+            work.lanes.layer(work.base, work.stride, targets + k * inputs, inputs, g, outputs,
+                             shared.transposed + layer.weight_offset, NULL, added + k * inputs, width)
+
+
+cdef inline void weights_gain(Layer *layer, Workspace *work, int *g, int *x, Py_ssize_t live) noexcept nogil:
+    """What the grads of weights gain by a call whose outputs have the grads g and whose inputs are x, both slots."""
+    cdef double *w = work.weight_grads + layer.grad_offset
+    if min(layer.inputs, layer.outputs) <= NARROW and work.lanes.total_product != NULL:
+        narrow_gain(layer, work, g, x, w, live)
+    elif layer.transposed:
+        work.lanes.pack(work.base, work.stride, g, layer.outputs, work.packed, layer.pitch, live)
+        work.lanes.outer(work.base, work.stride, x, layer.inputs, work.packed, layer.pitch, w, live)
+    else:
+        work.lanes.pack(work.base, work.stride, x, layer.inputs, work.packed, layer.pitch, live)
+        work.lanes.outer(work.base, work.stride, g, layer.outputs, work.packed, layer.pitch, w, live)
 
 
 cdef void narrow_gain(Layer *layer, Workspace *work, int *g, int *x, double *w, Py_ssize_t live) noexcept nogil:
@@ -494,45 +527,50 @@ cdef inline double *rows_of(Layer *layer, double *invariant) noexcept nogil:
     return invariant + layer.weights[0]
 
 
-cdef void back_layer_single(Shared *shared, Workspace *work, int *header, int *s) noexcept nogil:
-    """The step BACK_LAYER with one sample: weights' grads by `rank_one`, inputs' grads by `matvec`."""
+cdef void back_layer_one(Shared *shared, Workspace *work, int *header, int *s) noexcept nogil:
+    """The step BACK_LAYER with one sample, for several calls at once."""
     cdef Layer *layer = &shared.layers[header[0]]
-    cdef int outputs = header[1], inputs = header[2], i
-    cdef int *targets = s + outputs + inputs
-    cdef const double *g = numbers_of(work, s, outputs, work.packed)
+    cdef int outputs = header[1], inputs = header[2], calls = header[4], first = 0, n, k
+    cdef int *into = s + calls * outputs
+    cdef const double *g
     cdef const double *x
-    cdef double *found = work.packed + 2 * layer.pitch
-    cdef bint run = header[3] & INPUTS and are_run(targets, inputs)
-    if header[3] & WEIGHTS:
-        x = numbers_of(work, s + outputs, inputs, work.packed + layer.pitch)
-        weights_gain(layer, work, g, x)
-    if header[3] & BIASES:
-        biases_gain(layer, work, g)
-    if header[3] & INPUTS:
-        x = numbers_of(work, targets + inputs, inputs, found)
-        found = slot(work, targets[0]) if run else found
-        if layer.row_step:
-            work.lanes.matvec(found, inputs, g, outputs, rows_of(layer, shared.invariant), layer.row_step, x)
-        else:
-            work.lanes.matvec(found, inputs, g, outputs, shared.weights + layer.weight_offset, inputs, x)
-        for i in range(0 if run else inputs):
-            slot(work, targets[i])[0] = found[i]
+    cdef Py_ssize_t g_pitch, x_pitch
+    while first < calls:
+        n = min(calls - first, <int>CALLS)
+        g = numbers_of(work, s + first * outputs, n, outputs, header[5], work.packed, &g_pitch)
+        if header[3] & WEIGHTS:
+            x = numbers_of(work, into + first * inputs, n, inputs, header[6], work.packed + CALLS * layer.pitch,
+                           &x_pitch)
+            weights_gain_one(layer, work, n, g, g_pitch, x, x_pitch)
+        for k in range(n if header[3] & BIASES else 0):
+            biases_gain_one(layer, work, g + k * g_pitch)
+        if header[3] & INPUTS:
+            inputs_gain_one(shared, work, header, into + (calls + first) * inputs, n, g, g_pitch)
+        first += n
 
 
-cdef inline void weights_gain(Layer *layer, Workspace *work, const double *g, const double *x) noexcept nogil:
-    """What the grads of weights gain by one sample, whose outputs have the grads g and whose inputs are x: where they
-    are, if they stand row by row, or else for layer_scatter()."""
-    cdef double *w = work.weight_grads + layer.grad_offset
+cdef inline void weights_gain_one(Layer *layer, Workspace *work, int calls, const double *g, Py_ssize_t g_pitch,
+                                  const double *x, Py_ssize_t x_pitch) noexcept nogil:
+    """What the grads of weights gain by calls whose outputs have the grads g and whose inputs are x: where they are, if
+    they stand row by row, or else for layer_scatter()."""
+    cdef Product p
+    p.depth, p.a_pitch = calls, 1
     if layer.row_step:
-        work.lanes.rank_one(rows_of(layer, work.grads), layer.row_step, g, layer.outputs, x, layer.inputs)
-    elif layer.transposed:
-        work.lanes.rank_one(w, layer.pitch, x, layer.inputs, g, layer.outputs)
+        p.c, p.c_pitch = rows_of(layer, work.grads), layer.row_step
     else:
-        work.lanes.rank_one(w, layer.pitch, g, layer.outputs, x, layer.inputs)
+        p.c, p.c_pitch = work.weight_grads + layer.grad_offset, layer.pitch
+    if layer.row_step or not layer.transposed:
+        p.a, p.a_step, p.rows = g, g_pitch, layer.outputs
+        p.b, p.b_pitch, p.columns = x, x_pitch, layer.inputs
+    else:
+        p.a, p.a_step, p.rows = x, x_pitch, layer.inputs
+        p.b, p.b_pitch, p.columns = g, g_pitch, layer.outputs
+    p.initial, p.initial_pitch = p.c, p.c_pitch
+    work.lanes.multiply(&p)
 
 
-cdef inline void biases_gain(Layer *layer, Workspace *work, const double *g) noexcept nogil:
-    """The same of biases."""
+cdef inline void biases_gain_one(Layer *layer, Workspace *work, const double *g) noexcept nogil:
+    """The same of biases, by one call."""
     cdef int i
     for i in range(layer.outputs):
         if layer.row_step:
@@ -541,21 +579,42 @@ cdef inline void biases_gain(Layer *layer, Workspace *work, const double *g) noe
             work.bias_grads[layer.bias_offset + i] += g[i]
 
 
-cdef inline bint are_run(const int *slots, int count) noexcept nogil:
-    """Do these slots stand side by side?"""
-    cdef int i, apart = 0
-    for i in range(count):
-        apart |= slots[i] ^ (slots[0] + i)
-    return apart == 0
+cdef inline void inputs_gain_one(Shared *shared, Workspace *work, int *header, int *targets, int calls,
+                                 const double *g, Py_ssize_t g_pitch) noexcept nogil:
+    """What the grads of the inputs of calls gain: grads of outputs x weights. `targets` are those of the first call."""
+    cdef Layer *layer = &shared.layers[header[0]]
+    cdef int inputs = header[2], i
+    cdef double *copy = work.packed + 2 * CALLS * layer.pitch
+    cdef Product p
+    p.rows, p.depth, p.columns = calls, layer.outputs, inputs
+    p.a, p.a_pitch, p.a_step = g, g_pitch, 1
+    if layer.row_step:
+        p.b, p.b_pitch = rows_of(layer, shared.invariant), layer.row_step
+    else:
+        p.b, p.b_pitch = shared.weights + layer.weight_offset, inputs
+    p.initial, p.initial_pitch = NULL, 0
+    if header[8] != ALL_ZEROS:
+        p.initial = numbers_of(work, targets + header[4] * inputs, calls, inputs, header[8], copy, &p.initial_pitch)
+    if header[7] != SCATTERED:
+        p.c, p.c_pitch = slot(work, targets[0]), header[7]
+    else:
+        p.c, p.c_pitch = copy, inputs
+    work.lanes.multiply(&p)
+    for i in range(calls * inputs if header[7] == SCATTERED else 0):
+        slot(work, targets[i])[0] = copy[i]
 
 
-cdef inline const double *numbers_of(Workspace *work, const int *slots, int count, double *copy) noexcept nogil:
-    """The numbers in slots of one lane, side by side."""
+cdef inline const double *numbers_of(Workspace *work, const int *slots, int calls, int count, int apart, double *copy,
+                                     Py_ssize_t *pitch) noexcept nogil:
+    """The numbers in slots of one lane, `count` for each call side by side, and their pitch from call to call. `apart`
+    is what the header of the step says of them."""
     cdef int i
-    if are_run(slots, count):
+    if apart != SCATTERED:
+        pitch[0] = apart
         return work.base + slots[0]
-    for i in range(count):
+    for i in range(calls * count):
         copy[i] = work.base[slots[i]]
+    pitch[0] = count
     return copy
 
 
