@@ -102,3 +102,83 @@ def test_large_layers(inputs, outputs, every_variant):
         use_variant(variant)
         check(problem, exact=True)
         check(problem, exact=False)
+
+
+# ---- Calls of one layer ----------------------------------------------------------------------------
+
+
+def windows(kind, calls, inputs):
+    """For each call the indices of its inputs."""
+    step = 1 if kind == "overlapping" else inputs
+    found = np.arange(calls)[:, None] * step + np.arange(inputs)
+    if kind == "scattered":
+        found = np.random.default_rng(calls).permutation(found.ravel()).reshape(found.shape)
+    if kind == "repeated":
+        found[:, -1] = found[:, 0]
+    return found
+
+
+def run_calls(where, outputs, biases, samples, exact):
+    """A layer on some of an array of products: its outputs for a batch, and the grads of their weighted sum. Returns
+    these numbers, what they should be, and how large the sums are of which they consist."""
+    calls, inputs = where.shape
+    draw = np.random.default_rng(calls * 1000 + inputs * 30 + outputs)
+    W, v = draw.normal(size=(outputs, inputs)), draw.normal(size=where.max() + 1)
+    X, C = draw.normal(size=(samples, len(v))), draw.normal(size=(samples, calls, outputs))
+    weights, factors = [[Value(w) for w in row] for row in W], [Value(x) for x in v]
+
+    def call(x):
+        hidden = [a * b for a, b in zip(factors, x)]
+        rows = [functional.linear([hidden[j] for j in row], weights) for row in where]
+        return [[y + x[0] for y in row] for row in rows] if biases else rows
+
+    def loss(x, c):
+        return functional.sum([functional.dot(a, b) for a, b in zip(call(x), c)])
+
+    found = micrograd.compile(call, exact=exact).map(X).reshape(samples, calls, outputs)
+    micrograd.compile(loss, exact=exact).sum(X, C).backward()
+    grads = np.array([leaf.grad for row in weights for leaf in row] + [leaf.grad for leaf in factors])
+    terms = (X * v)[:, where][:, :, None, :] * W  # samples x calls x outputs x inputs
+    dW = C[..., None] * (X * v)[:, where][:, :, None, :]
+    dx = np.zeros((2, *X.shape))
+    for k, j in np.ndindex(*where.shape):
+        change = C[:, k] * W[:, j] * X[:, where[k, j], None]
+        dx[:, :, where[k, j]] += change.sum(axis=1), np.abs(change).sum(axis=1)
+    expected = terms.sum(axis=-1) + (X[:, :1, None] if biases else 0.0)
+    sizes = np.abs(terms).sum(axis=-1) + np.abs(X[:, :1, None])
+    dW_sizes = np.abs(dW).sum(axis=(0, 1)).ravel()
+    expected_grads = np.concatenate([dW.sum(axis=(0, 1)).ravel(), dx[0].sum(axis=0)])
+    return found, grads, expected, expected_grads, sizes, np.concatenate([dW_sizes, dx[1].sum(axis=0)])
+
+
+@pytest.mark.parametrize("kind", ["apart", "overlapping", "scattered", "repeated"])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (2, 3), (3, 2), (5, 9), (8, 16), (11, 27), (20, 5)])
+def test_calls_of_a_layer(kind, inputs, outputs, every_variant):
+    for calls in (1, 2, 3, 8, 9, 21):
+        where = windows(kind, calls, inputs)
+        for variant in every_variant:
+            use_variant(variant)
+            for exact, biases in ((True, False), (False, True), (False, False)):
+                alone = run_calls(where, outputs, biases, 1, exact)
+                batch = run_calls(where, outputs, biases, 9, exact)
+                for found, grads, expected, expected_grads, sizes, grad_sizes in (alone, batch):
+                    assert (np.abs(found - expected) <= 2 * EPS * (inputs + 1) * sizes).all()
+                    terms = 9 * calls * outputs
+                    assert (np.abs(grads - expected_grads) <= 2 * EPS * terms * grad_sizes).all()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_calls_of_a_layer_have_the_same_bits_alone(exact, every_variant):
+    where = windows("apart", 9, 11)
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(9, where.size))
+    weights = [[Value(w) for w in row] for row in draw.normal(size=(13, 11))]
+    f = micrograd.compile(lambda x: [functional.linear([x[j] for j in row], weights) for row in where], exact=exact)
+    for variant in every_variant:
+        use_variant(variant)
+        batch = f.map(X)
+        for i in range(len(X)):
+            assert f.map(X[i : i + 1]).tobytes() == batch[i : i + 1].tobytes()
+            if exact:
+                eager = [functional.linear([X[i, j] for j in row], weights) for row in where]
+                assert [y.data for row in eager for y in row] == batch[i].ravel().tolist()
