@@ -270,8 +270,8 @@ cdef class PlanCheck:
             check_rule(self.header[0], True)
             require(has_index(self.header[0]), "an op has an index")
         elif self.kind == LOOKUP:
-            self.check_shape(not self.prologue, self.count == 2)
             self.check_table()
+            first = self.header[1]
         elif self.kind == DOTS:
             self.check_shape(self.header_count == 0, self.count >= 4 and self.count % 2 == 0)
         else:
@@ -293,7 +293,10 @@ cdef class PlanCheck:
 
     cdef int check_table(self) except -1:
         cdef int k
-        for k in range(self.header_count):
+        self.check_shape(self.header_count >= 2 and self.header[0] >= 0 and self.header[1] > 0
+                         and self.header_count - 2 == <Py_ssize_t>self.header[0] * self.header[1],
+                         not self.prologue and self.count == self.header[1] + 1)
+        for k in range(2, self.header_count):
             require(0 <= self.header[k] < self.program.invariants, "an invariant value exists")
         return 0
 
@@ -347,10 +350,9 @@ cdef class PlanCheck:
         elif self.kind == BACK_INDEXED:
             self.check_back_indexed()
         elif self.kind == BACK_LOOKUP:
-            self.check_shape(not self.prologue, self.count == 2)
             self.check_table()
-            self.check_read(0)
-            self.check_read(1)
+            for k in range(self.count):
+                self.check_read(k)
         elif self.kind == SEED:
             require(not self.prologue, "the prologue has no seeds")
             self.check_shape(self.header_count == 2 and 0 <= self.header[0] < len(self.program.outputs),

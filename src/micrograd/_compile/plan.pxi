@@ -17,13 +17,13 @@ cdef enum StepKind:   # header; slots
     DOTS              # -;                                  result, bias, a[0], b[0], a[1], b[1], ...
     LAYER             # layer, outputs, inputs, varying, calls, apart...; outputs, inputs, biases if these vary
     INDEXED_REDUCE    # op;                                 result, operands, index
-    LOOKUP            # invariant values...;                result, index
+    LOOKUP            # rows, columns, invariant values...; results, one for each column, index
     BACK_APPLY        # op, side, accumulate, count, steps; target, grad, a, b, result, each with a step
     BACK_REDUCE       # op, accumulate...;                  grad, result, then operand and target in turn
     BACK_DOTS         # accumulate...;                      grad, then a, b, the target of a and that of b in turn
     BACK_LAYER        # layer, outputs, inputs, wanted, calls, apart...; grads, inputs, targets and what is added to
     BACK_INDEXED      # op, accumulate...;                  grad, result, index, then operand and target in turn
-    BACK_LOOKUP       # invariant values...;                grad, index
+    BACK_LOOKUP       # rows, columns, invariant values...; grads, index
     SEED              # output, accumulate;                 target
     COLLECT           # invariant value, count;             grad, of the first of a run with step 1
 
@@ -173,9 +173,11 @@ cdef class Draft:
             self.put_operands(group, False)
             self.put_operands(group, True)
             return self.put(&self.forward, APPLY)
+        for columns in self.lookups(group).values():
+            self.put_table(columns, 0)
+            self.put(&self.forward, LOOKUP)
         for k in range(group.count):
             if self.is_lookup(members[k]):
-                self.look_up(members[k])
                 continue
             if group.op != DOT:
                 push(&self.header, group.op)
@@ -194,19 +196,30 @@ cdef class Draft:
                 return False
         return self.program.code.items[i].op == TAKE and not self.prologue
 
-    cdef int look_up(self, int i) except -1:
-        """Append the step that computes a lookup."""
-        push(&self.ids, i)
-        self.put_table(i)
-        return self.put(&self.forward, LOOKUP)
+    cdef dict lookups(self, Group *group):
+        """The lookups of a group: those of one index and as many values are the columns of a table, as an embedding is,
+        and one step."""
+        cdef dict tables = {}
+        cdef int k, i, count
+        for k in range(group.first, group.first + group.count if group.op == TAKE else group.first):
+            i = self.program.order[k]
+            if self.is_lookup(i):
+                count = self.program.code.items[i].count
+                tables.setdefault((self.program.operands(i)[count - 1], count), []).append(i)
+        return tables
 
-    cdef int put_table(self, int i) except -1:
-        """Put what a lookup reads: the invariant values to the header, the index to the ids."""
-        cdef const int *operands = self.program.operands(i)
-        cdef int k, count = self.program.code.items[i].count
-        for k in range(count - 1):
-            push(&self.header, self.program.index_of[operands[k]])
-        return push(&self.ids, operands[count - 1])
+    cdef int put_table(self, list columns, int offset) except -1:
+        """Put what the step of a table has: invariant values to the header, row by row; then the ids of results, or
+        with the offset of grads those of these, and that of the index."""
+        cdef int first = columns[0], rows = self.program.code.items[first].count - 1, row, i
+        push(&self.header, rows)
+        push(&self.header, <int>len(columns))
+        for row in range(rows):
+            for i in columns:
+                push(&self.header, self.program.index_of[self.program.operands(i)[row]])
+        for i in columns:
+            push(&self.ids, i + offset)
+        return push(&self.ids, self.program.operands(first)[rows])
 
     cdef int put_operands(self, Group *group, bint right) except -1:
         """Put the left or the right operands of a group; the right one of an op of one argument is the left one."""
@@ -271,14 +284,12 @@ cdef class Draft:
             for k in range(RULES[group.op].arity):
                 self.propagate_side(group, k)
             return 0
+        for columns in reversed(list(self.lookups(group).values())):
+            self.propagate_lookup(columns)
         for k in range(group.count - 1, -1, -1):
-            if self.propagates(members[k]):
+            if self.propagates(members[k]) and not self.is_lookup(members[k]):
                 if group.op == DOT:
                     self.propagate_dot(members[k])
-                elif self.is_lookup(members[k]):
-                    push(&self.ids, self.grad(members[k]))
-                    self.put_table(members[k])
-                    self.put(&self.backward, BACK_LOOKUP)
                 elif has_index(group.op):
                     self.propagate_indexed(members[k])
                 else:
@@ -354,6 +365,17 @@ cdef class Draft:
         if self.header.count:
             return self.put(&self.backward, BACK_DOTS)
         self.ids.count = 0
+        return 0
+
+    cdef int propagate_lookup(self, list columns) except -1:
+        cdef list wanted = []
+        cdef int i
+        for i in columns:
+            if self.propagates(i):
+                wanted.append(i)
+        if wanted:
+            self.put_table(wanted, self.count)
+            self.put(&self.backward, BACK_LOOKUP)
         return 0
 
     cdef int propagate_reduce(self, int i) except -1:

@@ -276,6 +276,8 @@ cdef class Slots:
                 self.encode_layer(steps, &step)
             else:
                 self.encode_step(steps, &step)
+                if step.kind == LOOKUP or step.kind == BACK_LOOKUP:
+                    self.plan.work += step.count - 2
             self.free_step(&step, at)
             check_signals(at)
             at += 1

@@ -143,18 +143,22 @@ cdef bint indexed_reduce(Workspace *work, int op, int *s, int count, Py_ssize_t 
     return True
 
 
-cdef bint look_up(Shared *shared, Workspace *work, int *table, int count, int *s, Py_ssize_t live,
+cdef bint look_up(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t live,
                   Py_ssize_t width) noexcept nogil:
-    """The step LOOKUP. False with an exception set where there is no such index."""
+    """The step LOOKUP: a row of a table for each sample. False with an exception set where there is no such index."""
+    cdef int columns = header[1], k
     cdef Py_ssize_t i, index
-    cdef double *r = slot(work, s[0])
-    cdef double *indices = slot(work, s[1])
+    cdef int *row
+    cdef double *indices = slot(work, s[columns])
     for i in range(live):
-        index = index_of(indices[i], count, False)
+        index = index_of(indices[i], header[0], False)
         if index < 0:
             return False
-        r[i] = shared.invariant[table[index]]
-    clear_padding(r, live, width)
+        row = header + 2 + index * columns
+        for k in range(columns):
+            slot(work, s[k])[i] = shared.invariant[row[k]]
+    for k in range(columns if live < width else 0):
+        clear_padding(slot(work, s[k]), live, width)
     return True
 
 
@@ -180,7 +184,7 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
         elif step.kind == INDEXED_REDUCE:
             if not indexed_reduce(work, step.header[0], step.slots, step.count, live, width):
                 return False
-        elif not look_up(shared, work, step.header, step.header_count, step.slots, live, width):  # LOOKUP
+        elif not look_up(shared, work, step.header, step.slots, live, width):  # LOOKUP
             return False
     return True
 
@@ -372,13 +376,16 @@ cdef inline void not_at_index(Workspace *work, int op, double *d, const double *
         memset(d, 0, width * sizeof(double))
 
 
-cdef void back_look_up(Workspace *work, int *table, int *s, Py_ssize_t live) noexcept nogil:
-    """The step BACK_LOOKUP: each sample's grad goes to the value that it took."""
-    cdef double *g = slot(work, s[0])
-    cdef double *indices = slot(work, s[1])
+cdef void back_look_up(Workspace *work, int *header, int *s, Py_ssize_t live) noexcept nogil:
+    """The step BACK_LOOKUP: each sample's grads go to the row that it took."""
+    cdef int columns = header[1], k
+    cdef double *indices = slot(work, s[columns])
     cdef Py_ssize_t i
+    cdef int *row
     for i in range(live):
-        work.grads[table[<Py_ssize_t>indices[i]]] += g[i]
+        row = header + 2 + <Py_ssize_t>indices[i] * columns
+        for k in range(columns):
+            work.grads[row[k]] += slot(work, s[k])[i]
 
 
 cdef void seed(Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:
