@@ -14,8 +14,10 @@
 #   program       the order of the instructions, layers, and what is computed once a call
 #   plan          the steps of a program, forward and backward
 #   slots         where the steps read and write
-#   check         the rules of traces, programs and plans
+#   check         the rules of traces and programs
+#   check_plans   those of plans
 #   kernels       an op over lanes; lanes.h and what it includes have the loops in C
+#   layers        the steps of layers
 #   steps         the steps of a plan over the lanes of a block
 #   execute       a plan run over a batch: chunks, blocks, threads
 #   results       what a call returns: sums as nodes, numbers, samples
@@ -69,7 +71,9 @@ include "_compile/program.pxi"
 include "_compile/plan.pxi"
 include "_compile/slots.pxi"
 include "_compile/check.pxi"
+include "_compile/check_plans.pxi"
 include "_compile/kernels.pxi"
+include "_compile/layers.pxi"
 include "_compile/steps.pxi"
 include "_compile/execute.pxi"
 include "_compile/results.pxi"
