@@ -75,6 +75,10 @@ cdef class PlanCheck:
         elif self.kind == LOOKUP:
             self.check_table()
             first = self.header[1]
+        elif self.kind == DOT_RUN:
+            self.check_shape(self.header_count == 3 and self.header[0] > 0,
+                             self.count > 0 and self.count % DOT_SLOTS == 0)
+            return self.check_dot_run()
         elif self.kind == DOTS:
             self.check_shape(self.header_count == 0, self.count >= 4 and self.count % 2 == 0)
         else:
@@ -93,6 +97,23 @@ cdef class PlanCheck:
         for i in range(first, self.count):
             self.check_read(i)
         return 0
+
+    cdef int check_dot_run(self) except -1:
+        cdef int i, k
+        for i in range(0, self.count, DOT_SLOTS):
+            self.check_read(i + 1)
+            for k in range(self.header[0]):
+                self.check_slot_read(self.slots[i + 2] + k * self.header[1])
+                self.check_slot_read(self.slots[i + 3] + k * self.header[2])
+        for i in range(0, self.count, DOT_SLOTS):
+            self.check_write(i, False)
+        for i in range(0, self.count, DOT_SLOTS):  # results are written before later sums are computed
+            require(self.slots[i + 1] not in self.now, "a step does not overwrite what it reads")
+            for k in range(self.header[0]):
+                require(self.slots[i + 2] + k * self.header[1] not in self.now
+                        and self.slots[i + 3] + k * self.header[2] not in self.now,
+                        "a step does not overwrite what it reads")
+        return require(len(self.now) == self.count // DOT_SLOTS, "results have slots of their own")
 
     cdef int check_table(self) except -1:
         cdef int k
@@ -148,6 +169,8 @@ cdef class PlanCheck:
             self.check_back_reduce()
         elif self.kind == BACK_DOTS:
             self.check_back_dots()
+        elif self.kind == BACK_DOT_RUN:
+            self.check_back_dot_run()
         elif self.kind == BACK_LAYER:
             self.check_back_layer(self.check_layer(BACK_LAYER, BACK_LAYER_HEADER))
         elif self.kind == BACK_INDEXED:
@@ -222,6 +245,40 @@ cdef class PlanCheck:
         for i in range(1, self.count, 4):
             self.check_target(i + 2, self.header[(i - 1) // 2])
             self.check_target(i + 3, self.header[(i - 1) // 2 + 1])
+        return 0
+
+    cdef int check_back_dot_run(self) except -1:
+        """The targets of the first factors of all sums, then those of the second ones; all else is read before."""
+        cdef int i, k, side, target, step
+        cdef int *header = self.header
+        self.check_shape(self.header_count > BACK_DOT_FLAGS and header[0] > 0 and self.count % BACK_DOT_SLOTS == 0,
+                         self.count // BACK_DOT_SLOTS * 2 == self.header_count - BACK_DOT_FLAGS)
+        for i in range(0, self.count, BACK_DOT_SLOTS):
+            self.check_read(i)
+            for side in range(2):
+                target = self.slots[i + 3 + side]
+                require((target == NO_TARGET) == (self.slots[3 + side] == NO_TARGET), "all sums have targets, or none")
+                for k in range(header[0]):
+                    self.check_slot_read(self.slots[i + 2 - side] + k * header[2 - side])
+                require(target != NO_TARGET or self.slots[i + 2 - side] == self.slots[i] and header[2 - side] == 0,
+                        "a step names only slots that it reads")
+        for side in range(2):
+            step = header[3 + side]
+            for i in range(0, self.count if self.slots[3 + side] != NO_TARGET else 0, BACK_DOT_SLOTS):
+                require(step != 0 or header[0] == 1, "the terms of a sum have targets of their own")
+                for k in range(header[0]):
+                    target = self.slots[i + 3 + side] + k * step
+                    self.check_slot(target)
+                    require(not header[BACK_DOT_FLAGS + 2 * (i // BACK_DOT_SLOTS) + side] or target in self.written
+                            or target in self.now, "what is added to is written")
+                    require(header[BACK_DOT_FLAGS + 2 * (i // BACK_DOT_SLOTS) + side] or target not in self.now,
+                            "what is written is not lost")
+                    self.now.add(target)
+        for i in range(0, self.count, BACK_DOT_SLOTS):
+            require(self.slots[i] not in self.now, "a step does not overwrite what it reads")
+            for k in range(2 * header[0]):
+                require(self.slots[i + 1 + k % 2] + k // 2 * header[1 + k % 2] not in self.now,
+                        "a step does not overwrite what it reads")
         return 0
 
     cdef int check_back_indexed(self) except -1:

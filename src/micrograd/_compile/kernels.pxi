@@ -53,6 +53,10 @@ cdef extern from "_compile/lanes.h" nogil:
         void (*outer)(const double *base, Py_ssize_t stride, const int *slots, int count, const double *packed,
                       Py_ssize_t pitch, double *w, Py_ssize_t live) noexcept nogil
         double (*total)(const double *g, Py_ssize_t width) noexcept nogil
+        void (*dot_run)(double *base, Py_ssize_t stride, const int *header, const int *slots, int count,
+                        Py_ssize_t width) noexcept nogil
+        void (*back_dot_run)(double *base, Py_ssize_t stride, const int *header, const int *slots, int count,
+                             Py_ssize_t width) noexcept nogil
         void (*dots_one)(double *base, const int *slots, int count) noexcept nogil
         void (*back_dots_one)(double *base, const int *slots, int count, const int *accumulate) noexcept nogil
         void (*multiply)(const Product *p) noexcept nogil
@@ -92,8 +96,14 @@ cdef extern from "_compile/lanes.h" nogil:
     const Variant *const *lanes_variants()
     enum:
         LANES_TILE "TILE"
+        LANES_DOT_SLOTS
+        LANES_BACK_DOT_SLOTS
+        LANES_BACK_DOT_FLAGS
 
 static_check(<int>TILE == <int>LANES_TILE)
+static_check(<int>DOT_SLOTS == <int>LANES_DOT_SLOTS)
+static_check(<int>BACK_DOT_SLOTS == <int>LANES_BACK_DOT_SLOTS)
+static_check(<int>BACK_DOT_FLAGS == <int>LANES_BACK_DOT_FLAGS)
 
 cdef struct Workspace:     # of a thread
     double *base           # the first slot

@@ -19,8 +19,8 @@
 typedef void (*LanesGain)(double *x, const double *a, const double *b, const double *r, const double *g,
                           ptrdiff_t width);
 
-/* A product of two matrices: c[i][j] = initial[i][j] + sum over k of a[i][k] b[k][j], in the order of k. Where `initial`
-   is NULL, sums begin at 0; it may be c. */
+/* A product of two matrices: c[i][j] = initial[i][j] + sum over k of a[i][k] b[k][j], in the order of k. Where
+   `initial` is NULL, sums begin at 0; it may be c. */
 typedef struct Product {
     double *c;                /* rows x columns */
     const double *initial;    /* rows x columns, or of pitch 0 one row */
@@ -78,6 +78,10 @@ typedef struct Lanes {
                   ptrdiff_t pitch, double *w, ptrdiff_t live);
     /* The sum over lanes. */
     double (*total)(const double *g, ptrdiff_t width);
+    /* A run of sums of products, and its grads, of one lane (stride 1) too. */
+    void (*dot_run)(double *base, ptrdiff_t stride, const int *header, const int *slots, int count, ptrdiff_t width);
+    void (*back_dot_run)(double *base, ptrdiff_t stride, const int *header, const int *slots, int count,
+                         ptrdiff_t width);
 
     /* Of one lane, with the same results as in a block of several. */
     void (*dots_one)(double *base, const int *slots, int count);
@@ -118,13 +122,15 @@ typedef struct Variant {
 } Variant;
 
 enum { TILE = 8 };
+enum { LANES_DOT_SLOTS = 4, LANES_BACK_DOT_SLOTS = 5, LANES_BACK_DOT_FLAGS = 5 };  /* plan.pxi says what they are */
 
 #define LANES_JOIN(a, b) a##_##b
 #define LANES_NAME(a, b) LANES_JOIN(a, b)
 
 /* VEC doubles fill a vector. Layers are computed in tiles of ROWS outputs of STEP lanes, which fit into registers.
    FUSED is the function that fuses for a vector, if there is one; LESS, EQUAL and BLEND are those that compare and
-   choose, where gcc's own vectors are slower; LOAD_SOME and STORE_SOME load and store the first n doubles of a vector. */
+   choose, where gcc's own vectors are slower; LOAD_SOME and STORE_SOME load and store the first n doubles of a
+   vector. */
 #if defined(__GNUC__) && !defined(MICROGRAD_PLAIN)
   #define LANES_INLINE static inline __attribute__((always_inline))
   #define VEC 2

@@ -102,7 +102,13 @@ static void F(back_relu)(double *d, const double *r, const double *g, int accumu
 }
 
 static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
-    double *r = base + slots[0] * stride;
+    double *r = base + slots[0] * stride, total = 0.0;
+    if (width == 1) {
+        for (int i = 1; i < count; i++)
+            total += base[slots[i] * stride];
+        r[0] = total;
+        return;
+    }
     memset(r, 0, width * sizeof(double));
     for (int i = 1; i < count; i++)
         F(add)(r, r, base + slots[i] * stride, width);
@@ -110,6 +116,7 @@ static void F(sum)(double *base, ptrdiff_t stride, const int *slots, int count, 
 
 #include "lanes_products.h"
 #include "lanes_choices.h"
+#include "lanes_dots.h"
 #if !EXACT
   #include "lanes_math.h"
 #endif
@@ -118,7 +125,7 @@ static const Lanes F(lanes) = {
     F(add), F(sub), F(mul), F(neg), F(relu), F(less), F(less_equal), F(equal), F(not), F(then), F(otherwise),
     F(maximum), F(minimum), F(back_linear), F(back_product), F(back_relu), F(back_then), F(back_otherwise),
     F(back_greater),
-    F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total),
+    F(dots), F(back_dots), F(sum), F(layer), F(pack), F(outer), F(total), F(dot_run), F(back_dot_run),
     F(dots_one), F(back_dots_one), F(multiply),
 #if !EXACT
     F(exp_loop), F(log_loop), F(tanh_loop), F(tanh_slope), F(sigmoid_loop), F(softplus_loop), F(sqrt_loop), F(div),

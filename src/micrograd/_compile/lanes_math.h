@@ -214,6 +214,13 @@ static int F(all_finite)(const double *r, ptrdiff_t width) {
 
 static void F(max)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
     double *r = base + slots[0] * stride;
+    if (width == 1) {
+        double largest = base[slots[1] * stride];
+        for (int j = 2; j < count; j++)
+            largest = base[slots[j] * stride] > largest ? base[slots[j] * stride] : largest;
+        r[0] = largest;
+        return;
+    }
     memcpy(r, base + slots[1] * stride, width * sizeof(double));
     for (int j = 2; j < count; j++) {
         const double *x = base + slots[j] * stride;

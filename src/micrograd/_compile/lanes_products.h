@@ -5,51 +5,6 @@
 #define SUM_PARTS (TILE / VEC)
 #define MOST_PARTS (PARTS > SUM_PARTS ? PARTS : SUM_PARTS)
 
-static void F(dots)(double *base, ptrdiff_t stride, const int *slots, int count, ptrdiff_t width) {
-    for (ptrdiff_t at = 0; at < width; at += TILE) {
-        vec sum[SUM_PARTS];
-        for (int p = 0; p < SUM_PARTS; p++)
-            sum[p] = OF(base + slots[1] * stride + at + p * VEC);
-        for (int i = 2; i < count; i += 2) {
-            const double *a = base + slots[i] * stride + at, *b = base + slots[i + 1] * stride + at;
-            for (int p = 0; p < SUM_PARTS; p++)
-                sum[p] += OF(a + p * VEC) * OF(b + p * VEC);
-        }
-        for (int p = 0; p < SUM_PARTS; p++)
-            AT(base + slots[0] * stride + at + p * VEC) = sum[p];
-    }
-}
-
-static void F(dots_one)(double *base, const int *slots, int count) {
-    double sum = base[slots[1]];
-    for (int i = 2; i < count; i += 2)
-        sum += base[slots[i]] * base[slots[i + 1]];
-    base[slots[0]] = sum;
-}
-
-static void F(back_dots)(double *base, ptrdiff_t stride, const int *slots, int count, const int *accumulate,
-                         ptrdiff_t width) {
-    const double *g = base + slots[0] * stride;
-    for (int i = 1; i < count; i += 4, accumulate += 2) {
-        const double *a = base + slots[i] * stride, *b = base + slots[i + 1] * stride;
-        if (slots[i + 2] >= 0)
-            F(back_product)(base + slots[i + 2] * stride, b, g, accumulate[0], width);
-        if (slots[i + 3] >= 0)
-            F(back_product)(base + slots[i + 3] * stride, a, g, accumulate[1], width);
-    }
-}
-
-static void F(back_dots_one)(double *base, const int *slots, int count, const int *accumulate) {
-    double g = base[slots[0]];
-    for (int i = 1; i < count; i += 4, accumulate += 2) {
-        double a = base[slots[i]], b = base[slots[i + 1]];
-        if (slots[i + 2] >= 0)
-            base[slots[i + 2]] = accumulate[0] ? MADD_ONE(base[slots[i + 2]], b, g) : b * g;
-        if (slots[i + 3] >= 0)
-            base[slots[i + 3]] = accumulate[1] ? MADD_ONE(base[slots[i + 3]], a, g) : a * g;
-    }
-}
-
 /* ---- Layers of several lanes ------------------------------------------------------------------- */
 
 #define LAYER_ARGUMENTS \
@@ -298,5 +253,4 @@ static void F(multiply)(const Product *p) {
 #undef LAYER_TILE
 #undef LAYER_ARGUMENTS
 #undef MOST_PARTS
-#undef SUM_PARTS
 #undef PARTS

@@ -1,4 +1,4 @@
-# Layers: their steps over the lanes of a block, without the GIL; and what gathers, transposes and scatters their weights.
+# Layers: their steps over the lanes of a block, without the GIL, and what gathers, transposes and scatters weights.
 #
 # Gives run_layer, back_layer, layer_gather, layer_transpose, layer_scatter. Uses kernels.pxi, plan.pxi and program.pxi.
 #
@@ -7,6 +7,7 @@
 
 cdef enum:
     CALLS = 8              # of a layer, computed at once with one sample
+    NARROW = 4             # a layer of at most as many inputs or outputs
 
 
 cdef void run_layer(Shared *shared, Workspace *work, int *header, int *s, Py_ssize_t width) noexcept nogil:

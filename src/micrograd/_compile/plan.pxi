@@ -15,12 +15,14 @@ cdef enum StepKind:   # header; slots
     APPLY             # op, count, step of a, of b;         result, a, b; the results' step is 1
     REDUCE            # op;                                 result, operands
     DOTS              # -;                                  result, bias, a[0], b[0], a[1], b[1], ...
+    DOT_RUN           # terms, steps of a, of b;            result, bias, a[0], b[0] of each sum
     LAYER             # layer, outputs, inputs, varying, calls, apart...; outputs, inputs, biases if these vary
     INDEXED_REDUCE    # op;                                 result, operands, index
     LOOKUP            # rows, columns, invariant values...; results, one for each column, index
     BACK_APPLY        # op, side, accumulate, count, steps; target, grad, a, b, result, each with a step
     BACK_REDUCE       # op, accumulate...;                  grad, result, then operand and target in turn
     BACK_DOTS         # accumulate...;                      grad, then a, b, the target of a and that of b in turn
+    BACK_DOT_RUN      # terms, steps, accumulate...;        grad, a[0], b[0], the target of a[0] and of b[0] of each sum
     BACK_LAYER        # layer, outputs, inputs, wanted, calls, apart...; grads, inputs, targets and what is added to
     BACK_INDEXED      # op, accumulate...;                  grad, result, index, then operand and target in turn
     BACK_LOOKUP       # rows, columns, invariant values...; grads, index
@@ -37,6 +39,9 @@ cdef enum:
     ALL_ZEROS = -0x7fffffff        # in place of how far apart the slots are: they are one slot, of zeros
     SCATTERED = -0x7fffffff - 1    # they are not side by side, or not equally far apart
     BACK_OPERANDS = 5  # BACK_APPLY: its slots
+    DOT_SLOTS = 4       # DOT_RUN: of each sum
+    BACK_DOT_SLOTS = 5  # BACK_DOT_RUN: of each sum
+    BACK_DOT_FLAGS = 5  # BACK_DOT_RUN: where the header has whether to accumulate, for both factors of each sum
 
 
 @cython.final
@@ -88,7 +93,8 @@ cdef class Draft:
     """The steps of a plan, on ids."""
 
     # APPLY and BACK_APPLY have the instructions of a whole group: header op and count, or op, side, count and
-    # whether to accumulate for each; ids of the results, then of all a, ...
+    # whether to accumulate for each; ids of the results, then of all a, ... DOTS and BACK_DOTS have several sums of as
+    # many products, one after the other; the header begins with how many.
     cdef Program program
     cdef char *needs          # does an instruction need a grad?
     cdef char *written        # has its grad been written?
@@ -166,7 +172,9 @@ cdef class Draft:
         cdef int k
         if group.layer >= 0:
             return self.compute_layer(group)
-        if group.op != DOT and RULES[group.op].reduce == NULL:
+        if group.op == DOT:
+            return self.compute_dots(group)
+        if RULES[group.op].reduce == NULL:
             push(&self.header, group.op)
             push(&self.header, group.count)
             extend(&self.ids, members, group.count)
@@ -179,11 +187,30 @@ cdef class Draft:
         for k in range(group.count):
             if self.is_lookup(members[k]):
                 continue
-            if group.op != DOT:
-                push(&self.header, group.op)
+            push(&self.header, group.op)
             push(&self.ids, members[k])
             extend(&self.ids, self.program.operands(members[k]), self.program.code.items[members[k]].count)
-            self.put(&self.forward, DOTS if group.op == DOT else INDEXED_REDUCE if has_index(group.op) else REDUCE)
+            self.put(&self.forward, INDEXED_REDUCE if has_index(group.op) else REDUCE)
+        return 0
+
+    cdef int compute_dots(self, Group *group) except -1:
+        """A step for sums of as many products that follow each other."""
+        cdef int k, i, before = -1
+        for k in range(group.first, group.first + group.count):
+            i = self.program.order[k]
+            if self.program.code.items[i].count != before and self.ids.count:
+                self.put(&self.forward, DOTS)
+            before = self.program.code.items[i].count
+            self.count_dot()
+            push(&self.ids, i)
+            extend(&self.ids, self.program.operands(i), before)
+        return self.put(&self.forward, DOTS)
+
+    cdef int count_dot(self) except -1:
+        """Count one more in the step at hand."""
+        if not self.ids.count:
+            push(&self.header, 0)
+        self.header.items[0] += 1
         return 0
 
     cdef bint is_lookup(self, int i) noexcept:
@@ -280,7 +307,9 @@ cdef class Draft:
         cdef int k
         if group.layer >= 0:
             return self.propagate_layer(group)
-        if group.op != DOT and RULES[group.op].reduce == NULL:
+        if group.op == DOT:
+            return self.propagate_dots(group)
+        if RULES[group.op].reduce == NULL:
             for k in range(RULES[group.op].arity):
                 self.propagate_side(group, k)
             return 0
@@ -288,9 +317,7 @@ cdef class Draft:
             self.propagate_lookup(columns)
         for k in range(group.count - 1, -1, -1):
             if self.propagates(members[k]) and not self.is_lookup(members[k]):
-                if group.op == DOT:
-                    self.propagate_dot(members[k])
-                elif has_index(group.op):
+                if has_index(group.op):
                     self.propagate_indexed(members[k])
                 else:
                     self.propagate_reduce(members[k])
@@ -344,12 +371,38 @@ cdef class Draft:
             push(&self.ids, grad)
         return self.put(&self.backward, BACK_APPLY)
 
-    cdef int propagate_dot(self, int i) except -1:
-        """One step for all products, and one for the bias."""
+    cdef int propagate_dots(self, Group *group) except -1:
+        """From the grads of sums of products to those of biases, and of factors: a step for sums of as many products that
+        follow each other, the last sum first."""
+        cdef int k, i, bias, terms, before = -1
+        for k in range(group.first + group.count - 1, group.first - 1, -1):
+            i = self.program.order[k]
+            bias = self.program.operands(i)[0]
+            if self.propagates(i) and self.needs[bias]:
+                self.pass_on(bias, self.grad(i))
+        for k in range(group.first + group.count - 1, group.first - 1, -1):
+            i = self.program.order[k]
+            terms = self.needed_terms(i) if self.propagates(i) else 0
+            if terms:
+                if terms != before and self.ids.count:
+                    self.put(&self.backward, BACK_DOTS)
+                before = terms
+                self.count_dot()
+                self.propagate_terms(i)
+        return self.put(&self.backward, BACK_DOTS) if self.ids.count else 0
+
+    cdef int needed_terms(self, int i) noexcept:
+        """How many products of a sum have a factor that needs a grad?"""
+        cdef const int *operands = self.program.operands(i)
+        cdef int k, terms = 0
+        for k in range(1, self.program.code.items[i].count, 2):
+            terms += self.needs[operands[k]] or self.needs[operands[k + 1]]
+        return terms
+
+    cdef int propagate_terms(self, int i) except -1:
+        """Put what one sum has in a step."""
         cdef const int *operands = self.program.operands(i)
         cdef int a, b, k, s, grad = self.grad(i)
-        if self.needs[operands[0]]:
-            self.pass_on(operands[0], grad)
         push(&self.ids, grad)
         for k in range(1, self.program.code.items[i].count, 2):
             a, b = operands[k], operands[k + 1]
@@ -362,9 +415,6 @@ cdef class Draft:
                     else:
                         push(&self.ids, NO_TARGET)
                         push(&self.header, False)
-        if self.header.count:
-            return self.put(&self.backward, BACK_DOTS)
-        self.ids.count = 0
         return 0
 
     cdef int propagate_lookup(self, list columns) except -1:

@@ -272,6 +272,8 @@ cdef class Slots:
                 self.encode_runs(steps, &step, step.header[2], step.header + 3)
             elif step.kind == COLLECT:
                 self.encode_collect(steps, &step)
+            elif step.kind == DOTS or step.kind == BACK_DOTS:
+                self.encode_dots(steps, &step)
             elif step.kind == LAYER or step.kind == BACK_LAYER:
                 self.encode_layer(steps, &step)
             else:
@@ -370,3 +372,106 @@ cdef class Slots:
             if goes_on:
                 end += 1
         return end
+
+    # -- sums of products: those whose factors' slots are equally far apart from one term to the next are a run
+
+    cdef int encode_dots(self, IntArray *steps, Step *step) except -1:
+        """Append the sums of a step, in runs or one by one."""
+        cdef int count = step.header[0], width = step.count // count, first = 0, end, k
+        while first < count:
+            end = self.dots_end(step, width, first)
+            if end > first and not self.mixes_targets(step, width, first, end):
+                self.encode_dot_run(steps, step, width, first, end)
+                self.plan.steps += 1
+            else:
+                end = max(end, first + 1)
+                for k in range(first, end):
+                    self.encode_dot(steps, step, width, k)
+                self.plan.steps += end - first
+            first = end
+        self.plan.work += count
+        return 0
+
+    cdef int encode_dot(self, IntArray *steps, Step *step, int width, int k) except -1:
+        """Append a step of one sum."""
+        cdef int flags = (width - 1) // 2 if step.kind == BACK_DOTS else 0, j
+        push(steps, step.kind)
+        push(steps, flags)
+        push(steps, width)
+        extend(steps, step.header + 1 + k * flags, flags)
+        for j in range(width):
+            push(steps, self.slot_of(step.slots[k * width + j]))
+        return 0
+
+    cdef int encode_dot_run(self, IntArray *steps, Step *step, int width, int first, int end) except -1:
+        """Append a step of the sums from the first one on."""
+        cdef bint back = step.kind == BACK_DOTS
+        cdef int lead = 1 if back else 2, fields = 4 if back else 2, terms = (width - lead) // fields, k, j
+        cdef int *ids = step.slots + first * width
+        push(steps, BACK_DOT_RUN if back else DOT_RUN)
+        push(steps, 1 + fields + (2 * (end - first) if back else 0))
+        push(steps, (lead + fields) * (end - first))
+        push(steps, terms)
+        for j in range(lead, lead + fields):
+            push(steps, self.term_step(ids + j, fields, terms))
+        for k in range(first, end if back else first):
+            push(steps, step.header[1 + 2 * terms * k])
+            push(steps, step.header[2 + 2 * terms * k])
+        for k in range(first, end):
+            for j in range(lead + fields):
+                push(steps, self.slot_of(step.slots[k * width + j]))
+        return 0
+
+    cdef inline int slot_of(self, int id) noexcept:
+        return self.slot[id] if id != NO_TARGET else NO_TARGET
+
+    cdef int term_step(self, const int *ids, int fields, int terms) noexcept:
+        """How far apart the slots of a factor of all terms are, or of its targets, or SCATTERED."""
+        cdef int k, step = self.slot_of(ids[fields]) - self.slot_of(ids[0]) if terms > 1 else 0
+        for k in range(1, terms):
+            if (self.slot_of(ids[k * fields]) - self.slot_of(ids[(k - 1) * fields]) != step
+                    or (ids[k * fields] == NO_TARGET) != (ids[0] == NO_TARGET)):
+                return SCATTERED
+        return step
+
+    cdef int dots_end(self, Step *step, int width, int first) noexcept:
+        """The end of the run that begins with this sum; the same if it is none."""
+        cdef bint back = step.kind == BACK_DOTS
+        cdef int lead = 1 if back else 2, fields = 4 if back else 2, terms = (width - lead) // fields, end = first, j
+        cdef int *ids = step.slots + first * width
+        cdef int *at = ids
+        while end < step.header[0]:
+            for j in range(lead, lead + fields):
+                if (self.term_step(at + j, fields, terms) != self.term_step(ids + j, fields, terms)
+                        or self.term_step(at + j, fields, terms) == SCATTERED
+                        or (at[j] == NO_TARGET) != (ids[j] == NO_TARGET)):
+                    return end
+            for j in range(2 * terms if back else 0):
+                if step.header[1 + 2 * terms * end + j] != step.header[1 + 2 * terms * end + j % 2]:
+                    return end
+            end += 1
+            at += width
+        return end
+
+    cdef bint mixes_targets(self, Step *step, int width, int first, int end) except -1:
+        """Does it depend on the order of products whether a target is written? In a run those of a come first. Both
+        factors may have the same targets, as in a sum of squares, but not one for all terms."""
+        cdef set targets = set()
+        cdef int *ids
+        cdef int k, j
+        cdef bint same = True, one = False
+        for k in range(first, end if step.kind == BACK_DOTS else first):
+            ids = step.slots + k * width
+            for j in range(3, width, 4):
+                one |= j > 3 and (ids[j] == ids[3] != NO_TARGET or ids[j + 1] == ids[4] != NO_TARGET)
+                same &= ids[j] == ids[j + 1]
+        if same or one or step.slots[first * width + 3] == NO_TARGET or step.slots[first * width + 4] == NO_TARGET:
+            return one
+        for k in range(first, end):
+            for j in range(k * width + 3, (k + 1) * width, 4):
+                targets.add(step.slots[j])
+        for k in range(first, end):
+            for j in range(k * width + 4, (k + 1) * width, 4):
+                if step.slots[j] in targets:
+                    return True
+        return False

@@ -25,7 +25,6 @@ cdef inline int *step_next(int *at, Step *step) noexcept nogil:
 
 cdef enum:
     RUN = 64               # instructions that are computed at once
-    NARROW = 4             # layers of at most as many inputs or outputs
 
 
 cdef inline const double *side_by_side(const double *x, Py_ssize_t step, Py_ssize_t count, double *copy) noexcept nogil:
@@ -178,6 +177,8 @@ cdef bint steps_forward(IntArray *steps, Shared *shared, Workspace *work, Py_ssi
             work.lanes.dots_one(work.base, step.slots, step.count)
         elif step.kind == DOTS:
             work.lanes.dots(work.base, work.stride, step.slots, step.count, width)
+        elif step.kind == DOT_RUN:
+            work.lanes.dot_run(work.base, work.stride, step.header, step.slots, step.count, width)
         elif step.kind == REDUCE:
             reduce(work, step.header[0], step.slots, step.count, live, width)
         elif step.kind == INDEXED_REDUCE:
@@ -425,6 +426,8 @@ cdef bint steps_backward(IntArray *steps, Shared *shared, Workspace *work, Py_ss
             work.lanes.back_dots_one(work.base, step.slots, step.count, step.header)
         elif step.kind == BACK_DOTS:
             work.lanes.back_dots(work.base, work.stride, step.slots, step.count, step.header, width)
+        elif step.kind == BACK_DOT_RUN:
+            work.lanes.back_dot_run(work.base, work.stride, step.header, step.slots, step.count, width)
         elif step.kind == BACK_REDUCE:
             back_reduce(work, step.header, step.slots, step.count, live, width)
         elif step.kind == BACK_INDEXED:
