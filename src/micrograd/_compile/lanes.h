@@ -159,12 +159,27 @@ enum { LANES_DOT_SLOTS = 4, LANES_BACK_DOT_SLOTS = 5, LANES_BACK_DOT_FLAGS = 5 }
     #pragma GCC push_options
     #pragma GCC target("avx2,fma")
   #endif
+  static inline void lanes_store_some(double *p, int n, __m256d x) {
+      __m128d half = _mm256_castpd256_pd128(x);
+      if (n == 4) {
+          _mm256_storeu_pd(p, x);
+          return;
+      }
+      if (n & 2) {
+          _mm_storeu_pd(p, half);
+          half = _mm256_extractf128_pd(x, 1);
+          p += 2;
+      }
+      if (n & 1)
+          _mm_store_sd(p, half);
+  }
   #define TARGET avx2
   #define VEC 4
   #define STEP 8
   #define ROWS 6
   #define FUSED(sum, a, b) ((vec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
   #define BLEND(test, a, b) ((vec)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(test)))
+  #define STORE_SOME(p, n, x) lanes_store_some(p, n, (__m256d)(x))
   #define LOAD_SOME(p, n) ((vec)_mm256_maskload_pd(p, _mm256_loadu_si256((const __m256i *)(lanes_masks + 4 - (n)))))
   #include "lanes_variant.h"
   #if defined(__clang__)

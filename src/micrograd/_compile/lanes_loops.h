@@ -68,9 +68,11 @@ static void F(relu)(double *r, const double *a, ptrdiff_t width) {
         r[i] = a[i] < 0.0 ? 0.0 : a[i];
 }
 
-static void F(back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width) {
-    #define SET(AT, OF, MADD) AT(d + i) = slope * OF(g + i)
-    #define GAIN(AT, OF, MADD) AT(d + i) += slope * OF(g + i)
+/* d = x g, or += where it accumulates. With x_step 0, x is VEC times the same. */
+LANES_INLINE void F(back_scaled)(double *d, const double *x, const int x_step, const double *g, int accumulate,
+                                 ptrdiff_t width) {
+    #define SET(AT, OF, MADD) AT(d + i) = OF(x + i * x_step) * OF(g + i)
+    #define GAIN(AT, OF, MADD) AT(d + i) = MADD(OF(d + i), OF(x + i * x_step), OF(g + i))
     if (accumulate) {
         EACH(GAIN);
     } else {
@@ -80,16 +82,15 @@ static void F(back_linear)(double *d, double slope, const double *g, int accumul
     #undef SET
 }
 
+static void F(back_linear)(double *d, double slope, const double *g, int accumulate, ptrdiff_t width) {
+    double slopes[VEC];
+    for (int p = 0; p < VEC; p++)
+        slopes[p] = slope;
+    F(back_scaled)(d, slopes, 0, g, accumulate, width);
+}
+
 static inline void F(back_product)(double *d, const double *x, const double *g, int accumulate, ptrdiff_t width) {
-    #define SET(AT, OF, MADD) AT(d + i) = OF(x + i) * OF(g + i)
-    #define GAIN(AT, OF, MADD) AT(d + i) = MADD(OF(d + i), OF(x + i), OF(g + i))
-    if (accumulate) {
-        EACH(GAIN);
-    } else {
-        EACH(SET);
-    }
-    #undef GAIN
-    #undef SET
+    F(back_scaled)(d, x, 1, g, accumulate, width);
 }
 
 static void F(back_relu)(double *d, const double *r, const double *g, int accumulate, ptrdiff_t width) {

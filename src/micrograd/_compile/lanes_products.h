@@ -189,15 +189,15 @@ LANES_INLINE void F(store_some)(double *p, int n, vec v) {
 #endif
 }
 
-/* `rows` rows of c from `row` on, and `parts` vectors of columns from `column` on, of which the last one has `some`
-   columns; VEC is a constant where it is called with that. */
-LANES_INLINE void F(multiply_tile)(const Product *p, const int rows, const int parts, const int some, int row,
-                                   int column) {
+/* `rows` rows of c from `row` on, and `parts` vectors of columns from `column` on, which are whole, or the last one has
+   `some` columns. */
+LANES_INLINE void F(multiply_tile)(const Product *p, const int rows, const int parts, const int whole, int some,
+                                   int row, int column) {
     vec sum[8][4];
     ptrdiff_t a_pitch = p->a_pitch, a_step = p->a_step, b_pitch = p->b_pitch;
     const double *a = p->a + row * a_pitch, *b = p->b + column;
     double *c = p->c + row * p->c_pitch + column;
-    #define LAST(q) (some < VEC && (q) == parts - 1)
+    #define LAST(q) (!whole && (q) == parts - 1)
     #define LOAD(x, q) (LAST(q) ? F(load_some)((x) + (q) * VEC, some) : (vec)OF((x) + (q) * VEC))
     for (int r = 0; r < rows; r++)
         for (int q = 0; q < parts; q++)
@@ -225,23 +225,24 @@ LANES_INLINE void F(multiply_tile)(const Product *p, const int rows, const int p
 LANES_INLINE void F(multiply_rows)(const Product *p, const int rows, int row) {
     int column = 0, left;
     for (; rows == 1 && column + 4 * VEC <= p->columns; column += 4 * VEC)
-        F(multiply_tile)(p, rows, 4, VEC, row, column);
+        F(multiply_tile)(p, rows, 4, 1, 0, row, column);
     for (; column + 2 * VEC <= p->columns; column += 2 * VEC)
-        F(multiply_tile)(p, rows, 2, VEC, row, column);
+        F(multiply_tile)(p, rows, 2, 1, 0, row, column);
     left = p->columns - column;
     if (left > VEC)
-        F(multiply_tile)(p, rows, 2, left - VEC, row, column);
+        F(multiply_tile)(p, rows, 2, 0, left - VEC, row, column);
     else if (left == VEC)
-        F(multiply_tile)(p, rows, 1, VEC, row, column);
+        F(multiply_tile)(p, rows, 1, 1, 0, row, column);
     else if (left)
-        F(multiply_tile)(p, rows, 1, left, row, column);
+        F(multiply_tile)(p, rows, 1, 0, left, row, column);
 }
 
 static void F(multiply)(const Product *p) {
+    const int tiles = p->depth > 1 || p->columns <= 2 * VEC;  /* else row by row, as it stands in memory */
     int row = 0;
-    for (; row + 8 <= p->rows && p->depth > 1 && VEC > 2; row += 8)  /* as many as registers hold */
+    for (; row + 8 <= p->rows && tiles && VEC > 2; row += 8)  /* as many as registers hold */
         F(multiply_rows)(p, 8, row);
-    for (; row + 4 <= p->rows && p->depth > 1; row += 4)
+    for (; row + 4 <= p->rows && tiles; row += 4)
         F(multiply_rows)(p, 4, row);
     for (; row < p->rows; row++)
         F(multiply_rows)(p, 1, row);

@@ -210,12 +210,15 @@ cdef void layer_transpose(Layer *layer, Shared *shared) noexcept:
     """Transpose the weights, which layer_gather() has copied if they do not stand row by row."""
     cdef double *weights = shared.weights + layer.weight_offset
     cdef double *transposed = shared.transposed + layer.weight_offset
-    cdef Py_ssize_t i, j, outputs = layer.outputs, inputs = layer.inputs, step = inputs
+    cdef Py_ssize_t i = 0, j, k, rows, outputs = layer.outputs, inputs = layer.inputs, step = inputs
     if layer.row_step:
         weights, step = rows_of(layer, shared.invariant), layer.row_step
-    for j in range(inputs):
-        for i in range(outputs):
-            transposed[j * outputs + i] = weights[i * step + j]
+    while i < outputs:  # rows at once, so that a cache line is written at once
+        rows = min(outputs - i, <Py_ssize_t>CACHE_LINE)
+        for j in range(inputs):
+            for k in range(rows):
+                transposed[j * outputs + i + k] = weights[(i + k) * step + j]
+        i += rows
 
 
 cdef void layer_scatter(Layer *layer, Workspace *work) noexcept nogil:

@@ -206,8 +206,7 @@ cdef class Sums:
             return
         grads, used = &self.grads[0], &self.used[0]
         if traced.in_order:
-            for i in range(traced.indices.count):
-                grads[i] += found[i]
+            replay.loops.add(grads, grads, found, traced.indices.count)
             memset(used, True, traced.indices.count)
             return
         for i in range(traced.indices.count):

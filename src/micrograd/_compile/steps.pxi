@@ -30,9 +30,12 @@ cdef enum:
 cdef inline const double *side_by_side(const double *x, Py_ssize_t step, Py_ssize_t count, double *copy) noexcept nogil:
     """`count` numbers that stand `step` apart."""
     cdef Py_ssize_t k
+    cdef double same = x[0]
     if step == 1:
         return x
-    for k in range(count):
+    for k in range(count if step == 0 else 0):
+        copy[k] = same
+    for k in range(count if step != 0 else 0):
         copy[k] = x[k * step]
     return copy
 
@@ -251,6 +254,25 @@ cdef bint back_apply(Workspace *work, int *header, int *s, Py_ssize_t live, Py_s
     return back_apply_run(work, header, at, live, width)
 
 
+cdef bint back_product_one(Workspace *work, int *header, double **at) noexcept nogil:
+    """back_apply() of products with one sample, if they have one factor, whose grad is a sum, or which scales the grads
+    of others."""
+    cdef int accumulate = header[2], count = header[3], target_step = header[4], step = header[6 if header[1] else 7]
+    cdef const double *x = at[2 if header[1] else 3]
+    cdef Product p
+    if target_step == 1 and header[5] == 1 and step == 0:
+        work.lanes.back_linear(at[0], x[0], at[1], accumulate, count)
+        return True
+    if target_step != 0:
+        return False
+    p.c, p.initial = at[0], at[0] if accumulate else NULL
+    p.a, p.b, p.a_step, p.b_pitch = at[1], x, header[5], step
+    p.c_pitch = p.initial_pitch = p.a_pitch = 0
+    p.rows, p.columns, p.depth = 1, 1, count
+    work.lanes.multiply(&p)
+    return True
+
+
 cdef bint back_apply_run(Workspace *work, int *header, double **at, Py_ssize_t live, Py_ssize_t width) noexcept nogil:
     """back_apply() of several instructions, one after the other, or with one sample RUN at a time."""
     cdef int op = header[0], side = header[1], accumulate = header[2], j
@@ -259,6 +281,8 @@ cdef bint back_apply_run(Workspace *work, int *header, double **at, Py_ssize_t l
     cdef Py_ssize_t[BACK_OPERANDS] step
     cdef double[BACK_OPERANDS][RUN] copies
     cdef bint sound
+    if work.stride == 1 and RULES[op].shape == PRODUCT and back_product_one(work, header, at):
+        return True
     for j in range(BACK_OPERANDS):
         step[j] = header[4 + j] * work.stride
     while k < header[3]:
