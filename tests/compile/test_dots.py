@@ -41,12 +41,12 @@ def squares(x, terms):
 
 def shifted(x, terms):
     """Products of neighbours: a factor of one term is the other factor of the next."""
-    return [dot(x[i : i + terms], x[i + 1 : i + 1 + terms]) for i in range(0, SIZE - terms - 1, 2)]
+    return [dot(x[i : i + terms], x[i + 1 : i + 1 + terms]) for i in range(0, SIZE - terms - 1, terms)]
 
 
 def one_factor(x, terms):
     """The same factor in all terms."""
-    return [dot([x[0]] * terms, x[i : i + terms]) for i in range(1, SIZE - terms, 2)]
+    return [dot([x[0]] * terms, x[i : i + terms]) for i in range(1, SIZE - terms, terms)]
 
 
 def mirrored(x, terms):
@@ -65,27 +65,32 @@ def biased(x, terms):
     return [functional.dot(x[:terms], x[i : i + terms]) + x[i] * x[0] for i in range(0, SIZE - terms, 3)]
 
 
-def outputs_of(kind, terms, factors, x):
+def outputs_of(kind, terms, mixed, factors, x):
     hidden = [(v * a).tanh() for v, a in zip(factors, x)]
     half = [h if i % 2 else a for i, (h, a) in enumerate(zip(hidden, x))]  # every other one needs no grad
-    return kind(hidden, terms) + kind(half, terms)
+    found = kind(hidden, terms)
+    later = [y.tanh() * h for y, h in zip(found, hidden[::terms])]  # some grads are there before those of the sums
+    return found + later + (kind(half, terms) + kind([h * h for h in hidden], terms) if mixed else [])
 
 
 @pytest.mark.parametrize(
     "kind", [scores, columns, squares, shifted, one_factor, mirrored, scattered, biased], ids=lambda kind: kind.__name__
 )
 @pytest.mark.parametrize("terms", [1, 2, 3, 4, 5, 8, 9, 11])
-def test_sums_of_products(kind, terms, every_variant):
+@pytest.mark.parametrize("mixed", [True, False])
+def test_sums_of_products(kind, terms, mixed, every_variant):
     draw = np.random.default_rng(terms)
     factors = [Value(v) for v in draw.normal(size=SIZE)]
     X = draw.normal(size=(11, SIZE))
-    eager = [[functional.sum([y]) for y in outputs_of(kind, terms, factors, x.tolist())] for x in X]
+    eager = [[functional.sum([y]) for y in outputs_of(kind, terms, mixed, factors, x.tolist())] for x in X]
     C = draw.normal(size=len(eager[0]))
     functional.sum([functional.dot(C.tolist(), row) for row in eager]).backward()
     expected = np.array([[y.data for y in row] for row in eager])
     for exact in (True, False):
-        f = micrograd.compile(lambda x: outputs_of(kind, terms, factors, x), exact=exact)
-        loss = micrograd.compile(lambda x: functional.dot(C.tolist(), outputs_of(kind, terms, factors, x)), exact=exact)
+        f = micrograd.compile(lambda x: outputs_of(kind, terms, mixed, factors, x), exact=exact)
+        loss = micrograd.compile(
+            lambda x: functional.dot(C.tolist(), outputs_of(kind, terms, mixed, factors, x)), exact=exact
+        )
         for variant in every_variant:
             use_variant(variant)
             found = f.map(X).reshape(expected.shape)
