@@ -13,6 +13,7 @@
 #   lower         from a trace to instructions: sums of products, and what is invariant
 #   program       the order of the instructions, layers, and what is computed once a call
 #   plan          the steps of a program, forward and backward
+#   draft         these steps, on instructions
 #   slots         where the steps read and write
 #   check         the rules of traces and programs
 #   check_plans   those of plans
@@ -69,6 +70,7 @@ include "_compile/guards.pxi"
 include "_compile/lower.pxi"
 include "_compile/program.pxi"
 include "_compile/plan.pxi"
+include "_compile/draft.pxi"
 include "_compile/slots.pxi"
 include "_compile/check.pxi"
 include "_compile/check_plans.pxi"
