@@ -39,7 +39,7 @@ from cpython.object cimport PyObject
 from libc.math cimport NAN, isfinite
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport qsort
-from libc.string cimport memchr, memcmp, memcpy, memset, strcmp
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
                               parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
                               trace_refuse, traces)
@@ -49,10 +49,11 @@ from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
-from micrograd._core.ops cimport (A, ADD, AND, B, DIV, ENTROPY_NORMALIZER, EQUAL, EXP, GUARD, INDEXED, LESS,
+from micrograd._core.ops cimport (A, ADD, AND, B, DETACH, DIV, ENTROPY_NORMALIZER, EQUAL, EXP, GUARD, INDEXED, LESS,
                                   LESS_EQUAL, LINEAR, LOG, LOGSUMEXP, MAX, MAXIMUM, MINIMUM, MUL, NEG, NONLINEAR, NOT,
                                   NO_OP, OP_COUNT, OR, OTHERWISE, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT, SUB,
-                                  SUM, TAKE, TANH, TANH_SLOPE, THEN, VARIADIC, Forward, Partial, index_of, rule_failed)
+                                  SUM, TAKE, TANH, TANH_SLOPE, THEN, VARIADIC, ZERO, Forward, Partial, index_of,
+                                  rule_failed)
 
 from micrograd._core import TraceError
 

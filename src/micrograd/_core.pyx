@@ -331,6 +331,21 @@ cdef class Value:
         trace_check_read(&self.node, "reading .item() of")
         return self.node.data
 
+    def detach(self):
+        """A new leaf with the same data, through which no gradient flows back.
+
+        >>> x = Value(3.0)
+        >>> y = x * x.detach()
+        >>> y.backward()
+        >>> y.data, x.grad
+        (9.0, 3.0)
+
+        In a compiled function it has the data of each call.
+        """
+        if self.node.flags & TRACED or traces != NULL and trace_here() != NULL:
+            return value_unary(DETACH, self)
+        return own(object_of(leaf_new(self.node.data)))
+
     def backward(self, *, create_graph=False):
         """Set `grad` to 1 and add to the grad of every Value this one was computed from.
 

@@ -24,7 +24,7 @@ MODULES = [
 ]
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]
-NOT_OPS = {"backward", "data", "grad", "item", "label", "zero_grad"}
+NOT_OPS = {"backward", "data", "detach", "grad", "item", "label", "zero_grad"}
 COMPOSED = {"clamp", "reciprocal", "selu"}  # of other ops
 OF_NUMPY = {"arccos", "arcsin", "arctan", "arctan2", "conjugate"}  # what its functions call
 

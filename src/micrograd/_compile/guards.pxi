@@ -236,7 +236,7 @@ cdef class Guards:
                 passes |= self.guard_product(scope, read, operands, wild, k)
         elif RULES[op].shape == PRODUCT:
             passes = self.guard_product(scope, read, operands, wild, 0)
-        elif RULES[op].shape == LINEAR:
+        elif RULES[op].shape == LINEAR or RULES[op].shape == ZERO:
             passes = True in wild
         else:
             if RULES[op].shape == NONLINEAR:

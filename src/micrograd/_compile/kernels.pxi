@@ -231,6 +231,8 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
         work.lanes.maximum(r, a, b, width)
     elif op == MINIMUM:
         work.lanes.minimum(r, a, b, width)
+    elif op == DETACH:
+        memmove(r, a, width * sizeof(double))  # r may be a
     elif work.lanes.exp == NULL:
         return NOTHING
     elif op == TANH:

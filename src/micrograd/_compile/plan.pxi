@@ -70,11 +70,6 @@ cdef class Plan:
 
 # ---- What a plan asks of ops ---------------------------------------------------------------------
 
-cdef bint passes_nothing(int op):
-    """Is the gradient that the op passes on always 0?"""
-    return RULES[op].shape == LINEAR and RULES[op].d_left(0.0, 0.0, 0.0, 1.0) == 0.0
-
-
 cdef inline bint has_index(int op) noexcept:
     """Is the op's last operand an index?"""
     return op < OP_COUNT and RULES[op].shape == INDEXED

@@ -6,6 +6,9 @@
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
+cdef class Traced
+
+
 cdef object node_with_grads(double data, parents, const double *local):
     """A node of the eager graph with these parents, a list or a tuple, and for each d(node)/d(parent)."""
     return block_node(NO_OP, data, PySequence_Fast_ITEMS(<PyObject *>parents), len(parents), local)
@@ -22,11 +25,28 @@ cdef object node_that_raises(double data, parents, error):
     return value
 
 
-cdef object sample_node(Replay replay, Py_ssize_t output, list leaves, list parents):
+cdef bytearray differentiable(Trace trace):
+    """For each instruction: does an output depend on it by ops that pass on a gradient? A leaf without such a way is no
+    parent of the result: the gradient 0 that it would have becomes NaN where the result's is infinite."""
+    cdef bytearray found = bytearray(trace.code.count)
+    cdef const Instruction *item
+    cdef Py_ssize_t i, k
+    for i in trace.outputs:
+        found[i] = True
+    for i in range(trace.code.count - 1, -1, -1):
+        check_signals(i)
+        item = &trace.code.items[i]
+        if found[i] and is_computed(item.op) and (item.op == DOT or RULES[item.op].shape != ZERO):
+            for k in range(item.count - has_index(item.op)):
+                found[trace.code.operands[item.first + k]] = True
+    return found
+
+
+cdef object sample_node(Traced traced, Replay replay, Py_ssize_t output, list leaves, list parents):
     """An output for one sample as a node."""
     cdef Plan plan = replay.plan
     cdef double data = slot(&replay.own, plan.outputs.items[output])[0]
-    cdef Py_ssize_t i, j, k, captured = len(replay.program.trace.captured)
+    cdef Py_ssize_t i, j, k, receivers = len(traced.receivers)
     cdef double *local
     if not parents:
         return Value(data)
@@ -37,10 +57,10 @@ cdef object sample_node(Replay replay, Py_ssize_t output, list leaves, list pare
     if local == NULL:
         raise MemoryError
     try:
-        memcpy(local, replay.grads(), captured * sizeof(double))
-        j = captured
+        memcpy(local, traced.received(replay), receivers * sizeof(double))
+        j = receivers
         for i in range(len(leaves)):
-            if isinstance(leaves[i], Value):
+            if traced.takes_grad(leaves, i):
                 local[j] = 0.0
                 for k in range(0, plan.grads.count, 2):
                     if plan.grads.items[k] == i:
@@ -66,6 +86,9 @@ cdef class Traced:
     cdef IntArray indices        # of the captured leaves among those of the function, which may have several programs
     cdef int most                # the largest of them, or -1
     cdef bint in_order           # are they 0, 1, 2, ...?
+    cdef tuple receivers         # the captured leaves that get a gradient
+    cdef IntArray received_by    # their indices among the captured leaves
+    cdef bytearray arguments     # for each argument: does it get a gradient?
     cdef list singles            # for each of several outputs, a Traced that computes it alone
     cdef Py_ssize_t changes      # number of changes of Value's members before the trace
 
@@ -83,9 +106,40 @@ cdef class Traced:
             raise ValueError(f"a tree of {tree_count(tree)} numbers for {len(program.outputs)} outputs")
         if self.indices.count != captured or min(ints_of(&self.indices), default=0) < 0:
             raise ValueError(f"{self.indices.count} indices for {captured} captured leaves")
+        self.find_receivers(program.trace)
 
     def __dealloc__(self):
         PyMem_Free(self.indices.items)
+        PyMem_Free(self.received_by.items)
+
+    cdef int find_receivers(self, Trace trace) except -1:
+        cdef bytearray found = differentiable(trace), captured = bytearray(len(trace.captured))
+        cdef const Instruction *item
+        cdef list receivers = []
+        cdef Py_ssize_t i
+        self.arguments = bytearray(trace.arguments)
+        for i in range(trace.code.count):
+            item = &trace.code.items[i]
+            if found[i] and (item.op == CAPTURED or item.op == ARGUMENT):
+                (captured if item.op == CAPTURED else self.arguments)[trace.code.operands[item.first]] = True
+        for i in range(len(captured)):
+            if captured[i]:
+                push(&self.received_by, <int>i)
+                receivers.append(trace.captured[i])
+        self.receivers = tuple(receivers)
+        return 0
+
+    cdef double *received(self, Replay replay) noexcept:
+        """The grads of the receivers."""
+        cdef double *grads = replay.grads()
+        cdef Py_ssize_t i
+        for i in range(self.received_by.count if self.received_by.count < self.indices.count else 0):
+            grads[i] = grads[self.received_by.items[i]]
+        return grads
+
+    cdef inline bint takes_grad(self, list leaves, Py_ssize_t i) except -1:
+        """Is this argument a Value that gets a gradient?"""
+        return isinstance(leaves[i], Value) and self.arguments[i]
 
     def __reduce__(self):
         return _unpickle_traced, (self.program, self.tree)
@@ -98,17 +152,16 @@ cdef class Traced:
         """The sum or mean over the samples, as a node whose parents are the captured leaves."""
         cdef Replay replay
         cdef double scale = 1.0 / batch.samples if mean else 1.0
-        cdef tuple captured = self.program.trace.captured
         if self.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
         replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
         if error is not None:
-            return node_that_raises(replay.total() * scale, captured, error)
-        if not captured:
+            return node_that_raises(replay.total() * scale, self.receivers, error)
+        if not self.receivers:
             return Value(replay.total() * scale)
-        return node_with_grads(replay.total() * scale, captured, replay.grads())
+        return node_with_grads(replay.total() * scale, self.receivers, self.received(replay))
 
     def map(self, Batch batch, int threads, double[::1] out not None):
         """Write the outputs to `out`, samples x outputs."""
@@ -122,21 +175,24 @@ cdef class Traced:
             replay.run(threads)
 
     cpdef list sample(self, list leaves):
-        """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves`."""
-        cdef list parents = list(self.program.trace.captured), nodes = []
+        """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves` that
+        get a gradient."""
+        cdef list parents = list(self.receivers), nodes = []
         cdef Replay replay
-        cdef Py_ssize_t i, captured = len(parents)
+        cdef Py_ssize_t i
         leaves = list(leaves)  # a copy, since other threads may change the list
-        for leaf in leaves:
-            if isinstance(leaf, Value):
-                parents.append(leaf)
+        if len(leaves) != self.program.trace.arguments:
+            raise ValueError(f"a program of {self.program.trace.arguments} arguments is given {len(leaves)}")
+        for i in range(len(leaves)):
+            if self.takes_grad(leaves, i):
+                parents.append(leaves[i])
         if parents and len(self.program.outputs) > 1:
             return self.sample_singly(leaves)
-        replay = Replay(self.program, ALL if len(parents) > captured else CAPTURED_ONLY, Batch.of_sample(leaves),
+        replay = Replay(self.program, ALL if len(parents) > len(self.receivers) else CAPTURED_ONLY, Batch.of_sample(leaves),
                         self.exact)
         replay.sample_forward()
         for i in range(len(self.program.outputs)):
-            nodes.append(sample_node(replay, i, leaves, parents))
+            nodes.append(sample_node(self, replay, i, leaves, parents))
         return nodes
 
     cdef list sample_singly(self, list leaves):
@@ -174,7 +230,7 @@ cdef class Sums:
     cdef double total
     cdef double scale
     cdef double[::1] grads       # for each captured leaf of the function
-    cdef unsigned char[::1] used  # is the leaf captured by one of the programs?
+    cdef unsigned char[::1] used  # does the leaf get a gradient in one of the programs?
     cdef object error            # what the backward pass of the first sample that raises in it has raised, or None
     cdef Py_ssize_t failed       # that sample, or -1 if the error has none
 
@@ -205,13 +261,13 @@ cdef class Sums:
         if traced.indices.count == 0:
             return
         grads, used = &self.grads[0], &self.used[0]
+        for i in range(traced.received_by.count):
+            used[indices[traced.received_by.items[i]]] = True
         if traced.in_order:
             replay.loops.add(grads, grads, found, traced.indices.count)
-            memset(used, True, traced.indices.count)
             return
         for i in range(traced.indices.count):
             grads[indices[i]] += found[i]  # copies of a program may have captured the same leaf twice
-            used[indices[i]] = True
 
     cdef int keep(self, error, Py_ssize_t failed) except -1:
         # What depends on captured leaves alone raises without a sample, after all others.

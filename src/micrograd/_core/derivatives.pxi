@@ -186,7 +186,7 @@ cdef object node_slope(Node *n, Py_ssize_t i):
     """The derivative of a node of an op of one or two arguments by its i-th parent, a Value or a float."""
     cdef Rule *rule = &RULES[n.op]
     cdef bint right = is_right(n, i)
-    if rule.shape == LINEAR:
+    if rule.shape == LINEAR or rule.shape == ZERO:
         return SLOPE_RIGHT[n.op] if right else SLOPE_LEFT[n.op]
     a, b = <object>object_of(n.a), None
     if n.form == BINARY:
@@ -204,7 +204,7 @@ cdef list block_slopes(Node *n):
     """The derivatives of a variadic op's node by its parents."""
     cdef list parents = []
     cdef Py_ssize_t i
-    if RULES[n.op].shape == LINEAR:
+    if RULES[n.op].shape == LINEAR or RULES[n.op].shape == ZERO:
         return [SLOPE_LEFT[n.op]] * n.b.block.count
     for i in range(n.b.block.count):
         parents.append(<object>n.b.block.parents[i])

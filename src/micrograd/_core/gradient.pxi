@@ -177,7 +177,7 @@ cdef class _Pass(_TermPool):
         cdef Passed *parent
         cdef Parents parents
         cdef Py_ssize_t i
-        cdef bint passes = RULES[n.op].shape != LINEAR or SLOPE_LEFT[n.op] != 0.0
+        cdef bint passes = RULES[n.op].shape != ZERO
         if n.form == LEAF:
             return 0
         parents_of(n, &parents)

@@ -381,6 +381,11 @@ cdef inline double log_base(double a, double b) noexcept nogil:
     return 0.0 if a == 0.0 else math.log(a) if a > 0.0 else math.NAN
 
 
+# detach() in a trace, where a leaf with the same data would keep those of one call.
+cdef inline double identity(double a, double b) noexcept nogil:
+    return a
+
+
 # a - b, where a is the logsumexp of all logits and b the target's logit. The whole gradient of b, softmax(b) - 1, is
 # computed here, and a has no gradient for b: as two terms they would cancel where the softmax is near 1.
 cdef inline double entropy_right(double a, double b, double r, double g) noexcept nogil:
@@ -510,6 +515,7 @@ cdef inline double normalizer_left(double a, double b, double r, double g) noexc
 cdef enum Shape:  # what is known of the partial derivatives
     NONLINEAR     # nothing: call the functions
     LINEAR        # they are constants
+    ZERO          # they are 0, and nothing is sent where g is infinite either
     PRODUCT       # each is the other argument
     INDEXED       # the last argument is an index, which has none; `b` is 1.0 for the argument at the index, else 0.0
 
@@ -553,7 +559,7 @@ cdef inline Rule binary(const char *name, const char *symbol, Shape shape, bint 
 
 
 cdef inline Rule condition(const char *name, const char *symbol, bint commutes, Forward forward) noexcept nogil:
-    return binary(name, symbol, LINEAR, commutes, forward, pass_nothing, NONE, pass_nothing, NONE)
+    return binary(name, symbol, ZERO, commutes, forward, pass_nothing, NONE, pass_nothing, NONE)
 
 
 cdef inline Rule variadic(const char *name, const char *symbol, Shape shape, Reduce reduce,
@@ -567,6 +573,7 @@ cdef enum Op:
     NEG, ABS, EXP, EXPM1, LOG, LOG2, LOG10, LOG1P, SQRT, CBRT
     SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ERF
     RELU, LEAKY_RELU, ELU, SIGMOID, SOFTPLUS, SOFTSIGN, SILU, MISH, GELU, GELU_TANH
+    DETACH
     CROSS_ENTROPY
     LESS, LESS_EQUAL, EQUAL, AND, OR, NOT, THEN, OTHERWISE, GUARD
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
@@ -639,17 +646,18 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == ERF:      return unary("erf",      "erf",      NONLINEAR, erf,      erf_left,      A)
     if op == ABS:      return unary("abs",      "abs",      NONLINEAR, absolute, absolute_left, A)
     if op == SOFTPLUS: return unary("softplus", "softplus", NONLINEAR, softplus, softplus_left, A)
-    if op == NOT:      return unary("_not",     "~",        LINEAR,    negated,  pass_nothing,  NONE)
+    if op == NOT:      return unary("_not",     "~",        ZERO,      negated,  pass_nothing,  NONE)
     if op == GELU:     return unary("gelu",     "gelu",     NONLINEAR, gelu,     gelu_left,     A)
     if op == GELU_TANH: return unary("gelu_tanh", "gelu_tanh",
                                                             NONLINEAR, gelu_tanh, gelu_tanh_left, A)
     if op == SILU:     return unary("silu",     "silu",     NONLINEAR, silu,     silu_left,     A)
     if op == MISH:     return unary("mish",     "mish",     NONLINEAR, mish,     mish_left,     A)
     if op == SOFTSIGN: return unary("softsign", "softsign", NONLINEAR, softsign, softsign_left, A)
+    if op == DETACH:   return unary("_detach",  "detach",   ZERO,      identity, pass_nothing,  NONE)
 
     # of derivatives:
-    if op == STEP:     return unary("_step",    "step",     LINEAR,    step,     pass_nothing,  NONE)
-    if op == SIGN:     return unary("_sign",    "sign",     LINEAR,    sign,     pass_nothing,  NONE)
+    if op == STEP:     return unary("_step",    "step",     ZERO,      step,     pass_nothing,  NONE)
+    if op == SIGN:     return unary("_sign",    "sign",     ZERO,      sign,     pass_nothing,  NONE)
     if op == TANH_SLOPE: return unary("_tanh_slope", "tanh_slope",
                                                             NONLINEAR, tanh_slope, tanh_slope_left, A)
     if op == LOG_BASE: return unary("_log_base", "log_base", NONLINEAR, log_base, log_left,     A)
@@ -660,7 +668,7 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     # variadic:                         name         symbol       shape      reduce     partial         reads
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)
     if op == LOGSUMEXP: return variadic("logsumexp", "logsumexp", NONLINEAR, logsumexp, logsumexp_left, A | R)
-    if op == MAX:       return variadic("max",       "max",       LINEAR,    max_of,    pass_nothing,   NONE)
+    if op == MAX:       return variadic("max",       "max",       ZERO,      max_of,    pass_nothing,   NONE)
     if op == TAKE:      return variadic("_take",     "take",      INDEXED,   take,      take_left,      B)
     if op == ENTROPY_NORMALIZER: return variadic("_entropy_normalizer", "entropy_normalizer",
                                                                   INDEXED,   normalizer, normalizer_left, A | B | R)
