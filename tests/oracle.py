@@ -55,6 +55,19 @@ class Value:
                     errors.add(type(error))
         return errors
 
+    def backward_to_leaves(self):
+        """The same after which leaves alone have grads."""
+        nodes = [node for node in self.order() if node.parents]
+        leaf = () if self.parents else (self.grad, self.scale, self.sure)
+        for node in nodes:
+            node.clear()
+        errors = self.backward()
+        for node in nodes:
+            node.clear()
+        if leaf:
+            self.grad, self.scale, self.sure = leaf[0] + 1.0, leaf[1] + 1.0, leaf[2]
+        return errors
+
     def receive(self, term, out):
         if self.constant:
             return

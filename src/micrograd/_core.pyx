@@ -12,6 +12,7 @@
 #   numbers        which objects are numbers, and their doubles
 #   trace_mode     what Python code may read while a function is traced
 #   affine         bias + w[0] x[0] + w[1] x[1] + ... as one node; layers of such nodes
+#   leaf_grads     backward passes after which leaves alone have grads
 #   materialize    the nodes that the reference has and this engine keeps in another form
 #   user_ops       ops that users define, and blocks of parents
 #   operands       operands of any type
@@ -64,6 +65,7 @@ include "_core/collector.pxi"
 include "_core/numbers.pxi"
 include "_core/trace_mode.pxi"
 include "_core/affine.pxi"
+include "_core/leaf_grads.pxi"
 include "_core/materialize.pxi"
 include "_core/user_ops.pxi"
 include "_core/operands.pxi"
@@ -200,10 +202,10 @@ cdef inline Node *node_step(Node *n, Walk *walk) noexcept:
     return n
 
 
-cdef int backward_ordered(Node *root) except -1:
+cdef inline int backward_ordered(Node *root, bint retain) except -1:
     """Backward without a sort, since creation order is a topological order: go from the root's slot to older slots;
     each marked node propagates its grad to its parents and marks them. Slabs without marks are skipped."""
-    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
+    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized, retain)
     cdef Node *n = root
     cdef Node *oldest
     root.flags |= PENDING
@@ -214,7 +216,7 @@ cdef int backward_ordered(Node *root) except -1:
             if n.flags & PENDING:
                 n.flags = (n.flags & ~PENDING) | WALKED
                 walk.here -= 1
-                oldest = node_step(n, &walk)
+                oldest = node_step(n, &walk) if retain else node_step_clearing(n, &walk)
                 if oldest == NULL:
                     walk_unmark(&walk, n, NULL)
                     return -1
@@ -228,13 +230,17 @@ cdef int backward_ordered(Node *root) except -1:
     return 0
 
 
-cdef int graph_backward(Node *root) except -1:
-    """Backward from this root, in creation order if that is a topological order of its graph."""
+cdef int graph_backward(Node *root, bint retain) except -1:
+    """Backward from this root, in creation order if that is a topological order of its graph. `retain`: do nodes that
+    are not leaves keep their grads?"""
     cdef Entry entry = Entry(root, root.form == AFFINE)
-    root.grad = 1.0
+    cdef double one = 1.0
+    root.grad = one if retain or root.form != LEAF else root.grad + one
     if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: in a signal handler during a walk
-        return backward_general(&entry, 1)
-    return backward_ordered(root) if root.form != LEAF else 0
+        return backward_general(&entry, 1, NULL if retain else &one)
+    if root.form == LEAF:
+        return 0
+    return backward_ordered(root, True) if retain else backward_ordered(root, False)
 
 
 # ---- Value ---------------------------------------------------------------------------------------
@@ -346,7 +352,7 @@ cdef class Value:
             return value_unary(DETACH, self)
         return own(object_of(leaf_new(self.node.data)))
 
-    def backward(self, *, create_graph=False):
+    def backward(self, *, bint retain_grads=True, create_graph=False):
         """Set `grad` to 1 and add to the grad of every Value this one was computed from.
 
         Grads accumulate: a second pass adds to the first, at intermediate nodes too.
@@ -356,14 +362,26 @@ cdef class Value:
         >>> x.grad
         6.0
 
+        With `retain_grads=False` only leaves have grads afterwards, and accumulate them as in PyTorch; all other grads
+        of the graph are 0.0, and what they were before does not count.
+
+        >>> x = Value(3.0)
+        >>> h = 2 * x
+        >>> y = h * h + h
+        >>> y.backward(retain_grads=False)
+        >>> y.backward(retain_grads=False)
+        >>> x.grad, h.grad, y.grad
+        (52.0, 0.0, 0.0)
+
         Raises what Python raises where a derivative does not exist (ZeroDivisionError for `Value(0.0)**0.5`); the
-        grads so far stay. Raises TypeError for `create_graph`: a grad is a float, and micrograd.grad() gives Values.
+        grads so far stay, with `retain_grads=False` those of leaves. Raises TypeError for `create_graph`: a grad is a
+        float, and micrograd.grad() gives Values.
         """
         if create_graph:
             raise TypeError("a grad is a float, so backward() has no create_graph: use micrograd.grad(output, inputs, "
                             "create_graph=True), which returns the gradients as Values")
         trace_check_read(&self.node, "backward() of")
-        graph_backward(&self.node)
+        graph_backward(&self.node, retain_grads)
 
     def zero_grad(self):
         """Set the grad of this Value, and of every Value it was computed from, to 0.0.

@@ -38,7 +38,9 @@ def test_partials_have_the_shape_that_the_row_says(name):
     for side in range(len(columns["reads"])):
         slopes = {op_partial(name, side, *point) / point[3] for point in POINTS}
         product = all(op_partial(name, side, *point) == point[1 - side] * point[3] for point in POINTS)
-        assert columns["shape"] == ("zero" if slopes == {0.0} else "linear" if len(slopes) == 1 else "product" if product else "nonlinear")
+        assert columns["shape"] == (
+            "zero" if slopes == {0.0} else "linear" if len(slopes) == 1 else "product" if product else "nonlinear"
+        )
 
 
 @pytest.mark.parametrize("name", ["_take", "_entropy_normalizer"])

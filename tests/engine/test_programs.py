@@ -38,6 +38,7 @@ ENGINE = st.one_of(
     st.tuples(st.just("unary"), st.sampled_from(UNARY), index),
     st.tuples(st.just("set_data"), index, floats),
     st.tuples(st.just("backward"), index, st.integers(1, 3)),
+    st.tuples(st.just("backward"), index, st.integers(1, 3), st.just(False)),
     st.tuples(st.just("zero_grad"), index),
     st.tuples(st.just("subclass"), floats),
     st.tuples(st.just("block"), st.lists(st.tuples(index, st.floats(-3, 3)), max_size=4)),
@@ -138,11 +139,11 @@ class Both:
         if len(self.pool) > 1:
             self.pool.remove(self.at(i))
 
-    def backward(self, i, times):
+    def backward(self, i, times, retain_grads=True):
         mine, twin = self.at(i)
         for _ in range(times):
-            errors = twin.backward()
-            _, error = outcome(mine.backward)
+            errors = twin.backward() if retain_grads else twin.backward_to_leaves()
+            _, error = outcome(lambda: mine.backward(retain_grads=retain_grads))
             assert error in errors if errors else error is None
             if error is not None:  # which grads were added before it depends on the order
                 self.zero_grad(i)

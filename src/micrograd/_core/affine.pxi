@@ -342,7 +342,7 @@ cdef void layer_backward(Layer *layer, Affine *newest, Affine *oldest) noexcept:
         start += size
 
 
-cdef bint run_first(Node *newest, Node *oldest) noexcept:
+cdef inline bint run_first(Node *newest, Node *oldest) noexcept:
     """The first pass at a run: affine nodes of one layer in adjacent slots, from the newest to the oldest."""
     cdef Node *n = newest
     cdef Affine *affine = node_affine(newest)
@@ -354,7 +354,7 @@ cdef bint run_first(Node *newest, Node *oldest) noexcept:
     return affine < last
 
 
-cdef bint hidden_first(Layer *layer) noexcept:
+cdef inline bint hidden_first(Layer *layer) noexcept:
     """The first pass at the hidden layer below, whose nodes' data and grads are in `layer`. No Python code runs in it,
     which could materialize the layer."""
     cdef Affine *affine = layer.below.affine
@@ -451,7 +451,7 @@ cdef inline bint slots_have_marks(Node *n, Py_ssize_t count) noexcept:
     return False
 
 
-cdef void affine_mark(Node *n, Walk *walk) noexcept:
+cdef inline void affine_mark(Node *n, Walk *walk) noexcept:
     """Mark the weights and the bias of an affine node if some are results; leaves need no marks."""
     cdef PyObject **items = tuple_items(node_affine(n).weights)
     cdef Py_ssize_t i
@@ -464,12 +464,14 @@ cdef Node *affine_step(Node *n, Walk *walk) noexcept:
     """node_step() at an affine node. In a walk, in the first pass, it also handles the other nodes of the run, and the
     hidden layers below: when a walk comes to the newest node of a layer, all nodes of the layer have their whole grads.
     Returns the oldest slot that was handled."""
+    return run_step(n, n if walk == NULL or node_affine(n).passes else run_take(n, walk), walk)
+
+
+cdef inline Node *run_step(Node *n, Node *oldest, Walk *walk) noexcept:
+    """affine_step() for a run from n to `oldest`."""
     cdef Layer *layer = n.b.layer
     cdef bint again = node_affine(n).passes > 0
-    cdef Node *oldest = n
     cdef Py_ssize_t i
-    if walk != NULL and not again:
-        oldest = run_take(n, walk)
     # The hidden layers can be handled with the run if it is their first pass too, and if no node of this layer before
     # the run is marked, which would add to their grads later. Else the layer below becomes nodes.
     if layer.below != NULL and (walk == NULL or again or layer.below.affine[layer.inputs - 1].passes

@@ -4,7 +4,7 @@
 # Gives Walk with walk_mark, walk_next_slab and, where a walk ends early, walk_unmark and backward_rest; Order with
 # order_sort, is_stale and order_renew; backward_general and graph_zero_grad, which go by such an order; for traces
 # graph_nodes; and `engine`, the state that they share, with node_make_irregular. Uses slabs.pxi, materialize.pxi,
-# affine.pxi, and of _core.pyx node_step.
+# affine.pxi, leaf_grads.pxi, and of _core.pyx node_step.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -36,6 +36,7 @@ cdef struct Walk:
     Py_ssize_t elsewhere     # nodes marked in older slabs
     Py_ssize_t slabs         # how many slabs with marks are done
     Py_ssize_t materialized  # engine.materialized when the walk began
+    bint retain              # do nodes that are not leaves keep their grads?
 
 
 cdef inline void walk_mark(Walk *walk, Node *n) noexcept nogil:
@@ -75,8 +76,8 @@ cdef inline Node *walk_next_slab(Walk *walk) noexcept nogil:
 
 
 cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
-    """End a walk: take away the marks of n and of older nodes. The nodes are pushed onto `marked` unless that is NULL.
-    False with an exception set when memory is out for them."""
+    """End a walk: take away the marks of n and of older nodes. The nodes are pushed onto `marked` unless that is NULL;
+    if it is, their grads are cleared in a walk that retains none. False with an exception set when memory is out."""
     cdef bint sound = True
     while n != NULL:
         while walk.here:
@@ -84,6 +85,8 @@ cdef bint walk_unmark(Walk *walk, Node *n, Order *marked) noexcept:
                 n.flags &= ~PENDING
                 walk.here -= 1
                 sound = sound and (marked == NULL or order_push(marked, n))
+                if marked == NULL and not walk.retain:
+                    node_clear(n)
             n = slot_before(n, 1)
         n = walk_next_slab(walk)
     engine.walking = False
@@ -240,13 +243,20 @@ cdef list graph_nodes(list roots):
     return nodes
 
 
-cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
+cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) except -1:
     """Backward from roots whose grads are set, in depth-first order: for graphs whose creation order is no topological
-    order, and graphs with a `_backward` in Python."""
+    order, and graphs with a `_backward` in Python. `grads`, the roots', is NULL in a pass that retains grads; else they
+    are the only ones at the start, and leaves have the only ones at the end."""
     cdef Order order = Order(NULL, 0, 0)
     cdef Node *n
+    cdef Py_ssize_t i
     order_sort(roots, count, &order)
     try:
+        if grads != NULL:
+            order_clear(&order)
+            for i in range(count):
+                if roots[i].node.form != LEAF:
+                    roots[i].node.grad = grads[i]
         while order.count:
             if is_stale(&order.items[order.count - 1]):
                 order_renew(&order)
@@ -260,9 +270,13 @@ cdef int backward_general(Entry *roots, Py_ssize_t count) except -1:
                 order_renew(&order)
             if order.count % NODES_A_SIGNAL_CHECK == 0 and PyErr_CheckSignals():
                 raise_error()
+            if grads != NULL and n.form != LEAF:
+                node_clear(n)
             order.count -= 1
             Py_DECREF(object_of(n))
     finally:
+        if grads != NULL:
+            order_clear(&order)  # of those that an error has left
         order_release(&order)
     return 0
 
@@ -271,7 +285,6 @@ cdef int graph_zero_grad(Node *root) except -1:
     """Clear the grads of a graph."""
     cdef Order order = Order(NULL, 0, 0)
     cdef Entry entry = Entry(root, root.form == AFFINE)
-    cdef Node *n
     cdef Py_ssize_t i = 0
     order_sort(&entry, 1, &order)
     try:
@@ -279,11 +292,7 @@ cdef int graph_zero_grad(Node *root) except -1:
             if is_stale(&order.items[i]):
                 order_renew(&order)
                 i = 0
-            n = order.items[i].node
-            n.grad = 0.0
-            n.flags &= ~WALKED
-            if n.form == AFFINE:
-                affine_forget(n)
+            node_clear(order.items[i].node)
             i += 1
     finally:
         order_release(&order)
@@ -304,9 +313,18 @@ cdef int backward_rest(Walk *walk, Node *n) except -1:
     depth-first order."""
     cdef Order marked = Order(NULL, 0, 0)
     cdef bint raised = PyErr_Occurred() != NULL
+    cdef double *grads = NULL
+    cdef Py_ssize_t i
     try:
         if not walk_unmark(walk, n, NULL if raised else &marked) or raised:
             raise_error()
-        return backward_general(marked.items, marked.count)
+        if not walk.retain:
+            grads = <double *>PyMem_Malloc(marked.count * sizeof(double))
+            if grads == NULL:
+                raise MemoryError
+            for i in range(marked.count):
+                grads[i] = marked.items[i].node.grad
+        return backward_general(marked.items, marked.count, grads)
     finally:
+        PyMem_Free(grads)
         free(marked.items)
