@@ -36,17 +36,19 @@ if TYPE_CHECKING:
     from micrograd import optim as optim
     from micrograd import utils as utils
     from micrograd import viz as viz
+    from micrograd._modes import is_grad_enabled, no_grad
     from micrograd.compiler import TraceError, compile
     from micrograd.nn_tanh import MLP, Layer, Neuron
 
     __version__: str
 
-__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile", "grad"]
+__all__ = ["MLP", "Layer", "Neuron", "TraceError", "Value", "compile", "grad", "is_grad_enabled", "no_grad"]
 
 # Everything but Value is imported when first asked for, so that `import micrograd` costs the engine alone.
 _HOMES = {
     **dict.fromkeys(("MLP", "Layer", "Neuron"), "micrograd.nn_tanh"),
     **dict.fromkeys(("TraceError", "compile"), "micrograd.compiler"),
+    **dict.fromkeys(("is_grad_enabled", "no_grad"), "micrograd._modes"),
 }
 _MODULES = ("compiler", "engine", "functional", "interop", "mlp", "nn", "nn_tanh", "optim", "utils", "viz")
 

@@ -40,8 +40,8 @@ from libc.math cimport NAN, isfinite
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport qsort
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp
-from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, leaf_new, member_changes, parent_at,
-                              parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
+from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, in_no_grad, leaf_new, member_changes,
+                              parent_at, parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
                               trace_refuse, traces)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
                                    PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact, PySequence_Fast_ITEMS,

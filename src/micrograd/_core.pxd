@@ -29,6 +29,7 @@ cdef double to_double(object o, str what) except? -1.0
 cdef Rule[OP_COUNT] RULES
 cdef Node *leaf_new(double data) except NULL
 cdef object value_binary_slow(int op, PyObject *left, PyObject *right)
+cdef object block_node_bare(int op, double data, PyObject **parents, Py_ssize_t count, const double *local)
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local)
 cdef object variadic_node(int op, list values)
 
@@ -55,6 +56,10 @@ cdef list graph_nodes(list roots)  # parents first
 # Methods of Value that users replace (class_members.pxi)
 cdef bint ops_unchanged(int op) except -1
 cdef Py_ssize_t member_changes() except -1
+
+# Modes of this thread (modes.pxi)
+cdef bint in_no_grad() noexcept
+cdef object mode_result(object result)
 
 # Traces (trace_mode.pxi)
 cdef struct Tracing:     # a trace under way

@@ -11,6 +11,7 @@
 #   collector      what the cyclic collector sees
 #   numbers        which objects are numbers, and their doubles
 #   trace_mode     what Python code may read while a function is traced
+#   modes          no_grad
 #   affine         bias + w[0] x[0] + w[1] x[1] + ... as one node; layers of such nodes
 #   leaf_grads     backward passes after which leaves alone have grads
 #   materialize    the nodes that the reference has and this engine keeps in another form
@@ -31,6 +32,7 @@ cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LT, Py_NE, PyObject, PyObject_RichCompare
+from libc.math cimport NAN
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, qsort, realloc
 from libc.string cimport memcpy, memset
@@ -64,6 +66,7 @@ include "_core/lifetime.pxi"
 include "_core/collector.pxi"
 include "_core/numbers.pxi"
 include "_core/trace_mode.pxi"
+include "_core/modes.pxi"
 include "_core/affine.pxi"
 include "_core/leaf_grads.pxi"
 include "_core/materialize.pxi"
@@ -73,33 +76,60 @@ include "_core/operands.pxi"
 
 # ---- Ops -----------------------------------------------------------------------------------------
 
-cdef inline object value_unary(int op, Value value):
-    """The node of op(value). Raises what the rule raises."""
-    cdef Node *a = &value.node
-    cdef Node *n
-    cdef double r = op_rule(op).forward(a.data, 0.0)
-    if rule_failed(r):
-        op_raised(<PyObject *>value, NULL)
-    n = result_new(op, UNARY, a.flags & INHERITED, r)
+cdef inline void unary_init(Node *n, int op, Node *a, double r) noexcept:
+    """Make a slot the node of op(a), with the data r."""
+    slot_init(n, op, UNARY, a.flags & INHERITED, r)
     n.a = a
     n.b.number = 0.0
-    Py_INCREF(<PyObject *>value)
+    Py_INCREF(object_of(a))
     check_node(n)
+
+
+cdef Node *unary_new(int op, Node *a, double r) except NULL:
+    """The node of op(a), with the data r."""
+    cdef Node *n = slots_take(1)
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    unary_init(n, op, a, r)
+    return n
+
+
+cdef object value_unary_rest(int op, Node *a, double r):
+    """value_unary() where the newest slab is full, or a thread is in a mode."""
+    if makes_leaves():
+        return own(object_of(leaf_result(r)))
+    result = own(object_of(unary_new(op, a, r)))
+    return result if modes == NULL else mode_result(result)
+
+
+cdef inline object value_unary(int op, Value value):
+    """The node of op(value). Raises what the rule raises."""
+    cdef Node *n
+    cdef double r = op_rule(op).forward(value.node.data, 0.0)
+    if rule_failed(r):
+        op_raised(<PyObject *>value, NULL)
+    n = slots_take_here(1)
+    if n == NULL:
+        return value_unary_rest(op, &value.node, r)
+    unary_init(n, op, &value.node, r)
     return own(object_of(n))
 
 
-cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags) noexcept:
-    """The node of left op y, with `b` as its right operand. NULL where the result is NaN or the newest slab is full. It
-    makes no calls, so the compiler saves no registers, which would be a third of an operator's instructions."""
+cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, double y, int flags,
+                                   double *r) noexcept:
+    """The node of left op y, with `b` as its right operand; r becomes its data. NULL where these are NaN, the newest
+    slab is full or a thread is in a mode. It makes no calls, so the compiler saves no registers, which would be a third
+    of an operator's instructions."""
     cdef Node *a = node_of(left)
-    cdef double r = op_rule(op).forward(a.data, y)
     cdef Node *n
-    if r != r:
+    r[0] = op_rule(op).forward(a.data, y)
+    if r[0] != r[0]:
         return NULL
     n = slots_take_here(1)
     if n == NULL:
         return NULL
-    slot_init(n, op, form, a.flags & INHERITED | flags, r)
+    slot_init(n, op, form, a.flags & INHERITED | flags, r[0])
     n.a = a
     n.b = b
     Py_INCREF(left)
@@ -109,23 +139,24 @@ cdef inline PyObject *result_quick(int op, int form, PyObject *left, Operand b, 
 
 cdef inline object value_binary(int op, PyObject *left, PyObject *right):
     """left op right. The common operands are compiled into each operator: two Values, a Value and a number, and for an
-    op that commutes a number and a Value. value_binary_slow() does the others."""
+    op that commutes a number and a Value. value_binary_rest() does the others."""
     cdef PyObject *o = NULL
+    cdef double r = NAN
     cdef Operand b
     cdef Kind kind
     if Py_TYPE(left) == VALUE:
         if Py_TYPE(right) == VALUE:
             b.node = node_of(right)
-            o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags & INHERITED)
+            o = result_quick(op, BINARY, left, b, b.node.data, b.node.flags & INHERITED, &r)
             if o != NULL:
                 Py_INCREF(right)
         else:
             kind = number_quick(right, &b.number)
             if kind != OTHER:
-                o = result_quick(op, NUMBER_RIGHT, left, b, b.number, INTEGER if kind == INT else 0)
+                o = result_quick(op, NUMBER_RIGHT, left, b, b.number, INTEGER if kind == INT else 0, &r)
     elif op_rule(op).commutes and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
-        o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0)  # as the reference does: 2 * v is v * 2
-    return own(o) if o != NULL else value_binary_slow(op, left, right)
+        o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0, &r)  # as the reference does: 2 * v is v * 2
+    return own(o) if o != NULL else value_binary_rest(left, right, op, r)
 
 
 include "_core/choices.pxi"
@@ -291,6 +322,10 @@ cdef class Value:
             node_make_irregular(n, 0)
             if node_adopt(n, parents, local_grads):
                 irregular = True
+            if makes_leaves():
+                node_drop_parents(n)
+                n.flags &= ~CUSTOM
+                irregular, _op = False, ""
         node_settle(n, irregular)
         if _op:
             self._op = _op
@@ -655,6 +690,8 @@ cdef class Value:
     def _backward(self, function):
         if not callable(function):
             raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
+        if self.node.form == LEAF and makes_leaves():  # of an op of the user's, whose result is a leaf here
+            return
         cdef Attributes held = attributes_that_hold(&self.node)
         _replaced = held.function  # freed on return: Python code that runs then sees the new function
         held.function = function

@@ -96,6 +96,9 @@ BROKEN = {
     "no slot is given back twice": "at(int32, slab(y), 56).value = 10**6; del z",
     "an arena counts its slabs outside of the reserve": "w = slabs(); at(int32, arena(y), 48).value = 0; del w",
     "a slab's free slots are in the slab": "at(pointer, slab(x), 16).value = id(y) + 16; Value(1.0)",
+    "operators take slots of the newest slab while no thread is in a mode": (
+        "at(pointer, static('heap'), 40 + 64 * 8).value = 0; z.backward()"
+    ),
     "pieces that are kept are within their limit": "at(size, static('heap'), 32 + 64 * 8).value = 1 << 30; del n",
 }
 # Invariants that no program here can break: the walk's own count, on the stack, and what others above find first.

@@ -154,6 +154,10 @@ cdef class Traced:
         cdef double scale = 1.0 / batch.samples if mean else 1.0
         if self.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
+        if in_no_grad():
+            replay = Replay(self.program, FORWARD, batch, self.exact)
+            replay.run(threads)
+            return Value(replay.total() * scale)
         replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
@@ -177,19 +181,19 @@ cdef class Traced:
     cpdef list sample(self, list leaves):
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves` that
         get a gradient."""
-        cdef list parents = list(self.receivers), nodes = []
+        cdef list parents = [] if in_no_grad() else list(self.receivers), nodes = []
         cdef Replay replay
         cdef Py_ssize_t i
         leaves = list(leaves)  # a copy, since other threads may change the list
         if len(leaves) != self.program.trace.arguments:
             raise ValueError(f"a program of {self.program.trace.arguments} arguments is given {len(leaves)}")
         for i in range(len(leaves)):
-            if self.takes_grad(leaves, i):
+            if self.takes_grad(leaves, i) and not in_no_grad():
                 parents.append(leaves[i])
         if parents and len(self.program.outputs) > 1:
             return self.sample_singly(leaves)
-        replay = Replay(self.program, ALL if len(parents) > len(self.receivers) else CAPTURED_ONLY, Batch.of_sample(leaves),
-                        self.exact)
+        replay = Replay(self.program, ALL if len(parents) > len(self.receivers) else CAPTURED_ONLY,
+                        Batch.of_sample(leaves), self.exact)
         replay.sample_forward()
         for i in range(len(self.program.outputs)):
             nodes.append(sample_node(self, replay, i, leaves, parents))

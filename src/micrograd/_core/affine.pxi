@@ -8,7 +8,7 @@
 #
 # Gives the functions that make layers (layer_new, weights_new, layer_onto, layer_nodes) and their step of backward
 # (affine_step, and affine_forget for zero_grad). Uses op_table.pxi, slabs.pxi, lifetime.pxi, numbers.pxi, walk.pxi,
-# class_members.pxi, materialize.pxi.
+# class_members.pxi, modes.pxi, materialize.pxi.
 
 cdef enum:
     STRIP = 128  # inputs handled at a time, for all outputs: their data and grads stay in the first-level cache
@@ -221,6 +221,10 @@ cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noe
     cdef Py_ssize_t size, done = 0
     if filled:
         layer_forward(layer)
+        if makes_leaves():
+            filled = layer_leaves(layer, made)
+            layer_drop(layer, 0)
+            return filled
         while done < layer.outputs:
             size = min(layer.outputs - done, <Py_ssize_t>SLAB_SLOTS)
             if not layer_make_nodes(layer, done, size, flags, made + done):
@@ -228,7 +232,39 @@ cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noe
             done += size
     filled = done == layer.outputs
     layer_drop(layer, done)
-    return filled
+    return filled and (modes == NULL or layer_mode_results(made, done))
+
+
+ctypedef Node *(*LeafNew)(double data) noexcept                # these leave an exception set
+ctypedef PyObject *(*ModeResult)(object result) noexcept
+
+
+cdef bint layer_leaves(Layer *layer, PyObject **made) noexcept:
+    """Make leaves of a layer's outputs. False with an exception set."""
+    cdef Py_ssize_t i
+    cdef Node *n
+    cdef double data
+    for i in range(layer.outputs):
+        if not affine_output(&layer.affine[i], &data):
+            return False
+        n = (<LeafNew>leaf_new)(data)
+        if n == NULL:
+            return False
+        made[i] = object_of(n)
+    return True
+
+
+cdef bint layer_mode_results(PyObject **made, Py_ssize_t count) noexcept:
+    """Put what the mode makes of the outputs in their place. False with an exception set."""
+    cdef PyObject *result
+    cdef Py_ssize_t i
+    for i in range(count):
+        result = (<ModeResult>mode_result)(<object>made[i])
+        if result == NULL:
+            return False
+        Py_DECREF(made[i])
+        made[i] = result
+    return True
 
 
 cdef bint layer_hide(Layer *layer, int flags, Layer *next) noexcept:

@@ -159,6 +159,7 @@ cdef extern from "Python.h":
         pass
     PyThreadState *PyThreadState_Get()
     uint64_t PyThreadState_GetID(PyThreadState *thread)
+    PyObject *PyThreadState_GetDict()
 
 
 cdef inline uint64_t this_thread() noexcept:

@@ -132,6 +132,8 @@ cdef inline void check_no_marks() noexcept nogil:
     if not DEBUG:
         return
     check_no_dead()
+    check(heap.quick == (heap.newest if modes == NULL and heap.newest != NULL else &NO_SLOTS),
+          "operators take slots of the newest slab while no thread is in a mode")
     while slab != NULL:
         check(slab.pending == 0 and slab.top == NULL, "a walk comes to all slabs with marks")
         check_marks(slab, 0)

@@ -1,5 +1,5 @@
-# backward(retain_grads=False): a pass after which leaves alone have grads. A node's grad is cleared before the pass adds
-# to it for the first time, so that what it was before is not propagated, and again after it was propagated.
+# backward(retain_grads=False): a pass after which leaves alone have grads. A node's grad is cleared before the pass
+# adds to it for the first time, so that what it was before is not propagated, and again after it was propagated.
 #
 # Gives node_step_clearing, the step of such a walk; node_clear and order_clear. Uses slabs.pxi, walk.pxi, affine.pxi,
 # and of _core.pyx node_step.

@@ -199,6 +199,8 @@ cdef void dead_release() noexcept:
 
 
 cdef void value_dealloc(PyObject *o) noexcept:
+    if leaf_spare(node_of(o)):
+        return
     node_link(node_of(o), dead.first)
     dead.first = node_of(o)
     dead_release()

@@ -39,7 +39,8 @@ def op_columns(str name):
     cdef Rule rule = RULES[op_number(name)]
     left, right = rule.left_reads, rule.right_reads
     return {
-        "shape": {NONLINEAR: "nonlinear", LINEAR: "linear", ZERO: "zero", PRODUCT: "product", INDEXED: "indexed"}[rule.shape],
+        "shape": {NONLINEAR: "nonlinear", LINEAR: "linear", ZERO: "zero", PRODUCT: "product",
+                  INDEXED: "indexed"}[rule.shape],
         "commutes": bool(rule.commutes),
         "reads": [{what for what, bit in (("a", A), ("b", B), ("r", R)) if reads & bit}
                   for reads in (left, right)[:1 if rule.d_right == NULL else 2]],

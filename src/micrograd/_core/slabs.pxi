@@ -3,9 +3,9 @@
 # slot is used again only after all nodes of its slab were freed. Leaves need no order: they are in slabs of their own
 # and take any free slot, so a parameter that is alive for long keeps no slab of results.
 #
-# Gives slots (slot_*, slots_*), the link in a dead node (node_link, node_next), new nodes (leaf_new, result_new),
-# memory for layers (piece_*), and the struct Slab (slab_*), which the backward walk goes through. Uses arenas.h, and of
-# trace_mode.pxi leaf_mark.
+# Gives slots (slot_*, slots_*), the link in a dead node (node_link, node_next), new nodes (leaf_*, result_new),
+# memory for layers (piece_*), and the struct Slab (slab_*), which the backward walk goes through. Uses arenas.h, of
+# trace_mode.pxi leaf_mark, and of modes.pxi `modes`.
 
 cdef extern from "_core/arenas.h" nogil:
     void *arena_map(size_t size)
@@ -17,6 +17,7 @@ cdef enum:
     SLAB_SLOTS = 1023          # the header takes one more
     ARENA_SLABS = 32           # 2 MB, a huge page
     ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
+    SPARES = 8
     RESERVE = 256              # empty slabs kept for the next graph: 16 MB
     PIECE_STEP = 64            # bytes by which a size class of pieces is larger than the one before
     PIECE_KINDS = 64           # size classes of pieces that are kept when given back
@@ -44,8 +45,14 @@ cdef struct Heap:
     int reserved                # how many empty slabs
     Piece *pieces[PIECE_KINDS]  # pieces to be used again, by size class
     size_t pieces_size          # bytes in them
+    Slab *quick                 # the newest, or NO_SLOTS: what operators take slots of without a call
+    Node *spare[SPARES]         # dead leaves, to be used again without a call: most results in no_grad live shortly
+    int spares                  # how many
 
 cdef Heap heap
+cdef Slab NO_SLOTS  # a slab that is full
+NO_SLOTS.used = SLAB_SLOTS
+heap.quick = &NO_SLOTS
 
 static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) <= SLOT_SIZE)
 static_check(sizeof(Slab) <= SLOT_SIZE)
@@ -117,24 +124,33 @@ cdef inline bint slot_is_newest(Node *n) noexcept nogil:
     return heap.newest != NULL and heap.newest.used > 0 and n == slab_slot(heap.newest, heap.newest.used - 1)
 
 
-cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
-    """Take the next `count` slots of the newest slab, and return the last. NULL where it has not as many left. Their
-    flags have no PENDING: arenas are zeros at first, and walks clear it."""
-    cdef Slab *slab = heap.newest
-    if slab == NULL or slab.used + count > SLAB_SLOTS:
+cdef inline Node *slots_take_of(Slab *slab, Py_ssize_t count) noexcept nogil:
+    """Take the next `count` slots of a slab, and return the last. NULL where it has not as many left. Their flags have
+    no PENDING: arenas are zeros at first, and walks clear it."""
+    if slab.used + count > SLAB_SLOTS:
         return NULL
     slab.used += <int>count
     slots_unpoison(slab_slot(slab, slab.used - 1), count)
     return slab_slot(slab, slab.used - 1)
 
 
-cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
-    """slots_take_here(), of a new slab where the newest has not as many slots left. NULL when memory is out. `count` is
-    at most SLAB_SLOTS."""
-    cdef Node *n = slots_take_here(count)
+cdef inline Node *slots_take_here(Py_ssize_t count) noexcept nogil:
+    """Slots of the newest slab. NULL where it has not as many left, and while a thread is in a mode (modes.pxi)."""
+    return slots_take_of(heap.quick, count)
+
+
+cdef Node *slots_take_anywhere(Py_ssize_t count) noexcept nogil:
+    """Slots of the newest slab, also while a thread is in a mode, or of a new one. NULL when memory is out."""
+    cdef Node *n = slots_take_of(heap.newest, count) if heap.newest != NULL else NULL
     if n == NULL and slab_open(leaves=False) != NULL:
-        n = slots_take_here(count)
+        n = slots_take_of(heap.newest, count)
     return n
+
+
+cdef inline Node *slots_take(Py_ssize_t count) noexcept nogil:
+    """Slots for results, at most SLAB_SLOTS. NULL when memory is out."""
+    cdef Node *n = slots_take_here(count)
+    return n if n != NULL else slots_take_anywhere(count)
 
 
 cdef inline void slot_init(Node *n, int op, int form, int flags, double data) noexcept nogil:
@@ -150,13 +166,40 @@ cdef inline void slot_init(Node *n, int op, int form, int flags, double data) no
     node_attributes(n)[0] = NULL
 
 
-cdef inline Node *leaf_new(double data) except NULL:
-    """A new leaf."""
-    cdef Node *n = slot_take_leaf()
+cdef inline bint leaf_spare(Node *n) noexcept nogil:
+    """Keep a dead node among the spare leaves, if it is a plain one and these are few."""
+    if (n.flags != END or node_attributes(n)[0] != NULL or Py_TYPE(object_of(n)) != VALUE
+            or heap.spares == SPARES):
+        return False
+    check_flags(n)
+    poison(object_of(n), SLOT_SIZE)
+    heap.spare[heap.spares] = n
+    heap.spares += 1
+    return True
+
+
+cdef inline Node *leaf_result(double data) except NULL:
+    """A new leaf, of a thread that is in no trace."""
+    cdef Node *n
+    if heap.spares:
+        heap.spares -= 1
+        n = heap.spare[heap.spares]
+        unpoison(object_of(n), SLOT_SIZE)
+        set_first_reference(object_of(n))
+        n.data = data
+        n.grad = 0.0
+        return n
+    n = slot_take_leaf()
     if n == NULL:
         PyErr_NoMemory()
         return NULL
     slot_init(n, NO_OP, LEAF, END, data)
+    return n
+
+
+cdef inline Node *leaf_new(double data) except NULL:
+    """A new leaf."""
+    cdef Node *n = leaf_result(data)
     if traces != NULL:
         leaf_mark(n)
     return n
@@ -189,6 +232,11 @@ cdef void slab_unlink(Slab *slab, Slab **head) noexcept nogil:
         head[0] = slab.older
     if slab.older != NULL:
         slab.older.newer = slab.newer
+
+
+cdef void slab_quick(bint usable) noexcept nogil:
+    """Let operators take slots of the newest slab without a call, or not."""
+    heap.quick = heap.newest if usable and heap.newest != NULL else &NO_SLOTS
 
 
 cdef bint arena_open() noexcept nogil:
@@ -231,6 +279,7 @@ cdef Slab *slab_open(bint leaves) noexcept nogil:
     slab.leaves = leaves
     slots_poison(slab_slot(slab, SLAB_SLOTS - 1), SLAB_SLOTS)
     slab_link(slab, &heap.leaf_slabs if leaves else &heap.newest)
+    slab_quick(modes == NULL)
     return slab
 
 
@@ -239,6 +288,7 @@ cdef void slab_close(Slab *slab) noexcept nogil:
     others, give the arena back to the system."""
     cdef Slab *arena = slab.arena
     slab_unlink(slab, &heap.leaf_slabs if slab.leaves else &heap.newest)
+    slab_quick(modes == NULL)
     slab_link(slab, &heap.reserve)
     heap.reserved += 1
     arena.taken -= 1

@@ -7,7 +7,7 @@
 #
 # Gives trace_begin, trace_end, trace_here and in_trace; trace_check_read and trace_check_change, to be called before
 # data are read or changed; leaf_mark, for new leaves; op_raised, for errors of rules; trace_index_error; and
-# TraceError. Uses materialize.pxi.
+# TraceError. Uses modes.pxi, materialize.pxi.
 
 # `traces`, declared in _core.pxd, lists the traces of all threads. It is nearly always NULL, so that eager code pays
 # one comparison. In a child that was forked while another thread traced, that thread's trace stays in the list, and no
@@ -71,6 +71,7 @@ cdef int trace_begin(bint exact) except -1:
     trace.sides = 0
     trace.next = traces
     traces = trace
+    modes_suspend()
     conversions_refuse()
     return 0
 
@@ -83,6 +84,7 @@ cdef object trace_end():
     while link[0] != trace:
         link = &link[0].next
     link[0] = trace.next
+    modes_resume()
     if traces == NULL:
         conversions_remove()
     if trace.error != NULL:

@@ -1,9 +1,10 @@
 # Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
 # which have the parents of these ops and of variadic ones.
 #
-# Gives block_node, variadic_node and block_step; node_adopt; node_begin, node_begin_late and node_settle, at the start
-# and the end of a Value's construction; backward_function and attributes_that_hold, for `_backward`. Uses op_table.pxi,
-# slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, walk.pxi.
+# Gives block_node, block_node_bare, variadic_node and block_step; node_adopt; node_begin, node_begin_late and
+# node_settle, at the start and the end of a Value's construction; backward_function and attributes_that_hold, for
+# `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, modes.pxi,
+# walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
@@ -26,7 +27,15 @@ cdef inline Block *block_new(PyObject **parents, Py_ssize_t count, bint local, i
 
 
 cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count, const double *local):
-    """A node with these parents: the result of a variadic op, or of NO_OP with local gradients d(node)/d(parent)."""
+    """The result of a variadic op, or of NO_OP with local gradients d(node)/d(parent)."""
+    if makes_leaves():
+        return own(object_of(leaf_result(data)))
+    result = block_node_bare(op, data, parents, count, local)
+    return result if modes == NULL else mode_result(result)
+
+
+cdef object block_node_bare(int op, double data, PyObject **parents, Py_ssize_t count, const double *local):
+    """block_node() outside of all modes. In a trace, mode_result() is to be called afterwards."""
     cdef int flags
     cdef Block *block
     cdef Node *n = result_new(op, LEAF, END, data)

@@ -19,19 +19,20 @@ def is_traced_index(x):
 
 
 cdef object indexed(int op, list values, index):
-    """The node of an op of these Values and a traced index, whose data are not known while tracing."""
+    """The node of an op of these Values and a traced index, whose data are not known while tracing. mode_result() is to
+    be called afterwards."""
     cdef list operands = [*values, index]
     cdef Value value
     for operand in operands:
         <Value?>operand
-    value = block_node(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
+    value = block_node_bare(op, NAN, PySequence_Fast_ITEMS(<PyObject *>operands), len(operands), NULL)
     value.node.index = 0  # of no embedding
     return value
 
 
 def take_values(list values, index):
     """The Value at a traced index."""
-    return indexed(TAKE, values, index)
+    return mode_result(indexed(TAKE, values, index))
 
 
 def embedding_values(list columns, index):
@@ -44,7 +45,7 @@ def embedding_values(list columns, index):
     for column in columns:
         value = indexed(TAKE, column, index)
         value.node.index, value.node.grad = embeddings, len(row)
-        row.append(value)
+        row.append(mode_result(value))
     return row
 
 

@@ -1,0 +1,600 @@
+"""`micrograd.no_grad()`: a mode of a thread in which the results of ops are leaves."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import random
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import micrograd
+from helpers import BINARY, OF_A_LIST, UNARY, bits, op
+from micrograd import Value, functional, nn
+
+
+class Weight(Value):
+    pass
+
+
+def assert_leaf(out):
+    assert type(out) is Value
+    assert (out._prev, out._children, out._op, out._local_grads, out.grad) == (set(), (), "", (), 0.0)
+
+
+def assert_on():
+    """Ops of this thread make graphs."""
+    x = Value(2.0)
+    y = x * x
+    y.backward()
+    assert (micrograd.is_grad_enabled(), y._prev, x.grad) == (True, {x}, 4.0)
+
+
+# ---- Results ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("kind", [Value, Weight])
+def test_of_one_argument(name, kind):
+    expected = op(name)(kind(0.7)).data
+    with micrograd.no_grad():
+        out = op(name)(kind(0.7))
+    assert_leaf(out)
+    assert bits(out.data) == bits(expected)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_of_two_arguments(name):
+    operands = [(Value(0.7), Value(1.3)), (Value(0.7), 1.3), (Weight(0.7), Value(1.3)), (Value(0.7), np.float64(1.3))]
+    if name.startswith("__"):
+        operands += [(0.7, Value(1.3)), (np.float64(0.7), Value(1.3)), (Value(0.7), 2), (3, Weight(1.3))]
+    for a, b in operands:
+        expected = op(name)(a, b).data
+        with micrograd.no_grad():
+            out = op(name)(a, b)
+        assert_leaf(out)
+        assert bits(out.data) == bits(expected)
+
+
+@pytest.mark.parametrize("name", OF_A_LIST)
+def test_of_functional(name):
+    xs = [0.3, -0.8, 1.7]
+    expected = OF_A_LIST[name](list(map(Value, xs))).data
+    with micrograd.no_grad():
+        out = OF_A_LIST[name](list(map(Value, xs)))
+    assert_leaf(out)
+    assert bits(out.data) == bits(expected)
+
+
+@pytest.mark.parametrize("inputs", [[0.4, -0.3], [Value(0.4), Value(-0.3)], [Value(0.4), -0.3]])
+@pytest.mark.parametrize("home", [nn, micrograd])
+@pytest.mark.parametrize("sizes", [[1], [3], [4, 3, 2]])
+def test_of_networks(home, sizes, inputs):
+    random.seed(1)
+    model = home.MLP(2, sizes)
+    expected = model(inputs)
+    with micrograd.no_grad():
+        found = model(inputs)
+    for out, other in zip(*([x] if isinstance(x, Value) else x for x in (found, expected))):
+        assert_leaf(out)
+        assert bits(out.data) == bits(other.data)
+    assert {p.grad for p in model.parameters()} == {0.0}
+
+
+def test_results_can_be_used_outside():
+    x = Value(2.0)
+    with micrograd.no_grad():
+        h = x * 3.0
+        h.backward()
+        assert h.grad == 1.0
+    h.grad = 0.0
+    (h * x).backward()
+    assert (x.grad, h.grad) == (6.0, 2.0)
+
+
+def test_backward_of_an_older_graph_works_inside():
+    x = Value(2.0)
+    y = (x * 3.0).tanh()
+    with micrograd.no_grad():
+        y.backward()
+        assert x.grad == pytest.approx(3 * (1 - math.tanh(6.0) ** 2))
+        y.zero_grad()
+        y.backward(retain_grads=False)
+
+
+def test_reading_an_older_graph_makes_its_nodes_inside():
+    random.seed(2)
+    model = nn.MLP(2, [3, 1])
+    out = model([1.0, 0.5])
+    with micrograd.no_grad():
+        children = out._children
+        assert children[0]._children
+        out.backward()
+    assert any(p.grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [
+        (lambda: Value(0.0) ** -1, ZeroDivisionError),
+        (lambda: Value(-1.0).log(), ValueError),
+        (lambda: Value(1000.0).exp(), OverflowError),
+        (lambda: Value(1.0) * "a", TypeError),
+        (lambda: Value(1.0, ("a",)), TypeError),
+        (lambda: Value(1.0, (Value(1.0),), (1.0, 2.0)), ValueError),
+        (lambda: nn.MLP(2, [1])([1.0]), ValueError),
+    ],
+)
+def test_errors_are_the_same(work, error):
+    with pytest.raises(error) as outside:
+        work()
+    with micrograd.no_grad(), pytest.raises(error) as inside:
+        work()
+    assert str(inside.value) == str(outside.value)
+    assert_on()
+
+
+def test_nan_is_no_error():
+    with micrograd.no_grad():
+        assert_leaf(Value(math.inf) - Value(math.inf))
+        assert math.isnan((Value(math.nan) * 2).data)
+
+
+def test_an_optimizer_and_copies_work_inside():
+    w = Value(1.0)
+    (w * w).backward()
+    with micrograd.no_grad():
+        micrograd.optim.SGD([w], lr=0.1).step()
+        average = w * 0.9 + 0.1
+        assert copy.copy(average).data == average.data
+    assert w.data == pytest.approx(0.8)
+
+
+# ---- Ops of a user's own ---------------------------------------------------------------------------------------------
+
+
+def doubled(x, kind=Value):
+    out = kind(2 * x.data, (x,), "doubled")
+
+    def step():
+        x.grad += 2 * out.grad
+
+    out._backward = step
+    return out
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        doubled,
+        lambda x: Value(6.0, (x,), (2.0,)),
+        lambda x: Value(6.0, children=(x,), local_grads=(2.0,)),
+        lambda x: Value(6.0, _prev=(x,), _op="doubled"),
+        lambda x: doubled(x, Weight),
+    ],
+)
+def test_results_of_a_users_op_are_leaves(make):
+    x = Value(3.0)
+    with micrograd.no_grad():
+        out = make(x)
+    assert (out.data, out._prev, out._op) == (6.0, set(), "")
+    (out * 5.0).backward()
+    assert (out.grad, x.grad) == (5.0, 0.0)
+
+
+def test_a_class_with_a_backward_of_its_own():
+    class Doubled(Value):
+        def __init__(self, x):
+            super().__init__(2 * x.data, (x,))
+            self.x = x
+
+        def _backward(self):
+            self.x.grad += 2 * self.grad
+
+    x = Value(3.0)
+    with micrograd.no_grad():
+        out = Doubled(x)
+    (out * 5.0).backward()
+    assert (out.grad, x.grad, out._prev) == (5.0, 0.0, set())
+    y = Doubled(x)
+    y.backward()
+    assert x.grad == 2.0
+
+
+def test_backward_functions_of_older_nodes_can_be_replaced_inside():
+    x = Value(3.0)
+    y = x * 2.0
+    with micrograd.no_grad():
+        y._backward = lambda: setattr(x, "grad", 7.0)
+        x._backward = lambda: 1 / 0  # dropped: x is a leaf
+        with pytest.raises(TypeError):
+            x._backward = None
+    y.backward()
+    assert x.grad == 7.0
+
+
+# ---- The context -----------------------------------------------------------------------------------------------------
+
+
+def test_it_nests_and_ends_where_an_exception_leaves_it():
+    x = Value(2.0)
+    mode = micrograd.no_grad()
+    with mode:
+        with pytest.raises(ZeroDivisionError), micrograd.no_grad(), mode:
+            _ = x / 0.0
+        assert_leaf(x * x)
+        assert not micrograd.is_grad_enabled()
+    assert_on()
+
+
+def test_functions():
+    @micrograd.no_grad()
+    def factorial(x, n):
+        """n x (n - 1) x ..."""
+        assert not micrograd.is_grad_enabled()
+        return factorial(x * n, n - 1) if n else x
+
+    assert factorial.__doc__ == "n x (n - 1) x ..."
+    assert list(inspect.signature(factorial).parameters) == ["x", "n"]
+    out = factorial(Value(1.0), 4)
+    assert_leaf(out)
+    assert out.data == 24.0
+    with pytest.raises(TypeError):
+        factorial(Value(1.0), "a")
+    assert_on()
+
+
+def test_methods():
+    class Model:
+        def __init__(self):
+            self.w = Value(2.0)
+
+        @micrograd.no_grad()
+        def predict(self, x):
+            return self.w * x
+
+    assert_leaf(Model().predict(3.0))
+
+
+def test_a_generator_is_in_the_mode_while_it_runs():
+    log = []
+
+    @micrograd.no_grad()
+    def numbers(x):
+        try:
+            while True:
+                assert_leaf(x * 2.0)
+                try:
+                    x = (yield x * 2.0) or x
+                except KeyError:
+                    x = Value(0.0)
+                if x.data > 100:
+                    return "end"
+        finally:
+            log.append(micrograd.is_grad_enabled())
+
+    def all_of():
+        return (yield from numbers(Value(1.0)))
+
+    generator = numbers(Value(1.0))
+    assert next(generator).data == 2.0
+    assert_on()
+    assert generator.send(Value(4.0)).data == 8.0
+    assert generator.throw(KeyError()).data == 0.0
+    assert_on()
+    generator.close()
+    generator = all_of()
+    next(generator)
+    with pytest.raises(StopIteration) as ended:
+        generator.send(Value(200.0))
+    assert ended.value.value == "end"
+    assert log == [False, False]
+    assert_on()
+
+
+@pytest.mark.parametrize("thing", [None, 3, "x"])
+def test_what_is_no_function_is_refused(thing):
+    with pytest.raises(TypeError, match="no_grad decorates functions"):
+        micrograd.no_grad()(thing)
+
+
+def test_leaving_without_entering_raises():
+    with pytest.raises(RuntimeError, match="no_grad is left in another thread than it was entered in, or twice"):
+        micrograd.no_grad().__exit__(None, None, None)
+    mode = micrograd.no_grad()
+    mode.__enter__()
+    failed = []
+
+    def leave():
+        try:
+            mode.__exit__(None, None, None)
+        except RuntimeError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    assert not micrograd.is_grad_enabled()
+    mode.__exit__(None, None, None)
+    assert len(failed) == 1
+    assert_on()
+
+
+# ---- Threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_mode_of_its_thread_alone():
+    """One thread is in the mode, others build and differentiate graphs, in many turns."""
+    failures, rounds = [], [0, 0, 0]
+
+    def going_on():
+        return not failures and min(rounds) < 2000
+
+    def guarded(work):
+        def run():
+            try:
+                work()
+            except BaseException as error:
+                failures.append(error)
+
+        return run
+
+    def predict():
+        x, model = Value(0.5), nn.MLP(2, [3, 1])
+        while going_on():
+            with micrograd.no_grad():
+                for _ in range(50):
+                    assert_leaf((x * 0.5 + 1).tanh())
+                    assert_leaf(model([x, 1.0]))
+                    rounds[0] += 1
+            assert_on()
+
+    def train(i):
+        def work():
+            random.seed(i)
+            model = nn.MLP(2, [3, 1])
+            while going_on():
+                x = Value(0.5)
+                y = (x * 0.5 + 1).tanh() * x + functional.sum([x, x * x]) + model([x, 1.0]) * 0.0
+                y.backward(retain_grads=False)
+                t = math.tanh(1.25)
+                assert abs(x.grad - (0.5 * (1 - t * t) * 0.5 + t + 2.0)) < 1e-14
+                assert micrograd.is_grad_enabled()
+                rounds[i] += 1
+
+        return work
+
+    threads = [threading.Thread(target=guarded(work)) for work in (predict, train(1), train(2))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
+
+
+def test_new_threads_begin_outside_of_it():
+    seen = []
+    with micrograd.no_grad():
+        thread = threading.Thread(target=lambda: (assert_on(), seen.append(1)))
+        thread.start()
+        thread.join()
+    assert seen == [1]
+
+
+def test_a_mode_ends_with_its_thread():
+    """Where a thread never leaves it, operators have their fast path again afterwards, and no later thread is in it."""
+    entered = []
+
+    def work():
+        micrograd.no_grad().__enter__()
+        entered.append(micrograd.is_grad_enabled())
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        thread = threading.Thread(target=assert_on)
+        thread.start()
+        thread.join()
+    assert entered == [False] * 20
+    assert_on()
+
+
+# ---- Memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_memory_stays_flat(check):
+    check(
+        """
+import random, micrograd
+from micrograd import nn, functional
+random.seed(1)
+model = nn.MLP(8, [16, 16, 2])
+w = Value(0.5)
+x = Value(1.0)
+f = micrograd.compile(lambda a: (w * a).tanh())
+numbers = [0.1 * i for i in range(8)]
+def work(passes):
+    with micrograd.no_grad():
+        for _ in repeat(None, passes):
+            functional.softmax(model(numbers))
+            f(0.5)
+work(2_000)
+before = rss()
+work(100_000)
+with micrograd.no_grad():
+    for _ in repeat(None, 1_000_000):
+        x = x * 0.5 + 1
+assert x.data == 2.0 and x._prev == set()
+assert rss() - before < 1 << 20, rss() - before
+"""
+    )
+
+
+def test_results_that_are_kept_take_a_slot_each(check):
+    """They do not keep the memory of what was computed between them."""
+    check(
+        """
+import micrograd
+kept = []
+def work(count):
+    y = Value(1.0)
+    with micrograd.no_grad():
+        for i in range(count):
+            for _ in repeat(None, 500):
+                y = y * 0.5 + 1
+            kept.append(y * 1.0)
+work(100)
+before = rss()
+work(5_000)
+assert rss() - before < 3 << 20, rss() - before
+"""
+    )
+
+
+# ---- Compiled functions ----------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_is_traced_inside_is_differentiable_outside():
+    w = Value(2.0)
+    f = micrograd.compile(lambda x: (w * x).tanh() * w)
+    with micrograd.no_grad():
+        inside = f(0.5)
+        total = f.sum([0.5, 1.0])
+        mean = f.mean([0.5, 1.0])
+        value, grads = f.value_and_grad([0.5, 1.0])
+        assert not micrograd.is_grad_enabled()
+    for out in (inside, total, mean):
+        assert_leaf(out)
+    assert value == total.data == 2 * mean.data
+    outside = f.sum([0.5, 1.0])
+    outside.backward()
+    assert (w.grad, outside.data) == (grads[0], total.data)
+    f(0.5).backward()
+    assert w.grad != grads[0]
+
+
+def test_results_of_several_values_and_of_ragged_batches():
+    w, x = Value(2.0), Value(3.0)
+    f = micrograd.compile(lambda x: [w * x, [x * x]])
+    g = micrograd.compile(lambda xs: w * functional.sum(xs))
+    with micrograd.no_grad():
+        first, (second,) = f(x)
+        assert_leaf(first)
+        assert_leaf(second)
+        out = g.sum([[1.0], [2.0, 3.0]])
+        assert_leaf(out)
+    assert (first.data, second.data, out.data) == (6.0, 9.0, 12.0)
+
+
+def test_a_gradient_that_would_raise_does_not():
+    w = Value(0.0)
+    f = micrograd.compile(lambda x: (w * x).sqrt())
+    with micrograd.no_grad():
+        for out in (f(1.0), f.sum([1.0, 2.0])):
+            out.backward()
+            assert_leaf(Value(out.data))
+
+
+def detached_inside(x, w, model):
+    """no_grad in the function, on all kinds of nodes."""
+    with micrograd.no_grad():
+        h = (w * x[0] + 2.0).tanh() / x[1]
+        out = model([h, x[0]])
+        total = functional.sum([h, out, w]) ** 2
+        weights = functional.softmax([h, x[1], w])
+    return (w * total + weights[0] * x[0] + weights[1] * w).tanh() * h
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("sizes", [[1], [4, 1]])
+def test_in_a_compiled_function_results_are_detached(exact, sizes):
+    random.seed(7)
+    model = nn.MLP(2, sizes)
+    w = Value(0.7)
+    rows = np.random.default_rng(1).uniform(0.5, 2.0, (50, 2))
+    f = micrograd.compile(lambda x: detached_inside(x, w, model), exact=exact)
+
+    def grads(out, leaves):
+        for leaf in leaves:
+            leaf.grad = 0.0
+        out.backward()
+        return [out.data, *(leaf.grad for leaf in leaves)]
+
+    x = [Value(0.8), Value(1.4)]
+    leaves = [w, *x, *model.parameters()]
+    eager, compiled = grads(detached_inside(x, w, model), leaves), grads(f(x), leaves)
+    assert compiled == pytest.approx(eager, rel=1e-13)
+    assert not any(compiled[4:])
+    leaves = [w, *model.parameters()]
+    total = sum((detached_inside(row, w, model) for row in rows.tolist()), Value(0.0))
+    assert grads(f.sum(rows), leaves) == pytest.approx(grads(total, leaves), rel=1e-11)
+    assert "detach" in f.program
+
+
+def test_in_a_compiled_function_what_is_indexed_is_detached():
+    table = [[Value(0.1 * i + j) for j in range(3)] for i in range(4)]
+
+    def loss(i):
+        with micrograd.no_grad():
+            row = functional.embedding(i, table)
+            first = functional.take(row, i)
+            entropy = functional.cross_entropy(row, i)
+        return functional.sum(row) * first + entropy * table[0][0]
+
+    f = micrograd.compile(loss)
+    for i in (0, 1, 2):
+        out = f(i)
+        assert out.data == pytest.approx(loss(i).data, rel=1e-13)
+        out.backward()
+    assert {leaf.grad for row in table for leaf in row} - {table[0][0].grad} == {0.0}
+    assert table[0][0].grad
+
+
+def test_a_mode_that_the_function_does_not_leave_ends_with_the_trace():
+    @micrograd.compile
+    def f(x):
+        micrograd.no_grad().__enter__()
+        return x * 2.0
+
+    assert f(1.0).data == 2.0
+    assert_on()
+    with micrograd.no_grad():
+        f([1.0][0])
+        assert not micrograd.is_grad_enabled()
+    assert_on()
+
+
+def test_a_function_that_ignores_its_mode_raises_as_before():
+    """Leaving modes of the outside in a trace is an error of the function."""
+
+    @micrograd.compile
+    def f(x):
+        micrograd.no_grad().__exit__(None, None, None)
+        return x
+
+    with micrograd.no_grad():
+        with pytest.raises(RuntimeError):
+            f(1.0)
+        assert not micrograd.is_grad_enabled()
+    assert_on()
+
+
+def test_a_user_op_in_a_trace_is_refused_in_the_mode_too():
+    @micrograd.compile
+    def f(x):
+        with micrograd.no_grad():
+            return doubled(x) * 2.0
+
+    with pytest.raises(micrograd.TraceError):
+        f(1.0)
+    assert_on()
