@@ -21,6 +21,7 @@
 #   layers        the steps of layers
 #   steps         the steps of a plan over the lanes of a block
 #   execute       a plan run over a batch: chunks, blocks, threads
+#   anomaly       checks of what is NaN or infinite, in detect_anomaly
 #   results       what a call returns: sums as nodes, numbers, samples
 #
 # The directives above check the indices of lists, tuples and memoryviews in all parts, which cannot have directives of
@@ -40,9 +41,9 @@ from libc.math cimport NAN, isfinite
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport qsort
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp
-from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, in_no_grad, leaf_new, member_changes,
-                              parent_at, parents_of, to_double, trace_begin, trace_end, trace_here, trace_index_error,
-                              trace_refuse, traces)
+from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, in_no_grad, is_checked, leaf_new,
+                              member_changes, parent_at, parents_of, to_double, trace_begin, trace_end, trace_here,
+                              trace_index_error, trace_refuse, traces, user_line)
 from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
                                    PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact, PySequence_Fast_ITEMS,
                                    PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)
@@ -79,4 +80,5 @@ include "_compile/kernels.pxi"
 include "_compile/layers.pxi"
 include "_compile/steps.pxi"
 include "_compile/execute.pxi"
+include "_compile/anomaly.pxi"
 include "_compile/results.pxi"

@@ -59,6 +59,8 @@ cdef Py_ssize_t member_changes() except -1
 
 # Modes of this thread (modes.pxi)
 cdef bint in_no_grad() noexcept
+cdef bint is_checked() noexcept
+cdef str user_line()
 cdef object mode_result(object result)
 
 # Traces (trace_mode.pxi)

@@ -12,6 +12,7 @@
 #   numbers        which objects are numbers, and their doubles
 #   trace_mode     what Python code may read while a function is traced
 #   modes          no_grad
+#   anomaly        detect_anomaly
 #   affine         bias + w[0] x[0] + w[1] x[1] + ... as one node; layers of such nodes
 #   leaf_grads     backward passes after which leaves alone have grads
 #   materialize    the nodes that the reference has and this engine keeps in another form
@@ -32,7 +33,7 @@ cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LT, Py_NE, PyObject, PyObject_RichCompare
-from libc.math cimport NAN
+from libc.math cimport NAN, isfinite
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, qsort, realloc
 from libc.string cimport memcpy, memset
@@ -67,6 +68,7 @@ include "_core/collector.pxi"
 include "_core/numbers.pxi"
 include "_core/trace_mode.pxi"
 include "_core/modes.pxi"
+include "_core/anomaly.pxi"
 include "_core/affine.pxi"
 include "_core/leaf_grads.pxi"
 include "_core/materialize.pxi"
@@ -75,33 +77,6 @@ include "_core/operands.pxi"
 
 
 # ---- Ops -----------------------------------------------------------------------------------------
-
-cdef inline void unary_init(Node *n, int op, Node *a, double r) noexcept:
-    """Make a slot the node of op(a), with the data r."""
-    slot_init(n, op, UNARY, a.flags & INHERITED, r)
-    n.a = a
-    n.b.number = 0.0
-    Py_INCREF(object_of(a))
-    check_node(n)
-
-
-cdef Node *unary_new(int op, Node *a, double r) except NULL:
-    """The node of op(a), with the data r."""
-    cdef Node *n = slots_take(1)
-    if n == NULL:
-        PyErr_NoMemory()
-        return NULL
-    unary_init(n, op, a, r)
-    return n
-
-
-cdef object value_unary_rest(int op, Node *a, double r):
-    """value_unary() where the newest slab is full, or a thread is in a mode."""
-    if makes_leaves():
-        return own(object_of(leaf_result(r)))
-    result = own(object_of(unary_new(op, a, r)))
-    return result if modes == NULL else mode_result(result)
-
 
 cdef inline object value_unary(int op, Value value):
     """The node of op(value). Raises what the rule raises."""
@@ -267,7 +242,8 @@ cdef int graph_backward(Node *root, bint retain) except -1:
     cdef Entry entry = Entry(root, root.form == AFFINE)
     cdef double one = 1.0
     root.grad = one if retain or root.form != LEAF else root.grad + one
-    if root.flags & IRREGULAR or engine.late_nodes or engine.walking:  # walking: in a signal handler during a walk
+    if root.flags & IRREGULAR or engine.late_nodes or engine.walking or in_mode() and is_checked():
+        # walking: in a signal handler during a walk
         return backward_general(&entry, 1, NULL if retain else &one)
     if root.form == LEAF:
         return 0
@@ -322,7 +298,9 @@ cdef class Value:
             node_make_irregular(n, 0)
             if node_adopt(n, parents, local_grads):
                 irregular = True
-            if makes_leaves():
+            if in_mode() and is_checked():
+                node_note(n, _op)
+            if in_mode() and drops_parents():
                 node_drop_parents(n)
                 n.flags &= ~CUSTOM
                 irregular, _op = False, ""
@@ -655,29 +633,8 @@ cdef class Value:
     @property
     def _local_grads(self):
         """d(self)/d(child) for each of `_children`, a tuple; empty where a Python `_backward` computes them."""
-        cdef Node *n = &self.node
-        cdef double[2] d
-        trace_check_read(n, "reading ._local_grads of")
-        node_materialize(n)
-        if n.form == BLOCK:
-            grads = []
-            for i in range(n.b.block.count if n.op or n.b.block.local != NULL else 0):
-                if n.op:
-                    grads.append(RULES[n.op].d_left(node_of(n.b.block.parents[i]).data, 0.0, n.data, 1.0))
-                else:
-                    grads.append(n.b.block.local[i])
-            return tuple(grads)
-        if n.form == LEAF:
-            return ()
-        d[0] = RULES[n.op].d_left(n.a.data, n.b.node.data if n.form == BINARY else n.b.number, n.data, 1.0)
-        if rule_failed(d[0]):
-            raise_error()
-        if n.form != BINARY:
-            return (d[0],)
-        d[1] = RULES[n.op].d_right(n.a.data, n.b.node.data, n.data, 1.0)
-        if rule_failed(d[1]):
-            raise_error()
-        return (d[0], d[1])
+        trace_check_read(&self.node, "reading ._local_grads of")
+        return node_local_grads(&self.node)
 
     @property
     def _backward(self):
@@ -690,7 +647,7 @@ cdef class Value:
     def _backward(self, function):
         if not callable(function):
             raise TypeError(f"Value._backward must be callable, not {type(function).__name__!r}")
-        if self.node.form == LEAF and makes_leaves():  # of an op of the user's, whose result is a leaf here
+        if self.node.form == LEAF and drops_parents():  # of an op of the user's, whose result is a leaf here
             return
         cdef Attributes held = attributes_that_hold(&self.node)
         _replaced = held.function  # freed on return: Python code that runs then sees the new function

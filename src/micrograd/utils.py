@@ -1,5 +1,5 @@
 """Clipping of gradients, between `backward()` and an optimizer's `step()`, as in torch.nn.utils; a `summary` of a
-network; `gradcheck`, for ops of one's own."""
+network; `gradcheck`, for ops of one's own; anomaly detection."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from micrograd._core import Value
 from micrograd._gradcheck import gradcheck
+from micrograd._modes import Mode
 from micrograd._optim import clamp_grads, grad_norm, number, scale_grads
 from micrograd._summary import summary
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "gradcheck", "summary"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "detect_anomaly", "gradcheck", "summary"]
 
 
 def clip_grad_norm_(
@@ -74,3 +75,32 @@ def _limit(x: float, what: str) -> float:
     if not limit >= 0.0:
         raise ValueError(f"{what} must be at least 0, not {x}")
     return limit
+
+
+class detect_anomaly(Mode):  # noqa: N801  # as PyTorch's
+    """A mode of this thread, a context manager and a decorator, in which the first NaN or infinity raises RuntimeError.
+
+    It is raised by the op whose result is not finite, or in `backward()` by the first node that passes on a gradient
+    which is not, or that has no derivative. The message has the op, the data of its operands, and the file and line
+    that made the node.
+
+    >>> x = Value(1e200)
+    >>> with detect_anomaly():
+    ...     y = x * 3.0
+    ...     z = y * x
+    Traceback (most recent call last):
+        ...
+    RuntimeError: ..., line ...: '*' of 3e+200, 1e+200 is inf
+    >>> with detect_anomaly():
+    ...     y = (x * 0.0).sqrt()
+    ...     (y * 2.0).backward()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: ..., line ...: backward() of 'sqrt' of 0.0 raises ZeroDivisionError: float division by zero
+
+    Of a node that was made outside of the mode, the line is not known. Networks are computed op by op, and `backward()`
+    goes through graphs in the slow order, so that both take many times longer. Of a compiled function the outputs and
+    gradients of each call are checked, and the message has the number of the sample.
+    """
+
+    _name = "detect_anomaly"

@@ -2,7 +2,7 @@
 # leaves for parents; so is each output for one sample; the rest are numbers.
 #
 # Gives Traced, Sums, known_sample and known_reduce. Uses arguments.pxi, trace.pxi, program.pxi, plan.pxi, slot of
-# kernels.pxi, execute.pxi, and of _core block_node and member_changes.
+# kernels.pxi, execute.pxi, anomaly.pxi, and of _core block_node and member_changes.
 
 # ---- Nodes ---------------------------------------------------------------------------------------
 
@@ -48,6 +48,8 @@ cdef object sample_node(Traced traced, Replay replay, Py_ssize_t output, list le
     cdef double data = slot(&replay.own, plan.outputs.items[output])[0]
     cdef Py_ssize_t i, j, k, receivers = len(traced.receivers)
     cdef double *local
+    if is_checked():
+        check_outputs(&data, 1, 1, None)
     if not parents:
         return Value(data)
     error = replay.sample_backward(output)
@@ -66,6 +68,8 @@ cdef object sample_node(Traced traced, Replay replay, Py_ssize_t output, list le
                     if plan.grads.items[k] == i:
                         local[j] = slot(&replay.own, plan.grads.items[k + 1])[0]
                 j += 1
+        if is_checked():
+            check_gradients(local, len(parents))
         return node_with_grads(data, parents, local)
     finally:
         PyMem_Free(local)
@@ -157,12 +161,16 @@ cdef class Traced:
         if in_no_grad():
             replay = Replay(self.program, FORWARD, batch, self.exact)
             replay.run(threads)
+            if is_checked():
+                check_sums(replay)
             return Value(replay.total() * scale)
         replay = Replay(self.program, CAPTURED_ONLY, batch, self.exact)
         replay.seeds[0] = scale
         error = replay.gradients(threads)
         if error is not None:
             return node_that_raises(replay.total() * scale, self.receivers, error)
+        if is_checked():
+            check_sums(replay)
         if not self.receivers:
             return Value(replay.total() * scale)
         return node_with_grads(replay.total() * scale, self.receivers, self.received(replay))
@@ -177,6 +185,8 @@ cdef class Traced:
             replay.out = &out[0]
             replay.out_owner = out
             replay.run(threads)
+            if is_checked():
+                check_outputs(&out[0], batch.samples, outputs, batch)
 
     cpdef list sample(self, list leaves):
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves` that
@@ -258,6 +268,8 @@ cdef class Sums:
         replay = Replay(traced.program, CAPTURED_ONLY, batch, traced.exact)
         replay.seeds[0] = self.scale
         error = replay.gradients(threads)
+        if error is None and is_checked():
+            check_sums(replay)
         self.total += replay.total()
         if error is not None:
             self.keep(error, batch.failed)

@@ -89,7 +89,10 @@ cdef Layer *layer_new(list x, Py_ssize_t outputs, int *flags) noexcept:
     layer_onto() or layer_nodes(). `flags` becomes what the nodes inherit from the x. NULL where there can be no layer,
     since there are no inputs or outputs, or some inputs are Values and others numbers; or with an exception set."""
     cdef Py_ssize_t count = PyList_GET_SIZE(<PyObject *>x)
-    cdef Layer *layer = layer_alloc(count * sizeof(double), outputs) if count and outputs else NULL
+    cdef Layer *layer
+    if count == 0 or outputs == 0 or in_mode() and is_checked():  # then products and sums are checked one by one
+        return NULL
+    layer = layer_alloc(count * sizeof(double), outputs)
     if layer != NULL and not layer_read(layer, x, flags):
         layer_drop(layer, 0)
         return NULL
@@ -232,7 +235,7 @@ cdef bint layer_nodes(Layer *layer, bint filled, int flags, PyObject **made) noe
             done += size
     filled = done == layer.outputs
     layer_drop(layer, done)
-    return filled and (modes == NULL or layer_mode_results(made, done))
+    return filled and (not in_mode() or layer_mode_results(made, done))
 
 
 ctypedef Node *(*LeafNew)(double data) noexcept                # these leave an exception set

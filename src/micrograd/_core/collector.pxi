@@ -25,9 +25,10 @@ cdef enum:
 # only the function holds. Then the collector finds no reference from outside.
 
 cdef class Attributes(dict):
-    """The __dict__ of a Value with a `_backward` that a user assigned."""
+    """The __dict__ of a Value with a `_backward` that a user assigned, or that was made in anomaly detection."""
 
     cdef object function      # that `_backward`, None once it is deleted
+    cdef str line             # in anomaly detection: which made the Value, or None
     cdef PyObject *owner      # the plain Value it belongs to, not counted; NULL for a subclass, and once it is released
 
     def __reduce__(self):

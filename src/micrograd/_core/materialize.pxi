@@ -8,9 +8,9 @@
 # The exponent of `x**2` stays a number: it is part of the op, as in the reference.
 #
 # Gives parents_of, a view of a node's parents for functions that go through a graph; node_materialize, to be called
-# before Python code sees parents or rules, and node_children, which calls it; layer_materialize, for a step of backward
-# that cannot go on with a hidden layer; and partial_failed, for the partial of a leaf made from a number. Uses
-# op_table.pxi, slabs.pxi, lifetime.pxi, walk.pxi.
+# before Python code sees parents or rules, and node_children and node_local_grads, which call it; layer_materialize,
+# for a step of backward that cannot go on with a hidden layer; and partial_failed, for the partial of a leaf made from
+# a number. Uses op_table.pxi, slabs.pxi, lifetime.pxi, walk.pxi.
 
 # ---- Parents -------------------------------------------------------------------------------------
 
@@ -193,6 +193,31 @@ cdef tuple node_children(Node *n):
     for i in range(parents.count):
         children.append(<object>parent_at(&parents, i))
     return tuple(children)
+
+
+cdef tuple node_local_grads(Node *n):
+    """d(n)/d(parent) for each parent that node_children() gives; none where a Python `_backward` computes them."""
+    cdef double[2] d
+    node_materialize(n)
+    if n.form == BLOCK:
+        grads = []
+        for i in range(n.b.block.count if n.op or n.b.block.local != NULL else 0):
+            if n.op:
+                grads.append(RULES[n.op].d_left(node_of(n.b.block.parents[i]).data, 0.0, n.data, 1.0))
+            else:
+                grads.append(n.b.block.local[i])
+        return tuple(grads)
+    if n.form == LEAF:
+        return ()
+    d[0] = RULES[n.op].d_left(n.a.data, n.b.node.data if n.form == BINARY else n.b.number, n.data, 1.0)
+    if rule_failed(d[0]):
+        raise_error()
+    if n.form != BINARY:
+        return (d[0],)
+    d[1] = RULES[n.op].d_right(n.a.data, n.b.node.data, n.data, 1.0)
+    if rule_failed(d[1]):
+        raise_error()
+    return (d[0], d[1])
 
 
 # ---- Errors at constants -------------------------------------------------------------------------

@@ -1,24 +1,27 @@
-# Modes of a thread: no_grad, in which results of ops are leaves. (A trace, the other mode, is in trace_mode.pxi.)
+# Modes of a thread: no_grad, in which results of ops are leaves, and anomaly detection, in which they are checked
+# (anomaly.pxi). A trace is a mode too, in trace_mode.pxi.
 #
 # They cost eager code nothing: while a thread is in a mode, the slab that an operator's fast path takes slots of has
 # none (slab_quick), so that the operators of all threads take the slow path, which asks for the mode of its thread. A
 # trace begins without the modes outside of it, since its program is used outside of them too; in a trace, results in
 # no_grad are detached.
 #
-# Gives Mode and mode_here; makes_leaves and mode_result, for functions that make results; mode_enter, mode_exit, and
-# is_grad_enabled; modes_suspend and modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi, and of _core.pyx
-# unary_new.
+# Gives Mode and mode_here; makes_leaves, drops_parents and mode_result, for functions that make results; mode_enter,
+# mode_exit, and is_grad_enabled; modes_suspend and modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi,
+# anomaly.pxi, and of operands.pxi unary_new.
 
 cdef object HOLDER = object()  # its key in that dict
 
 cdef enum:
     NO_GRAD          # the modes, as indices
+    ANOMALY
     MODES
 
 cdef struct Mode:    # what modes a thread is in
     PyThreadState *thread
     Py_ssize_t depth[MODES]    # how many contexts of each mode the thread is in
     Py_ssize_t outside[MODES]  # the same outside of the trace that it is in
+    bint leaves                # are results leaves that are not checked?
     Mode *next                 # in the list `modes`
 
 cdef Mode *modes = NULL        # of all threads that are in one
@@ -52,12 +55,17 @@ cdef inline Mode *mode_here() noexcept:
     return mode
 
 
+cdef inline bint in_mode() noexcept:
+    """Is this thread in a mode?"""
+    return mode_here() != NULL
+
+
 # ---- Results -------------------------------------------------------------------------------------
 
 cdef inline bint makes_leaves() noexcept:
-    """Are the results of ops leaves here?"""
+    """Are the results of ops leaves here, which are not checked?"""
     cdef Mode *mode = mode_here()
-    return mode != NULL and mode.depth[NO_GRAD] > 0 and (traces == NULL or trace_here() == NULL)
+    return mode != NULL and mode.leaves and (traces == NULL or trace_here() == NULL)
 
 
 cdef bint in_no_grad() noexcept:
@@ -66,9 +74,16 @@ cdef bint in_no_grad() noexcept:
     return mode != NULL and mode.depth[NO_GRAD] > 0
 
 
+cdef bint drops_parents() noexcept:
+    """Is this thread in no_grad, and in no trace?"""
+    return in_no_grad() and (traces == NULL or trace_here() == NULL)
+
+
 cdef object mode_result(object result):
     """What an op gives in this thread's mode, from the node that it would be outside."""
     cdef Node *n = &(<Value>result).node
+    if is_checked():
+        node_note(n, result._op)
     if not in_no_grad() or n.op == DETACH:
         return result
     if traces != NULL and trace_here() != NULL:
@@ -81,6 +96,8 @@ cdef object mode_result(object result):
 cdef int mode_of(name) except -1:
     if name == "no_grad":
         return NO_GRAD
+    if name == "detect_anomaly":
+        return ANOMALY
     raise ValueError(f"no mode {name!r}")
 
 
@@ -91,6 +108,11 @@ def mode_enter(name):
     if mode == NULL:
         mode = mode_new()
     mode.depth[which] += 1
+    mode_set_leaves(mode)
+
+
+cdef inline void mode_set_leaves(Mode *mode) noexcept:
+    mode.leaves = mode.depth[NO_GRAD] > 0 and mode.depth[ANOMALY] == 0
 
 
 cdef Mode *mode_new() except NULL:
@@ -112,6 +134,7 @@ def mode_exit(name):
     if mode == NULL or mode.depth[which] == 0:
         raise RuntimeError(f"{name} is left in another thread than it was entered in, or twice")
     mode.depth[which] -= 1
+    mode_set_leaves(mode)
     mode_drop(mode)
 
 
@@ -151,6 +174,7 @@ cdef void modes_suspend() noexcept:
     if mode != NULL:
         memcpy(mode.outside, mode.depth, sizeof(mode.depth))
         memset(mode.depth, 0, sizeof(mode.depth))
+        mode_set_leaves(mode)
 
 
 cdef int modes_resume() except -1:
@@ -159,5 +183,6 @@ cdef int modes_resume() except -1:
     if mode != NULL:
         memcpy(mode.depth, mode.outside, sizeof(mode.depth))
         memset(mode.outside, 0, sizeof(mode.outside))
+        mode_set_leaves(mode)
         mode_drop(mode)
     return 0

@@ -1,7 +1,7 @@
 # Operators for operands that are rare, and their errors. _core.pyx has the common ones: Values, floats, short ints.
 #
-# Gives value_binary_slow and value_binary_rest, and the attribute that NumPy's numbers look for. Uses op_table.pxi,
-# numbers.pxi, slabs.pxi, trace_mode.pxi, modes.pxi.
+# Gives value_binary_slow and value_binary_rest; unary_init, unary_new and value_unary_rest; and the attribute that
+# NumPy's numbers look for. Uses op_table.pxi, numbers.pxi, slabs.pxi, trace_mode.pxi, modes.pxi.
 
 cdef tuple SEQUENCES = (str, bytes, list, tuple)
 
@@ -69,7 +69,34 @@ cdef object value_binary_general(PyObject *left, PyObject *right, int op, double
         Py_INCREF(left)
         Py_INCREF(right)
     check_node(n)
-    return own(object_of(n)) if modes == NULL else mode_result(own(object_of(n)))
+    return mode_result(own(object_of(n))) if in_mode() else own(object_of(n))
+
+
+cdef inline void unary_init(Node *n, int op, Node *a, double r) noexcept:
+    """Make a slot the node of op(a), with the data r."""
+    slot_init(n, op, UNARY, a.flags & INHERITED, r)
+    n.a = a
+    n.b.number = 0.0
+    Py_INCREF(object_of(a))
+    check_node(n)
+
+
+cdef Node *unary_new(int op, Node *a, double r) except NULL:
+    """The node of op(a), with the data r."""
+    cdef Node *n = slots_take(1)
+    if n == NULL:
+        PyErr_NoMemory()
+        return NULL
+    unary_init(n, op, a, r)
+    return n
+
+
+cdef object value_unary_rest(int op, Node *a, double r):
+    """value_unary() where the newest slab is full, or a thread is in a mode."""
+    if makes_leaves():
+        return own(object_of(leaf_result(r)))
+    result = own(object_of(unary_new(op, a, r)))
+    return mode_result(result) if in_mode() else result
 
 
 @cython.auto_pickle(False)

@@ -20,7 +20,7 @@ cdef PyObject *value_new(PyTypeObject *kind, PyObject *args, PyObject *keywords)
         positional = <tuple>args
         named = <dict>keywords if keywords != NULL else {}
         if not (len(positional) > 1 and positional[1] or named and (
-                named.get("_children") or named.get("children") or named.get("_prev"))) or makes_leaves():
+                named.get("_children") or named.get("children") or named.get("_prev"))) or drops_parents():
             return value_alloc(kind, 0)
         if len(positional) > 2 and isinstance(positional[2], (tuple, list)) or named.get("local_grads") is not None:
             o = object_of(result_new(NO_OP, LEAF, END, 0.0))

@@ -31,7 +31,7 @@ cdef object block_node(int op, double data, PyObject **parents, Py_ssize_t count
     if makes_leaves():
         return own(object_of(leaf_result(data)))
     result = block_node_bare(op, data, parents, count, local)
-    return result if modes == NULL else mode_result(result)
+    return mode_result(result) if in_mode() else result
 
 
 cdef object block_node_bare(int op, double data, PyObject **parents, Py_ssize_t count, const double *local):

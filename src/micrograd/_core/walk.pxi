@@ -4,7 +4,7 @@
 # Gives Walk with walk_mark, walk_next_slab and, where a walk ends early, walk_unmark and backward_rest; Order with
 # order_sort, is_stale and order_renew; backward_general and graph_zero_grad, which go by such an order; for traces
 # graph_nodes; and `engine`, the state that they share, with node_make_irregular. Uses slabs.pxi, materialize.pxi,
-# affine.pxi, leaf_grads.pxi, and of _core.pyx node_step.
+# affine.pxi, leaf_grads.pxi, anomaly.pxi, and of _core.pyx node_step.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -250,8 +250,11 @@ cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) e
     cdef Order order = Order(NULL, 0, 0)
     cdef Node *n
     cdef Py_ssize_t i
+    cdef bint checked = in_mode() and is_checked()
     order_sort(roots, count, &order)
     try:
+        if checked and grads == NULL:
+            grads_check_before(&order)
         if grads != NULL:
             order_clear(&order)
             for i in range(count):
@@ -262,7 +265,9 @@ cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) e
                 order_renew(&order)
             n = order.items[order.count - 1].node
             n.flags |= WALKED
-            if n.flags & CUSTOM:
+            if checked:
+                step_checked(n)
+            elif n.flags & CUSTOM:
                 (<object>object_of(n))._backward()
             elif node_step(n, NULL) == NULL:
                 raise_error()
