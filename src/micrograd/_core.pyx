@@ -54,7 +54,14 @@ cdef extern from *:
       #undef CYTHON_INLINE
       #define CYTHON_INLINE inline __attribute__((always_inline, unused))
     #endif
+    /* What an operator calls where it cannot go on. Inlined, it would need a stack frame in every operator. */
+    #if defined(__GNUC__)
+      #define ObjectApart __attribute__((noinline)) PyObject
+    #else
+      #define ObjectApart PyObject
+    #endif
     """
+    ctypedef PyObject ObjectApart
 
 cdef PyTypeObject *VALUE = <PyTypeObject *>Value
 cdef PyTypeObject *OBJECT = <PyTypeObject *>object
@@ -86,7 +93,7 @@ cdef inline object value_unary(int op, Value value):
         op_raised(<PyObject *>value, NULL)
     n = slots_take_here(1)
     if n == NULL:
-        return value_unary_rest(op, &value.node, r)
+        return own(value_unary_rest(op, &value.node, r))
     unary_init(n, op, &value.node, r)
     return own(object_of(n))
 
@@ -131,7 +138,7 @@ cdef inline object value_binary(int op, PyObject *left, PyObject *right):
                 o = result_quick(op, NUMBER_RIGHT, left, b, b.number, INTEGER if kind == INT else 0, &r)
     elif op_rule(op).commutes and Py_TYPE(right) == VALUE and number_quick(left, &b.number) != OTHER:
         o = result_quick(op, NUMBER_RIGHT, right, b, b.number, 0, &r)  # as the reference does: 2 * v is v * 2
-    return own(o) if o != NULL else value_binary_rest(left, right, op, r)
+    return own(o if o != NULL else value_binary_rest(left, right, op, r))
 
 
 include "_core/choices.pxi"
@@ -294,16 +301,20 @@ cdef class Value:
         n.grad = 0.0
         node_drop_parents(n)
         if parents or local_grads:
+            local_grads = checked_locals(parents, local_grads)
+        if (parents or local_grads) and makes_leaves():
+            node_forget_op(n)
+            _op = ""
+        elif parents or local_grads:
             irregular = not (n.flags & FRESH and Py_TYPE(<PyObject *>self) == VALUE and slot_is_newest(n))
             node_make_irregular(n, 0)
             if node_adopt(n, parents, local_grads):
                 irregular = True
             if in_mode() and is_checked():
                 node_note(n, _op)
-            if in_mode() and drops_parents():
-                node_drop_parents(n)
-                n.flags &= ~CUSTOM
-                irregular, _op = False, ""
+                if drops_parents():
+                    node_forget_op(n)
+                    irregular, _op = False, ""
         node_settle(n, irregular)
         if _op:
             self._op = _op

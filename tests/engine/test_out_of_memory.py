@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers import linux
+from helpers import FAIL_IN_TURN, linux
 
 LIMIT = """
 import resource
@@ -72,5 +72,42 @@ for graph, grad in (wide, 2.0**16), (deep, 1.0):
     graph.backward()
     assert x.grad == grad, x.grad
     still_works()
+"""
+    )
+
+
+@pytest.mark.parametrize("mode", ["micrograd.no_grad()", "detect_anomaly()"])
+def test_each_allocation_in_a_mode_may_fail(isolated, mode):
+    """MemoryError leaves the thread in no mode and the engine usable."""
+    pytest.importorskip("_testcapi")
+    isolated(
+        FAIL_IN_TURN
+        + f"""
+import random, micrograd
+import numpy as np
+from micrograd import Value, nn, functional
+from micrograd.utils import detect_anomaly
+
+random.seed(1)
+model = nn.MLP(2, [3, 1])
+x = Value(0.5)
+f = micrograd.compile(lambda a: (x * a).tanh())
+f(0.5)
+batch = np.array([0.5, 1.0])
+f.sum(batch)
+
+def work():
+    with {mode}:
+        y = (x * 0.5 + 1).tanh() ** 2
+        z = functional.softmax([y, x])[0] * Value(1.0, (x,), (2.0,)) + model([x, 1.0]) + f(0.5) + f.sum(batch)
+        z.backward(retain_grads=False)
+
+print(fail_in_turn(work), "failures")
+assert micrograd.is_grad_enabled()
+big = Value(1e308) * 10.0
+x.grad = 0.0
+y = x * x
+y.backward()
+assert x.grad == 1.0 and y._prev == {{x}}
 """
     )

@@ -199,7 +199,8 @@ cdef void dead_release() noexcept:
 
 
 cdef void value_dealloc(PyObject *o) noexcept:
-    if leaf_spare(node_of(o)):
+    if node_of(o).flags == END and node_attributes(node_of(o))[0] == NULL and Py_TYPE(o) == VALUE:
+        leaf_free(node_of(o))
         return
     node_link(node_of(o), dead.first)
     dead.first = node_of(o)

@@ -6,9 +6,9 @@
 # trace begins without the modes outside of it, since its program is used outside of them too; in a trace, results in
 # no_grad are detached.
 #
-# Gives Mode and mode_here; makes_leaves, drops_parents and mode_result, for functions that make results; mode_enter,
-# mode_exit, and is_grad_enabled; modes_suspend and modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi,
-# anomaly.pxi, and of operands.pxi unary_new.
+# Gives Mode and mode_here; makes_leaves, drops_parents, mode_result and node_forget_op, for functions that make
+# results; mode_enter, mode_exit, and is_grad_enabled; modes_suspend and modes_resume, for traces. Uses slabs.pxi,
+# trace_mode.pxi, anomaly.pxi, and of operands.pxi unary_new.
 
 cdef object HOLDER = object()  # its key in that dict
 
@@ -21,7 +21,7 @@ cdef struct Mode:    # what modes a thread is in
     PyThreadState *thread
     Py_ssize_t depth[MODES]    # how many contexts of each mode the thread is in
     Py_ssize_t outside[MODES]  # the same outside of the trace that it is in
-    bint leaves                # are results leaves that are not checked?
+    bint leaves                # are results leaves that are not checked? Not in a trace
     Mode *next                 # in the list `modes`
 
 cdef Mode *modes = NULL        # of all threads that are in one
@@ -65,7 +65,7 @@ cdef inline bint in_mode() noexcept:
 cdef inline bint makes_leaves() noexcept:
     """Are the results of ops leaves here, which are not checked?"""
     cdef Mode *mode = mode_here()
-    return mode != NULL and mode.leaves and (traces == NULL or trace_here() == NULL)
+    return mode != NULL and mode.leaves
 
 
 cdef bint in_no_grad() noexcept:
@@ -77,6 +77,13 @@ cdef bint in_no_grad() noexcept:
 cdef bint drops_parents() noexcept:
     """Is this thread in no_grad, and in no trace?"""
     return in_no_grad() and (traces == NULL or trace_here() == NULL)
+
+
+cdef int node_forget_op(Node *n) except -1:
+    """Make the result of a user's op a leaf."""
+    node_drop_parents(n)
+    n.flags &= ~CUSTOM
+    return 0
 
 
 cdef object mode_result(object result):
@@ -112,7 +119,7 @@ def mode_enter(name):
 
 
 cdef inline void mode_set_leaves(Mode *mode) noexcept:
-    mode.leaves = mode.depth[NO_GRAD] > 0 and mode.depth[ANOMALY] == 0
+    mode.leaves = mode.depth[NO_GRAD] > 0 and mode.depth[ANOMALY] == 0 and trace_here() == NULL
 
 
 cdef Mode *mode_new() except NULL:

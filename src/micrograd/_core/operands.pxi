@@ -20,11 +20,14 @@ cdef object value_binary_slow(int op, PyObject *left, PyObject *right):
     return value_binary_general(left, right, op, NAN)
 
 
-cdef object value_binary_rest(PyObject *left, PyObject *right, int op, double r):
-    """value_binary_slow(), where r is the result, or NaN if it has to be computed."""
+ctypedef PyObject *(*General)(PyObject *left, PyObject *right, int op, double r) except NULL
+
+
+cdef ObjectApart *value_binary_rest(PyObject *left, PyObject *right, int op, double r) except NULL:
+    """value_binary_slow(), where r is the result, or NaN if it has to be computed. A new reference."""
     if r == r and makes_leaves():
-        return own(object_of(leaf_result(r)))
-    return value_binary_general(left, right, op, r)
+        return object_of(leaf_result(r))
+    return (<General>value_binary_general)(left, right, op, r)
 
 
 cdef object value_binary_general(PyObject *left, PyObject *right, int op, double r):
@@ -91,10 +94,17 @@ cdef Node *unary_new(int op, Node *a, double r) except NULL:
     return n
 
 
-cdef object value_unary_rest(int op, Node *a, double r):
-    """value_unary() where the newest slab is full, or a thread is in a mode."""
+ctypedef PyObject *(*UnaryGeneral)(int op, Node *a, double r) except NULL
+
+
+cdef ObjectApart *value_unary_rest(int op, Node *a, double r) except NULL:
+    """value_unary() where the newest slab is full, or a thread is in a mode. A new reference."""
     if makes_leaves():
-        return own(object_of(leaf_result(r)))
+        return object_of(leaf_result(r))
+    return (<UnaryGeneral>value_unary_general)(op, a, r)
+
+
+cdef object value_unary_general(int op, Node *a, double r):
     result = own(object_of(unary_new(op, a, r)))
     return mode_result(result) if in_mode() else result
 

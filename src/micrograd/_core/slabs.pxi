@@ -47,7 +47,7 @@ cdef struct Heap:
     size_t pieces_size          # bytes in them
     Slab *quick                 # the newest, or NO_SLOTS: what operators take slots of without a call
     Node *spare[SPARES]         # dead leaves, to be used again without a call: most results in no_grad live shortly
-    int spares                  # how many
+    Py_ssize_t spares           # how many
 
 cdef Heap heap
 cdef Slab NO_SLOTS  # a slab that is full
@@ -166,16 +166,15 @@ cdef inline void slot_init(Node *n, int op, int form, int flags, double data) no
     node_attributes(n)[0] = NULL
 
 
-cdef inline bint leaf_spare(Node *n) noexcept nogil:
-    """Keep a dead node among the spare leaves, if it is a plain one and these are few."""
-    if (n.flags != END or node_attributes(n)[0] != NULL or Py_TYPE(object_of(n)) != VALUE
-            or heap.spares == SPARES):
-        return False
+cdef inline void leaf_free(Node *n) noexcept nogil:
+    """Keep a dead leaf with no flags or attributes among the spare ones, or give back its slot."""
     check_flags(n)
+    if heap.spares == SPARES or not slab_of(n).leaves:  # a result may have become a leaf
+        slots_give_back(n, 1)
+        return
     poison(object_of(n), SLOT_SIZE)
     heap.spare[heap.spares] = n
     heap.spares += 1
-    return True
 
 
 cdef inline Node *leaf_result(double data) except NULL:

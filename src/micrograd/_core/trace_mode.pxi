@@ -272,16 +272,25 @@ cdef bint in_finalizer() except -1:
     while frame is not None and frame.f_code.co_name != "_trace":
         if frame.f_code.co_name == "__del__":
             return True
-        frame = frame.f_back
+        frame = frame_back(frame)
     return False
+
+
+cdef object frame_back(frame):
+    """The frame's f_back. Where memory is out for it, CPython 3.11 gives None and leaves a MemoryError set."""
+    back = frame.f_back
+    if PyErr_Occurred() != NULL:
+        raise_error()
+    return back
 
 
 cdef str user_line():
     """The user's file and line: the innermost frame that is in neither this package nor NumPy."""
     frame = sys._getframe()
-    while frame.f_back is not None:
+    back = frame_back(frame)
+    while back is not None:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith(("micrograd.", "numpy.")) and name not in ("copy", "copyreg", "pickle"):
             break
-        frame = frame.f_back
+        frame, back = back, frame_back(back)
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}"

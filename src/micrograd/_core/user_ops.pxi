@@ -1,8 +1,8 @@
 # Ops that users define: Values made with parents and local gradients, or with a `_backward` in Python; and blocks,
 # which have the parents of these ops and of variadic ones.
 #
-# Gives block_node, block_node_bare, variadic_node and block_step; node_adopt; node_begin, node_begin_late and
-# node_settle, at the start and the end of a Value's construction; backward_function and attributes_that_hold, for
+# Gives block_node, block_node_bare, variadic_node and block_step; checked_locals and node_adopt; node_begin,
+# node_begin_late and node_settle, at the start and the end of a Value's construction; backward_function and attributes_that_hold, for
 # `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, modes.pxi,
 # walk.pxi.
 
@@ -95,25 +95,31 @@ cdef void block_step(Node *n, Walk *walk) noexcept:
         walk_mark(walk, parent)
 
 
-cdef bint node_adopt(Node *n, tuple parents, local) except -1:
+cdef object checked_locals(tuple parents, local):
+    """The local gradients of a user's op as a list of floats, or None. Raises where these or the parents are none."""
+    for parent in parents:
+        if not isinstance(parent, Value):
+            raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
+    if local is None:
+        return None
+    found = []
+    for x in local:
+        found.append(to_double(x, "a local gradient"))
+    if len(found) != len(parents):
+        raise ValueError(f"{len(parents)} parents, but {len(found)} local gradients")
+    return found
+
+
+cdef bint node_adopt(Node *n, tuple parents, list local) except -1:
     """Give a node these parents, with `local` gradients, or None for an op whose `_backward` is Python code. Returns
     whether one of them is irregular."""
     cdef Py_ssize_t i, count = len(parents)
     cdef Block *block
     cdef int flags
-    for parent in parents:
-        if not isinstance(parent, Value):
-            raise TypeError(f"a parent must be a Value, not {type(parent).__name__!r}")
-    if local is not None:
-        given, local = local, []
-        for x in given:
-            local.append(to_double(x, "a local gradient"))
-        if len(local) != count:
-            raise ValueError(f"{count} parents, but {len(local)} local gradients")
     block = block_new(tuple_items(<PyObject *>parents), count, local is not None, &flags)
     for i in range(count if local is not None else 0):
         block.local[i] = local[i]
-    node_drop_parents(n)  # the Python code above may have given it other parents
+    node_drop_parents(n)  # Python code that ran in the constructor may have given it other parents
     n.b.block = block
     n.a = NULL
     n.form = BLOCK
