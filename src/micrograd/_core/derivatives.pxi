@@ -62,8 +62,8 @@ cdef object slope_right(int op, object a, object b, object r):
     if op == POW:      return r * apply(LOG_BASE, a)
     if op == CROSS_ENTROPY: return apply(EXPM1, -r)
     if op == ATAN2:    return -a / (a * a + b * b)
-    if op == LEAKY_RELU: return value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ZERO)
-    if op == ELU:      return apply(EXPM1, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ZERO))
+    if op == LEAKY_RELU: return value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN)
+    if op == ELU:      return apply(EXPM1, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN))
     if op == POW_SLOPE: return a ** (b - 1.0) * (1.0 + b * apply(LOG_BASE, a))
     if op == MAXIMUM:  return greater_share(b, a)
     if op == MINIMUM:  return greater_share(a, b)
@@ -74,7 +74,7 @@ cdef object slope_right(int op, object a, object b, object r):
     return no_derivative(op)
 
 
-cdef object ZERO = 0.0
+cdef object ORIGIN = 0.0
 cdef double LN_2 = 0.6931471805599453
 cdef double LN_10 = 2.302585092994046
 cdef double TWO_OVER_SQRT_PI = 1.1283791670955126
@@ -94,7 +94,7 @@ cdef object greater_share(object a, object b):
 
 cdef object exp_below(object a):
     """e^a where a is below 0, else 1."""
-    return apply(EXP, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ZERO))
+    return apply(EXP, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN))
 
 
 cdef object mish_slope(object a):
