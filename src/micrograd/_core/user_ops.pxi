@@ -2,9 +2,9 @@
 # which have the parents of these ops and of variadic ones.
 #
 # Gives block_node, block_node_bare, variadic_node and block_step; checked_locals and node_adopt; node_begin,
-# node_begin_late and node_settle, at the start and the end of a Value's construction; backward_function and attributes_that_hold, for
-# `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi, trace_mode.pxi, modes.pxi,
-# walk.pxi.
+# node_begin_late and node_settle, at the start and the end of a Value's construction; backward_function and
+# attributes_that_hold, for `_backward`. Uses op_table.pxi, slabs.pxi, lifetime.pxi, collector.pxi, numbers.pxi,
+# trace_mode.pxi, modes.pxi, walk.pxi.
 
 # ---- Blocks --------------------------------------------------------------------------------------
 
