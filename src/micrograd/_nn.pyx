@@ -19,9 +19,9 @@ from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.math cimport NAN, floor, isfinite
 from libc.string cimport memcmp
-from micrograd._core cimport (RULES, Condition, Tracing, Value, block_node, block_node_bare, condition_new, layer_new,
-                              layer_nodes, layer_onto, mode_result, op_raised, ops_unchanged, to_double, trace_here,
-                              trace_may_read, trace_refuse, traces, value_binary_slow, variadic_node, weights_new)
+from micrograd._core cimport (RULES, Condition, Tracing, Value, block_node_bare, condition_new, layer_new, layer_nodes,
+                              layer_onto, mode_result, op_raised, ops_unchanged, to_double, trace_here, trace_may_read,
+                              trace_refuse, traces, value_binary_slow, variadic_node, weights_new)
 from micrograd._core.capi cimport *
 from micrograd._core.node cimport END, LISTED, TRACED, Layer, node_of
 from micrograd._core.ops cimport (ADD, CROSS_ENTROPY, ENTROPY_NORMALIZER, EQUAL, LOGSUMEXP, MAX, MAXIMUM, MINIMUM,
