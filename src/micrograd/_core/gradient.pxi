@@ -83,6 +83,8 @@ cdef struct Passed:         # a node of the pass
     double adjoint          # where adjoints are numbers
     double gain             # of an affine node: the adjoint of its preactivation
     PyObject *value         # where adjoints are objects: a reference to a Value or a float; NULL for 0
+    PyObject *scope         # likewise, a reference to the condition under which there is an adjoint; NULL for none
+    bint always             # is there one without a condition?
     Terms terms             # likewise, until they are summed
 
 cdef struct Found:          # an entry of the table of nodes
@@ -103,6 +105,7 @@ cdef class _Pass(_TermPool):
     cdef size_t mask
     cdef bint in_values     # are adjoints objects?
     cdef bint in_parts      # and products with an invariant factor computed in another order?
+    cdef object scope       # where choices are behind the node at hand: the condition under which it has an adjoint
 
     def __dealloc__(self):
         cdef Passed *p
@@ -111,6 +114,7 @@ cdef class _Pass(_TermPool):
             p = &self.nodes[i]
             self.drop(&p.terms)
             Py_XDECREF(p.value)
+            Py_XDECREF(p.scope)
             if p.layer != NULL:
                 layer_release(p.layer)
                 weights_unref(p.weights)
@@ -336,7 +340,9 @@ cdef class _Pass(_TermPool):
         cdef Py_ssize_t k
         if not p.needed or i and not p.terms.first:
             return i + 1
-        if p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.split(&p.terms):
+        self.scope = <object>p.scope if p.scope != NULL else None
+        if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and p.scope == NULL
+                and n.op != THEN and n.op != OTHERWISE and self.split(&p.terms)):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint
@@ -347,6 +353,8 @@ cdef class _Pass(_TermPool):
             refuse_second(n)
         if p.layer != NULL:
             self.send_affine(p, adjoint)
+        elif n.op == THEN or n.op == OTHERWISE:
+            self.send_chosen(n, adjoint)
         elif n.form == BLOCK:
             slopes = block_slopes(n)
             for k in range(n.b.block.count):
@@ -362,7 +370,50 @@ cdef class _Pass(_TermPool):
         """Add slope * adjoint to the terms of a parent if its adjoint is needed. (The parent may be None, for no bias,
         which is no node of the pass.)"""
         cdef Passed *p = self.wanted(parent)
-        return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint) if p != NULL else 0
+        if p == NULL:
+            return 0
+        self.widen_scope(p)
+        if self.scope is None:
+            return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint)
+        return self.send_in_scope(p, slope * adjoint)
+
+    # -- choices, in a trace. What a side sends is chosen too, so that what is computed for it is only needed where the
+    # side is taken: guards see to the rest.
+
+    cdef int send_in_scope(self, Passed *p, object term) except -1:
+        """Add a term where the condition of the scope holds."""
+        cdef object one = 1.0
+        chosen = value_binary(THEN, <PyObject *>self.scope, <PyObject *>term)
+        return self.append(&p.terms, <PyObject *>chosen, <PyObject *>one)
+
+    cdef int send_chosen(self, Node *n, object adjoint) except -1:
+        """Send the adjoint of THEN or OTHERWISE to what it chooses."""
+        cdef Passed *p = self.wanted(object_of(n.b.node)) if n.form == BINARY else NULL
+        cdef object condition = <object>object_of(n.a)
+        if p == NULL:
+            return 0
+        if n.op == OTHERWISE:
+            condition = value_unary(NOT, condition)
+        if self.scope is not None:  # not AND: the condition may only be defined within the scope
+            condition = value_binary(THEN, <PyObject *>self.scope, <PyObject *>condition)
+        self.scope = condition
+        self.widen_scope(p)
+        return self.send_in_scope(p, adjoint)
+
+    cdef int widen_scope(self, Passed *p) except -1:
+        """Note that a node gets a term in this scope."""
+        cdef PyObject *before = p.scope
+        if self.scope is None:
+            p.always, p.scope = True, NULL
+            Py_XDECREF(before)
+        elif not p.always and before != <PyObject *>self.scope:
+            scope = self.scope
+            if before != NULL:
+                scope = value_binary(OR, before, <PyObject *>scope)
+            p.scope = <PyObject *>scope
+            Py_INCREF(p.scope)
+            Py_XDECREF(before)
+        return 0
 
     cdef Py_ssize_t send_split(self, Passed *p, Py_ssize_t i) except -1:
         """Send the term of a node whose adjoint is an invariant factor times a varying one, in a trace. They stay
