@@ -19,6 +19,9 @@ cdef class Condition:
     Raises TraceError where it is used as a bool, as in `if`, `and`, `not` or `max()`.
     """
 
+    def __cinit__(self):
+        self.value = Value(NAN)  # for Python code that makes one: condition_new() replaces it
+
     def __and__(left, right):
         return condition_combined(AND, left, right)
 
