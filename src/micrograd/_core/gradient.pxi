@@ -83,8 +83,8 @@ cdef struct Passed:         # a node of the pass
     double adjoint          # where adjoints are numbers
     double gain             # of an affine node: the adjoint of its preactivation
     PyObject *value         # where adjoints are objects: a reference to a Value or a float; NULL for 0
-    PyObject *scope         # likewise, a reference to the condition under which there is an adjoint; NULL for none
-    bint always             # is there one without a condition?
+    PyObject *scope         # likewise, a reference to the condition of all terms that have one; NULL for none
+    bint always             # is there a term without a condition?
     Terms terms             # likewise, until they are summed
 
 cdef struct Found:          # an entry of the table of nodes
@@ -340,8 +340,8 @@ cdef class _Pass(_TermPool):
         cdef Py_ssize_t k
         if not p.needed or i and not p.terms.first:
             return i + 1
-        self.scope = <object>p.scope if p.scope != NULL else None
-        if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and p.scope == NULL
+        self.scope = <object>p.scope if p.scope != NULL and not p.always else None
+        if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.scope is None
                 and n.op != THEN and n.op != OTHERWISE and self.split(&p.terms)):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
@@ -372,9 +372,10 @@ cdef class _Pass(_TermPool):
         cdef Passed *p = self.wanted(parent)
         if p == NULL:
             return 0
-        self.widen_scope(p)
         if self.scope is None:
+            p.always = True
             return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint)
+        self.widen_scope(p)
         return self.send_in_scope(p, slope * adjoint)
 
     # -- choices, in a trace. What a side sends is chosen too, so that what is computed for it is only needed where the
@@ -403,10 +404,7 @@ cdef class _Pass(_TermPool):
     cdef int widen_scope(self, Passed *p) except -1:
         """Note that a node gets a term in this scope."""
         cdef PyObject *before = p.scope
-        if self.scope is None:
-            p.always, p.scope = True, NULL
-            Py_XDECREF(before)
-        elif not p.always and before != <PyObject *>self.scope:
+        if not p.always and before != <PyObject *>self.scope:
             scope = self.scope
             if before != NULL:
                 scope = value_binary(OR, before, <PyObject *>scope)
