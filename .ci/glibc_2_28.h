@@ -10,5 +10,6 @@
 #if defined(OLDEST)
 __asm__(".symver exp,exp" OLDEST);
 __asm__(".symver log,log" OLDEST);
+__asm__(".symver log2,log2" OLDEST);
 __asm__(".symver pow,pow" OLDEST);
 #endif
