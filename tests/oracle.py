@@ -3,9 +3,9 @@ It bounds what the order of summation may change: `scale` is the sum of |terms|,
 
 from __future__ import annotations
 
+import ctypes.util
 import math
-
-import numpy
+import sys
 
 EPS = 2.0**-52
 TINY = 2.0**-1022  # below it an error is absolute: EPS * TINY is the smallest double
@@ -307,9 +307,14 @@ def sigmoid(x):
     return (1.0 if x >= 0 else e) / (1.0 + e)
 
 
-def cbrt(x):
-    """math.cbrt, which Python has since 3.11; NumPy has the C library's too."""
-    return math.cbrt(x) if hasattr(math, "cbrt") else float(numpy.cbrt(x))
+def _library_cbrt():
+    """The C library's cbrt, which math has since Python 3.11. (NumPy's may be another.)"""
+    function = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else ctypes.util.find_library("m")).cbrt
+    function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
+    return function
+
+
+cbrt = math.cbrt if hasattr(math, "cbrt") else _library_cbrt()
 
 
 def share_of_square(x, y):
