@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import micrograd
 import oracle
 from micrograd import Value, functional, nn_tanh
 from micrograd._core import OPS
@@ -232,6 +233,32 @@ def descend(optimizer, params, steps, sign=1.0):
 def set_grads(params, grads) -> None:
     for p, g in zip(params, grads):
         p.grad = g
+
+
+# ---- no_grad ---------------------------------------------------------------------------------------------------------
+
+
+def assert_leaf(out):
+    assert type(out) is Value
+    assert (out._prev, out._children, out._op, out._local_grads, out.grad) == (set(), (), "", (), 0.0)
+
+
+def assert_on():
+    """Ops of this thread make graphs."""
+    x = Value(2.0)
+    y = x * x
+    y.backward()
+    assert (micrograd.is_grad_enabled(), y._prev, x.grad) == (True, {x}, 4.0)
+
+
+def doubled(x, kind=Value):
+    out = kind(2 * x.data, (x,), "doubled")
+
+    def step():
+        x.grad += 2 * out.grad
+
+    out._backward = step
+    return out
 
 
 # ---- Processes -------------------------------------------------------------------------------------------------------

@@ -8,30 +8,8 @@ import numpy as np
 import pytest
 
 import micrograd
+from helpers import assert_leaf, assert_on, doubled
 from micrograd import Value, functional, nn
-
-
-def assert_leaf(out):
-    assert type(out) is Value
-    assert (out._prev, out._children, out._op, out._local_grads, out.grad) == (set(), (), "", (), 0.0)
-
-
-def assert_on():
-    """Ops of this thread make graphs."""
-    x = Value(2.0)
-    y = x * x
-    y.backward()
-    assert (micrograd.is_grad_enabled(), y._prev, x.grad) == (True, {x}, 4.0)
-
-
-def doubled(x, kind=Value):
-    out = kind(2 * x.data, (x,), "doubled")
-
-    def step():
-        x.grad += 2 * out.grad
-
-    out._backward = step
-    return out
 
 
 def test_a_function_that_is_traced_inside_is_differentiable_outside():

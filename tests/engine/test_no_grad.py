@@ -13,25 +13,12 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import BINARY, OF_A_LIST, UNARY, bits, op
+from helpers import BINARY, OF_A_LIST, UNARY, assert_leaf, assert_on, bits, doubled, op
 from micrograd import Value, functional, nn
 
 
 class Weight(Value):
     pass
-
-
-def assert_leaf(out):
-    assert type(out) is Value
-    assert (out._prev, out._children, out._op, out._local_grads, out.grad) == (set(), (), "", (), 0.0)
-
-
-def assert_on():
-    """Ops of this thread make graphs."""
-    x = Value(2.0)
-    y = x * x
-    y.backward()
-    assert (micrograd.is_grad_enabled(), y._prev, x.grad) == (True, {x}, 4.0)
 
 
 # ---- Results ---------------------------------------------------------------------------------------------------------
@@ -155,16 +142,6 @@ def test_an_optimizer_and_copies_work_inside():
 
 
 # ---- Ops of a user's own ---------------------------------------------------------------------------------------------
-
-
-def doubled(x, kind=Value):
-    out = kind(2 * x.data, (x,), "doubled")
-
-    def step():
-        x.grad += 2 * out.grad
-
-    out._backward = step
-    return out
 
 
 @pytest.mark.parametrize(

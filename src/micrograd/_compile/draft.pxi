@@ -54,7 +54,7 @@ cdef class Draft:
             op = program.code.items[i].op
             if op == CAPTURED or op == ARGUMENT:
                 self.needs[i] = op == CAPTURED or mode == ALL
-            elif is_computed(op) and (op == DOT or RULES[op].shape != ZERO):
+            elif has_gradient(op):
                 operands = program.operands(<int>i)
                 for k in range(program.code.items[i].count - has_index(op)):
                     self.needs[i] |= self.needs[operands[k]]

@@ -75,6 +75,11 @@ cdef inline bint has_index(int op) noexcept:
     return op < OP_COUNT and RULES[op].shape == INDEXED
 
 
+cdef inline bint has_gradient(int op) noexcept:
+    """Does an instruction of this op pass on a gradient?"""
+    return is_computed(op) and (op == DOT or RULES[op].shape != ZERO)
+
+
 cdef int partial_reads(int op, int side) noexcept:
     """What the partial of one side reads, a set of Read."""
     return RULES[op].right_reads if side else RULES[op].left_reads

@@ -36,7 +36,7 @@ cdef bytearray differentiable(Trace trace):
     for i in range(trace.code.count - 1, -1, -1):
         check_signals(i)
         item = &trace.code.items[i]
-        if found[i] and is_computed(item.op) and (item.op == DOT or RULES[item.op].shape != ZERO):
+        if found[i] and has_gradient(item.op):
             for k in range(item.count - has_index(item.op)):
                 found[trace.code.operands[item.first + k]] = True
     return found

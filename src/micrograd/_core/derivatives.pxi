@@ -4,7 +4,7 @@
 # An op of one argument has a line in slope_left, one of two arguments also a line in slope_right; a variadic op has one
 # in slopes. `a` and `b` are the arguments, `r` the result. a and b are Values or floats, and one of them is a Value. In
 # a trace their data are not known, and leaves may have others at the next call, so no rule reads data: where a
-# derivative has cases, an op of the table distinguishes them, as STEP does. A neuron's activation has no node for its
+# derivative has cases, an op of the table distinguishes them, as LESS does. A neuron's activation has no node for its
 # argument; its derivative reads r alone.
 #
 # Gives node_slope, block_slopes and slope_left. Uses op_table.pxi, user_ops.pxi, and of _core.pyx value_unary,
@@ -15,7 +15,7 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == DIV:      return b ** -1.0
     if op == POW:      return power_slope(a, b)
     if op == CROSS_ENTROPY: return 1.0
-    if op == RELU:     return apply(STEP, r)
+    if op == RELU:     return holds(LESS, ORIGIN, r)
     if op == TANH:     return apply(TANH_SLOPE, r)
     if op == EXP:      return r
     if op == LOG:      return a ** -1.0
@@ -38,8 +38,8 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == SINH:     return apply(COSH, a)
     if op == COSH:     return apply(SINH, a)
     if op == ERF:      return apply(EXP, -(a * a)) * TWO_OVER_SQRT_PI
-    if op == LEAKY_RELU: return apply(STEP, a) * (1.0 - b) + b
-    if op == ELU:      return apply(STEP, a) * (1.0 - b * exp_below(a)) + b * exp_below(a)
+    if op == LEAKY_RELU: return holds(LESS, ORIGIN, a) * (1.0 - b) + b
+    if op == ELU:      return holds(LESS, ORIGIN, a) * (1.0 - b * exp_below(a)) + b * exp_below(a)
     if op == SOFTSIGN: return (1.0 + apply(ABS, a)) ** -2.0
     if op == SILU:     return apply(SIGMOID, a) * (1.0 + a * apply(SIGMOID, -a))
     if op == MISH:     return mish_slope(a)
@@ -52,7 +52,7 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == MINIMUM:  return greater_share(b, a)
     if op == CLAMP_MIN: return holds(LESS_EQUAL, b, a)
     if op == CLAMP_MAX: return holds(LESS_EQUAL, a, b)
-    if op == THEN or op == OTHERWISE or op == GUARD: return 0.0
+    if op == GUARD:    return 0.0
     return no_derivative(op)
 
 
@@ -69,8 +69,7 @@ cdef object slope_right(int op, object a, object b, object r):
     if op == MINIMUM:  return greater_share(a, b)
     if op == CLAMP_MIN: return holds(LESS, a, b)
     if op == CLAMP_MAX: return holds(LESS, b, a)
-    if op == THEN or op == GUARD: return apply(NOT, apply(NOT, a))
-    if op == OTHERWISE: return apply(NOT, a)
+    if op == GUARD:    return apply(NOT, apply(NOT, a))
     return no_derivative(op)
 
 
@@ -186,7 +185,7 @@ cdef object node_slope(Node *n, Py_ssize_t i):
     """The derivative of a node of an op of one or two arguments by its i-th parent, a Value or a float."""
     cdef Rule *rule = &RULES[n.op]
     cdef bint right = is_right(n, i)
-    if rule.shape == LINEAR or rule.shape == ZERO:
+    if rule.shape == LINEAR:
         return SLOPE_RIGHT[n.op] if right else SLOPE_LEFT[n.op]
     a, b = <object>object_of(n.a), None
     if n.form == BINARY:
@@ -204,7 +203,7 @@ cdef list block_slopes(Node *n):
     """The derivatives of a variadic op's node by its parents."""
     cdef list parents = []
     cdef Py_ssize_t i
-    if RULES[n.op].shape == LINEAR or RULES[n.op].shape == ZERO:
+    if RULES[n.op].shape == LINEAR:
         return [SLOPE_LEFT[n.op]] * n.b.block.count
     for i in range(n.b.block.count):
         parents.append(<object>n.b.block.parents[i])

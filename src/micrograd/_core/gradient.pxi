@@ -375,7 +375,6 @@ cdef class _Pass(_TermPool):
         if self.scope is None:
             p.always = True
             return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint)
-        self.widen_scope(p)
         return self.send_in_scope(p, slope * adjoint)
 
     # -- choices, in a trace. What a side sends is chosen too, so that what is computed for it is only needed where the
@@ -385,6 +384,7 @@ cdef class _Pass(_TermPool):
         """Add a term where the condition of the scope holds."""
         cdef object one = 1.0
         chosen = value_binary(THEN, <PyObject *>self.scope, <PyObject *>term)
+        self.widen_scope(p)
         return self.append(&p.terms, <PyObject *>chosen, <PyObject *>one)
 
     cdef int send_chosen(self, Node *n, object adjoint) except -1:
@@ -398,7 +398,6 @@ cdef class _Pass(_TermPool):
         if self.scope is not None:  # not AND: the condition may only be defined within the scope
             condition = value_binary(THEN, <PyObject *>self.scope, <PyObject *>condition)
         self.scope = condition
-        self.widen_scope(p)
         return self.send_in_scope(p, adjoint)
 
     cdef int widen_scope(self, Passed *p) except -1:

@@ -352,9 +352,6 @@ cdef inline double pass_nothing(double a, double b, double r, double g) noexcept
 
 
 # Of the derivatives of other ops, as derivatives.pxi writes them: constant between jumps, so their own derivative is 0.
-cdef inline double step(double a, double b) noexcept nogil:
-    return 1.0 if a > 0.0 else 0.0
-
 cdef inline double sign(double a, double b) noexcept nogil:
     return absolute_left(a, b, a, 1.0)
 
@@ -579,7 +576,7 @@ cdef enum Op:
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
     SUM, LOGSUMEXP, MAX
     TAKE, ENTROPY_NORMALIZER
-    STEP, SIGN, TANH_SLOPE, POW_SLOPE, LOG_BASE
+    SIGN, TANH_SLOPE, POW_SLOPE, LOG_BASE
     OP_COUNT
 
 
@@ -656,7 +653,6 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == DETACH:   return unary("_detach",  "detach",   ZERO,      identity, pass_nothing,  NONE)
 
     # of derivatives:
-    if op == STEP:     return unary("_step",    "step",     ZERO,      step,     pass_nothing,  NONE)
     if op == SIGN:     return unary("_sign",    "sign",     ZERO,      sign,     pass_nothing,  NONE)
     if op == TANH_SLOPE: return unary("_tanh_slope", "tanh_slope",
                                                             NONLINEAR, tanh_slope, tanh_slope_left, A)
