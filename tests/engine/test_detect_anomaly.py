@@ -146,10 +146,9 @@ def test_what_an_op_has_no_derivative_for_raises_with_the_line():
         y = x.sqrt()
         with pytest.raises(RuntimeError) as raised:
             (y * 2.0).backward()
-    assert str(raised.value) == (
-        f"{expected}: backward() of 'sqrt' of 0.0 raises ZeroDivisionError: float division by zero"
-    )
-    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    error = raised.value.__cause__
+    assert isinstance(error, ZeroDivisionError)  # its text depends on the version of Python
+    assert str(raised.value) == f"{expected}: backward() of 'sqrt' of 0.0 raises ZeroDivisionError: {error}"
 
 
 def test_a_node_from_outside_has_no_line():
@@ -157,9 +156,10 @@ def test_a_node_from_outside_has_no_line():
     y = x.sqrt() * 2.0
     with detect_anomaly():
         found = message(y.backward)
-    assert found == (
-        "backward() of 'sqrt' of 0.0 raises ZeroDivisionError: float division by zero. It was made outside of "
-        "detect_anomaly(), so that its line is not known"
+    assert re.fullmatch(
+        r"backward\(\) of 'sqrt' of 0.0 raises ZeroDivisionError: (float )?division by zero. It was made outside of "
+        r"detect_anomaly\(\), so that its line is not known",
+        found,
     )
 
 

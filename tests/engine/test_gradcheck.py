@@ -159,9 +159,13 @@ def test_the_kink_of_relu_is_between_its_slopes():
         (lambda: gradcheck(lambda x: "x", Value(1.0)), TypeError, "the output must be a real number, not 'str'"),
         (lambda: gradcheck(lambda x: [x, None], Value(1.0)), TypeError, "outputs[1] must be a real number, not"),
         (lambda: gradcheck(lambda x: [x] * (1 + (x.data > 1)), Value(1.0)), ValueError, "gave 1 outputs, then 2"),
-        (lambda: gradcheck(Value.log, Value(0.0)), ValueError, "math domain error"),
     ],
 )
 def test_refusals(call, error, text):
     with pytest.raises(error, match=re.escape(text)):
         call()
+
+
+def test_errors_of_ops_pass_through():
+    with pytest.raises(ValueError, match="math domain error|positive input"):  # noqa: RUF043, two versions of Python
+        gradcheck(Value.log, Value(0.0))
