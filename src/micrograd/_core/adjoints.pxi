@@ -7,8 +7,8 @@ cdef enum:
     MOST_APART = 3          # terms of a sum in which each may have a weight of its own; longer ones may be layers
 
 cdef struct Term:           # of an adjoint: left * right * number
-    PyObject *left          # a Value, a reference; NULL for 1
-    PyObject *right         # likewise; NULL where `left` is NULL or `number` is not 1
+    PyObject *left          # a Value, a reference
+    PyObject *right         # likewise; NULL for 1, and where `number` is not 1
     double number
     Py_ssize_t next         # index of the next term; 0 for none
 
@@ -16,18 +16,10 @@ cdef struct Terms:          # those of one adjoint; all 0 for none
     Py_ssize_t first        # index of the last one that was added
     Py_ssize_t scaled       # one with an invariant factor of its own, see send_split(), or 0
     int count
+    int pairs               # how many of them are products of two Values
+    int ones                # how many of them are Values times 1
     bint taken              # is their sum a node that was there already?
-
-
-cdef inline bint term_factor(Term *term, PyObject *factor) except -1:
-    """Multiply a term by a Value, borrowed, or a float. False where it becomes 0."""
-    if not is_any_value(factor):
-        term.number *= <double>(<object>factor)
-    elif term.left == NULL:
-        term.left = factor
-    else:
-        term.right = factor
-    return term.number != 0.0
+    double constant         # the sum of the terms that are numbers
 
 
 cdef inline bint is_scaled(object x) noexcept:
@@ -58,24 +50,40 @@ cdef class _TermPool:
     cdef int append(self, Terms *terms, PyObject *slope, PyObject *adjoint) except -1:
         """Add slope * adjoint, each a Value or a float, unless it is 0."""
         cdef Py_ssize_t i = self.spare
+        cdef PyObject *left = NULL
+        cdef PyObject *right = NULL
+        cdef double number = 1.0
         cdef Term *term
-        if not i and self.term_count == self.term_room:
-            self.make_room(2 * self.term_room)
-        term = &self.terms[i or self.term_count]
-        term.left = term.right = NULL
-        term.number = 1.0
-        if not (term_factor(term, slope) and term_factor(term, adjoint)):
+        if is_any_value(slope):
+            left = slope
+        else:
+            number = <double>(<object>slope)
+        if not is_any_value(adjoint):
+            number *= <double>(<object>adjoint)
+        elif left == NULL:
+            left = adjoint
+        else:
+            right = adjoint
+        if left == NULL:
+            terms.constant += number
             return 0
-        Py_XINCREF(term.left)
-        Py_XINCREF(term.right)
+        if number == 0.0:
+            return 0
         if i:
-            self.spare = term.next
+            self.spare = self.terms[i].next
         else:
             i = self.term_count
+            if i == self.term_room:
+                self.make_room(2 * i)
             self.term_count += 1
-        term.next = terms.first
+        Py_INCREF(left)
+        Py_XINCREF(right)
+        term = &self.terms[i]
+        term.left, term.right, term.number, term.next = left, right, number, terms.first
         terms.first = i
         terms.count += 1
+        terms.pairs += right != NULL
+        terms.ones += right == NULL and number == 1.0
         return 0
 
     cdef int make_room(self, Py_ssize_t room) except -1:
@@ -91,7 +99,7 @@ cdef class _TermPool:
         while terms.first:
             i = terms.first
             terms.first = self.terms[i].next
-            Py_XDECREF(self.terms[i].left)
+            Py_DECREF(self.terms[i].left)
             Py_XDECREF(self.terms[i].right)
             self.terms[i].next = self.spare
             self.spare = i
@@ -99,68 +107,59 @@ cdef class _TermPool:
     cdef bint split(self, Terms *terms) noexcept:
         """Is it one term, with a factor that depends on the arguments of a traced function and one that does not?"""
         cdef Term *term = &self.terms[terms.first]
-        return (terms.count == 1 and term.right != NULL
+        return (terms.count == 1 and terms.constant == 0.0 and term.right != NULL
                 and (node_of(term.left).flags ^ node_of(term.right).flags) & TRACED)
 
     cdef object total(self, Terms *terms):
-        """The sum of the terms, of which there is at least one; a float if they are numbers. Drops the terms."""
-        cdef Py_ssize_t i = terms.first, values = 0, pairs = 0, ones = 0
-        cdef double constant = 0.0
-        cdef Term *term
-        cdef Term *value = NULL
+        """The sum of the terms, a float if they are numbers. Drops the terms."""
+        cdef double constant = terms.constant
+        cdef Term *term = &self.terms[terms.first]
         if terms.scaled and terms.count > MOST_APART:
-            self.multiply(&self.terms[terms.scaled])
-        while i:
-            term = &self.terms[i]
-            i = term.next
-            if term.left == NULL:
-                constant += term.number
-                continue
-            value = term
-            values += 1
-            pairs += term.right != NULL
-            ones += term.right == NULL and term.number == 1.0
-        terms.taken = values == ones == 1 and constant == 0.0
-        if values == 0:
-            total = constant
-        elif values == 1:
-            total = <object>value.left
-            if pairs:
-                total = value_binary(MUL, value.left, value.right)
-            elif not ones:
-                total = total * value.number
-        elif ones == values:
+            self.multiply(terms)
+        terms.taken = terms.count == terms.ones == 1 and constant == 0.0
+        if terms.count == 0:
+            return constant
+        if terms.count == 1:
+            total = <object>term.left
+            if terms.pairs:
+                total = value_binary(MUL, term.left, term.right)
+            elif not terms.ones:
+                total = total * term.number
+        elif terms.ones == terms.count:
             total = self.sum_of_ones(terms.first)
         else:
-            total = self.dot(terms.first, values - (ones > 0), pairs > 0)
-        if values and constant != 0.0:
+            total = self.dot(terms)
+        if constant != 0.0:
             total = total + constant
         self.drop(terms)
         return total
 
-    cdef int multiply(self, Term *term) except -1:
-        """Compute the product of a term's two Values."""
+    cdef int multiply(self, Terms *terms) except -1:
+        """Compute the product of the two Values of the scaled term."""
+        cdef Term *term = &self.terms[terms.scaled]
         product = value_binary(MUL, term.left, term.right)
         Py_DECREF(term.left)
         Py_DECREF(term.right)
         term.left, term.right = <PyObject *>product, NULL
         Py_INCREF(term.left)
+        terms.pairs -= 1
+        terms.ones += 1
         return 0
 
     cdef object sum_of_ones(self, Py_ssize_t i):
-        """The sum of terms that are Values, or numbers, which are left out."""
+        """The sum of terms that are Values times 1."""
         cdef list values = []
         while i:
-            if self.terms[i].left != NULL:
-                values.append(<object>self.terms[i].left)
+            values.append(<object>self.terms[i].left)
             i = self.terms[i].next
         if len(values) == 2:
             return value_binary(ADD, <PyObject *>values[0], <PyObject *>values[1])
         return variadic_node(SUM, values)
 
-    cdef object dot(self, Py_ssize_t first, Py_ssize_t count, bint pairs):
-        """The sum of the terms that are no numbers, as an affine node of `count` weights. The first term that is a
-        Value times 1 is the bias. The inputs are numbers unless there are `pairs` of Values."""
+    cdef object dot(self, Terms *terms):
+        """The sum of the terms as an affine node, which takes them over. The first term that is a Value times 1 is the
+        bias. The inputs are numbers unless there are products of Values."""
+        cdef Py_ssize_t count = terms.count - (terms.ones > 0)
         cdef PyObject *made = NULL
         cdef int flags = 0
         cdef Layer *layer
@@ -168,13 +167,13 @@ cdef class _TermPool:
         layer = layer_alloc(count * sizeof(double), 1)
         if layer == NULL:
             raise_error()
-        layer.nodes = <PyObject **>layer.data if pairs else NULL
+        layer.nodes = <PyObject **>layer.data if terms.pairs else NULL
         layer.affine[0].op = ADD
         layer.affine[0].flags = RESULT_WEIGHTS
         layer.affine[0].weights = <PyObject *>weights
         Py_INCREF(<PyObject *>weights)
         try:
-            self.fill(layer, first, &flags)
+            self.fill(layer, terms, &flags)
         except MemoryError:
             layer_drop(layer, 0)
             raise
@@ -182,17 +181,15 @@ cdef class _TermPool:
             raise_error()
         return own(made)
 
-    cdef int fill(self, Layer *layer, Py_ssize_t i, int *flags) except -1:
+    cdef int fill(self, Layer *layer, Terms *terms, int *flags) except -1:
         """Set the bias, the weights and the inputs of a dot, which take over the references of the terms."""
         cdef Affine *affine = &layer.affine[0]
         cdef PyObject **weights = tuple_items(affine.weights)
+        cdef Py_ssize_t i
         cdef Term *term
-        while i:
+        while terms.first:
+            i = terms.first
             term = &self.terms[i]
-            i = term.next
-            if term.left == NULL:
-                continue
-            affine.flags |= node_of(term.left).flags & INHERITED
             if weights[0] == NULL and term.right == NULL and term.number == 1.0:
                 weights[0] = term.left
             else:
@@ -203,10 +200,12 @@ cdef class _TermPool:
                         term.right = object_of(leaf_new(term.number))
                     layer.nodes[layer.inputs] = term.right
                     flags[0] |= node_of(term.right).flags & INHERITED
-                    term.right = NULL
                 layer.inputs += 1
                 weights[layer.inputs] = term.left
-            term.left = NULL
+            affine.flags |= node_of(term.left).flags & INHERITED
+            terms.first = term.next
+            term.next = self.spare
+            self.spare = i
         if weights[0] == NULL:
             weights[0] = Py_None
             Py_INCREF(Py_None)

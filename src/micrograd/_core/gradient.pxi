@@ -338,7 +338,7 @@ cdef class _Pass(_TermPool):
         cdef Node *n = p.node
         cdef Parents parents
         cdef Py_ssize_t k
-        if not p.needed or i and not p.terms.first:
+        if not p.needed or i and not p.terms.count and p.terms.constant == 0.0:
             return i + 1
         self.scope = <object>p.scope if p.scope != NULL and not p.always else None
         if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.scope is None
