@@ -1,5 +1,5 @@
 # The op rules, and nothing else: what each op computes, and its partial derivatives. The functions of activations are
-# in activations.pxd.
+# in activations.pxd, those of comparisons and choices in choices.pxd.
 #
 # An op is its functions, its name in `Op`, and its row in `op_rule` at the end of this file. A node has the number of
 # its op. Forward and backward call the functions in the row, and the tests take their cases from the rows. Columns say
@@ -16,7 +16,7 @@
 # Python for the same operation, which raises Python's own exception; the rule then returns NaN. So a caller tests one
 # thing, `rule_failed(r)`, which costs one comparison unless the result is NaN.
 #
-# Uses activations.pxd, capi.pxd, and pow.h for powers.
+# Uses activations.pxd, choices.pxd, capi.pxd, and pow.h for powers.
 
 from cpython.object cimport PyObject
 from libc cimport math
@@ -28,6 +28,10 @@ from micrograd._core.capi cimport (Py_None, Py_XDECREF, PyErr_Format, PyErr_Occu
                                    PyExc_TypeError, PyExc_ValueError, PyFloat_AsDouble, PyFloat_Check,
                                    PyFloat_FromDouble, PyImport_ImportModule, PyLong_FromDouble, PyNumber_Power,
                                    PyNumber_TrueDivide, PyObject_CallMethod, collector_restart, collector_stop)
+from micrograd._core.choices cimport (both, clamp_max, clamp_max_left, clamp_max_right, clamp_min, clamp_min_left,
+                                      clamp_min_right, either, equal, guard, less, less_equal, maximum, maximum_left,
+                                      maximum_right, minimum, minimum_left, minimum_right, negated, otherwise,
+                                      otherwise_right, then, then_right)
 
 
 cdef extern from "_core/pow.h" nogil:
@@ -387,85 +391,6 @@ cdef inline double identity(double a, double b) noexcept nogil:
 # computed here, and a has no gradient for b: as two terms they would cancel where the softmax is near 1.
 cdef inline double entropy_right(double a, double b, double r, double g) noexcept nogil:
     return math.expm1(-r) * g
-
-
-# Conditions, which are 1.0 where they hold and 0.0 where not; they have no gradient. NaN is less than nothing.
-cdef inline double less(double a, double b) noexcept nogil:
-    return 1.0 if a < b else 0.0
-
-cdef inline double less_equal(double a, double b) noexcept nogil:
-    return 1.0 if a <= b else 0.0
-
-cdef inline double equal(double a, double b) noexcept nogil:
-    return 1.0 if a == b else 0.0
-
-cdef inline double both(double a, double b) noexcept nogil:
-    return 1.0 if a != 0.0 and b != 0.0 else 0.0
-
-cdef inline double either(double a, double b) noexcept nogil:
-    return 1.0 if a != 0.0 or b != 0.0 else 0.0
-
-cdef inline double negated(double a, double b) noexcept nogil:
-    return 1.0 if a == 0.0 else 0.0
-
-
-# A choice between b and c by a condition a is then(a, b) + otherwise(a, c): -0.0 changes no number that is added to it.
-# What is not chosen gets no gradient, whatever g is: 0.0 * inf would be NaN.
-cdef inline double then(double a, double b) noexcept nogil:
-    return b if a != 0.0 else -0.0
-
-cdef inline double then_right(double a, double b, double r, double g) noexcept nogil:
-    return g if a != 0.0 else 0.0
-
-cdef inline double otherwise(double a, double b) noexcept nogil:
-    return b if a == 0.0 else -0.0
-
-cdef inline double otherwise_right(double a, double b, double r, double g) noexcept nogil:
-    return g if a == 0.0 else 0.0
-
-# In place of an operand of what a sample may not choose: 0.5 where it does not, at which no op raises.
-cdef inline double guard(double a, double b) noexcept nogil:
-    return b if a != 0.0 else 0.5
-
-
-# The greater and the lesser: NaN if one is. At a tie each gets half of the gradient, as in PyTorch.
-cdef inline double maximum(double a, double b) noexcept nogil:
-    return a if a > b or a != a else b
-
-cdef inline double maximum_left(double a, double b, double r, double g) noexcept nogil:
-    return 0.0 if a < b else 0.5 * g if a == b else g
-
-cdef inline double maximum_right(double a, double b, double r, double g) noexcept nogil:
-    return 0.0 if a > b else 0.5 * g if a == b else g
-
-cdef inline double minimum(double a, double b) noexcept nogil:
-    return a if a < b or a != a else b
-
-cdef inline double minimum_left(double a, double b, double r, double g) noexcept nogil:
-    return maximum_right(a, b, r, g)
-
-cdef inline double minimum_right(double a, double b, double r, double g) noexcept nogil:
-    return maximum_left(a, b, r, g)
-
-
-# a, but no less than b: at a tie a gets all of the gradient; and a, but no greater than b.
-cdef inline double clamp_min(double a, double b) noexcept nogil:
-    return maximum(a, b)
-
-cdef inline double clamp_min_left(double a, double b, double r, double g) noexcept nogil:
-    return g if a >= b else 0.0
-
-cdef inline double clamp_min_right(double a, double b, double r, double g) noexcept nogil:
-    return g if a < b else 0.0
-
-cdef inline double clamp_max(double a, double b) noexcept nogil:
-    return minimum(a, b)
-
-cdef inline double clamp_max_left(double a, double b, double r, double g) noexcept nogil:
-    return g if a <= b else 0.0
-
-cdef inline double clamp_max_right(double a, double b, double r, double g) noexcept nogil:
-    return g if a > b else 0.0
 
 
 # Ops of a compiled function's trace whose last argument is an index, which is known when it is called. Any number that
