@@ -70,7 +70,7 @@ cdef struct Tracing:     # a trace under way
     bint exact           # is it to compute with eager code's roundings?
     PyObject *error      # a reference to its first TraceError, which the traced function may have caught; or NULL
     PyObject *index      # the same of the last for a Value used as an index, which NumPy may have caught
-    int sides            # how many functions that functional.where was given are running
+    int sides            # how many functions that functional.where was given, and passes of grad(), are running
     Tracing *next        # in the list `traces`
 
 cdef Tracing *traces

@@ -101,7 +101,9 @@ def test_at_infinities_and_nan_only_pythons_errors(name):
 
 IN_TORCH = {
     "softplus": lambda torch: lambda x: torch.nn.functional.softplus(x, threshold=40),
-    "elu": lambda torch: lambda x, alpha: torch.where(x > 0.0, x, alpha * torch.expm1(x.clamp(max=0.0))),
+    "elu": lambda torch: (
+        lambda x, alpha: torch.where(x > 0.0, x, alpha * torch.where(x < 0.0, torch.expm1(x.clamp(max=0.0)), x))
+    ),
     "leaky_relu": lambda torch: lambda x, slope: torch.where(x > 0.0, x, slope * x),
 }
 # What second derivatives are sums of, where that may cancel.
@@ -171,6 +173,17 @@ def test_relu_and_abs_have_no_second_derivative():
             first = grad(y * y, x, create_graph=True)
             assert first.data == (2 * x.data if y.data else 0.0)
             assert grad(grad(y, x, create_graph=True), x) == 0.0
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "leaky_relu", "softsign"])
+def test_activations_have_pytorchs_second_derivative_at_0(name):
+    torch = pytest.importorskip("torch")
+    for point in (0.0, -0.0, -1e-9, 1e-9):
+        x, theirs = Value(point), torch.tensor(point, dtype=torch.float64, requires_grad=True)
+        first = torch.autograd.grad(getattr(torch.nn.functional, name)(theirs), theirs, create_graph=True)[0]
+        ours = grad(getattr(functional, name)(x), x, create_graph=True)
+        assert ours.data == pytest.approx(first.item(), rel=1e-15)
+        assert grad(ours, x) == pytest.approx(torch.autograd.grad(first, theirs)[0].item(), rel=1e-8, abs=1e-15)
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "exp", "sin"])

@@ -21,7 +21,7 @@ cdef class Draft:
     cdef int count            # of instructions
     cdef int zeros            # the id of a slot of zeros
     cdef int next_id
-    cdef bint prologue        # invariant instructions: all grads have been written, by the samples
+    cdef bint prologue        # invariant instructions: the samples have written the grads
 
     def __cinit__(self, Program program, int mode, bint prologue):
         self.program, self.prologue = program, prologue
@@ -58,13 +58,28 @@ cdef class Draft:
                 operands = program.operands(<int>i)
                 for k in range(program.code.items[i].count - has_index(op)):
                     self.needs[i] |= self.needs[operands[k]]
+        if self.prologue and mode != FORWARD:
+            self.find_written()
+
+    cdef void find_written(self) noexcept:
+        """In the prologue: which grads the samples may have written. What only a condition reads gets none."""
+        cdef const int *operands
+        cdef Py_ssize_t i
+        cdef int k
+        for i in self.program.outputs:
+            self.written[i] = True
+        for i in range(self.count - 1, -1, -1):
+            if self.written[i] and has_gradient(self.program.code.items[i].op):
+                operands = self.program.operands(<int>i)
+                for k in range(self.program.code.items[i].count - has_index(self.program.code.items[i].op)):
+                    self.written[operands[k]] = True
 
     cdef inline int grad(self, int i) noexcept:
         return self.count + i
 
     cdef bint target(self, int i) except -1:
         """Put the id of an instruction's grad. Returns whether to accumulate: has it been written before?"""
-        cdef bint accumulate = self.prologue or self.written[i]
+        cdef bint accumulate = self.written[i]
         self.written[i] = True
         push(&self.ids, self.grad(i))
         return accumulate
@@ -214,7 +229,7 @@ cdef class Draft:
 
     cdef bint propagates(self, int i) noexcept:
         """Has an instruction a grad to pass on?"""
-        return self.needs[i] and (self.prologue or self.written[i])
+        return self.needs[i] and self.written[i]
 
     cdef int propagate(self, Group *group) except -1:
         """From the grads of a group to those of its operands."""
@@ -434,7 +449,7 @@ cdef class Draft:
         for call in calls:
             for k in range(call * outputs, (call + 1) * outputs):
                 i = self.program.order[group.first + k]
-                push(&self.ids, self.grad(i) if self.prologue or self.written[i] else self.zeros)
+                push(&self.ids, self.grad(i) if self.written[i] else self.zeros)
         for call in calls:
             if wanted & WEIGHTS:
                 self.put_inputs(group, call)

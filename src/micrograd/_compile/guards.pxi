@@ -26,6 +26,11 @@ cdef class Guards:
     A scope says which samples need something: those of one case at least, and a case is a condition, whether it holds,
     and the scope that the choice is in. An instruction that is needed in several scopes is computed once for all whose
     conditions come before it, and once for each other one: a condition after it may depend on it.
+
+    What a condition depends on is needed for its value alone. If its gradient, or one that comes after it on the way
+    back, may raise, it is computed once more for the scopes in which its gradient is needed: of `r = x.sqrt()` and
+    `where(r > 0, r, 0)` the gradient is guarded, the condition is not. Its key is its index; with `count` added, it is
+    that of the instruction as a value.
     """
 
     cdef Instructions code
@@ -34,27 +39,33 @@ cdef class Guards:
     cdef list cases          # (scope, condition, whether it holds)
     cdef dict known          # the numbers of scopes and of cases
     cdef list latest         # for each scope, the last of its conditions
-    cdef list early          # for each instruction of the trace, its scope of earlier conditions
+    cdef Py_ssize_t count    # of the instructions of the trace
+    cdef list risky          # for each of them: may its gradient, or one behind it, raise or be infinite?
+    cdef list early          # for each key, its scope of earlier conditions
     cdef list late           # and its other scopes, a set
-    cdef dict placed         # the index in the code of an instruction in a scope
+    cdef dict placed         # the index in the code of a key in a scope
     cdef set wild            # of these, what may be infinite or NaN for samples outside of the scope
     cdef dict masks          # the condition of a scope, in the code; and of (op, operands)
 
     def __cinit__(self, Trace trace):
         cdef Py_ssize_t i
-        self.code, self.source = Instructions(), trace.code
+        self.code, self.source, self.count = Instructions(), trace.code, trace.code.count
         self.scopes, self.cases, self.latest = [frozenset()], [], [-1]
         self.known, self.placed, self.wild, self.masks = {}, {}, set(), {}
-        self.early, self.late = [NEVER] * trace.code.count, [()] * trace.code.count
+        self.early, self.late, self.risky = [NEVER] * (2 * self.count), [()] * (2 * self.count), []
+        self.find_risky()
         for i in trace.outputs:
             self.early[i] = ALWAYS
-        for i in range(trace.code.count - 1, -1, -1):
+        for i in range(self.count - 1, -1, -1):
             check_signals(i)
+            self.join_kinds(i)
+            self.find_needs(i + self.count)
             self.find_needs(i)
-        for i in range(trace.code.count):
+        for i in range(self.count):
             check_signals(i)
-            for scope in self.scopes_of(i):
-                self.place(i, scope)
+            for key in (i + self.count, i):
+                for scope in self.scopes_of(key):
+                    self.place(key, scope)
 
     cdef tuple result(self, tuple outputs):
         cdef list indices = []
@@ -64,8 +75,11 @@ cdef class Guards:
 
     # -- scopes
 
+    cdef inline Instruction *item(self, Py_ssize_t key) noexcept:
+        return &self.source.items[key % self.count]
+
     cdef tuple scopes_of(self, Py_ssize_t i):
-        """The scopes that an instruction is computed in."""
+        """The scopes that a key is computed in."""
         return (() if self.early[i] == NEVER else (self.early[i],)) + tuple(self.late[i])
 
     cdef object number(self, list items, key):
@@ -124,10 +138,54 @@ cdef class Guards:
 
     # -- in which scopes an instruction is needed
 
-    cdef int find_needs(self, Py_ssize_t i) except -1:
-        """Tell the operands of an instruction in which scopes they are needed, when it has been told itself."""
-        cdef Instruction *item = &self.source.items[i]
+    cdef int find_risky(self) except -1:
+        """Find out of which instructions the gradient, or one of an operand, may raise or be infinite."""
+        cdef Instruction *item
+        cdef Py_ssize_t i
+        cdef int k
+        cdef bint risky
+        cdef dict known = {}
+        for i in range(self.count):
+            item, risky = self.item(i), False
+            for k in range(item.count if is_computed(item.op) else 0):
+                risky |= passes_gradient(item, k) and self.risky[self.source.operands[item.first + k]]
+            self.risky.append(risky or has_gradient(item.op) and self.has_poles(item, known))
+        return 0
+
+    cdef bint has_poles(self, Instruction *item, dict known) except -1:
+        """Are there arguments at which an op has a value, and its partial raises or is not finite? Numbers among the
+        operands are as they are."""
         cdef const int *operands = self.source.operands + item.first
+        if item.op == DOT or RULES[item.op].shape != NONLINEAR or RULES[item.op].reduce != NULL:
+            return False
+        left, right = self.number_of(operands[0]), self.number_of(operands[item.count - 1])
+        key = item.op, left, right
+        if key not in known:
+            known[key] = op_has_poles(item.op, left, right)
+        return known[key]
+
+    cdef object number_of(self, int i):
+        """The number that an instruction is, or None."""
+        return self.source.number_at(i) if self.source.items[i].op == NUMBER else None
+
+    cdef int join_kinds(self, Py_ssize_t i) except -1:
+        """Compute an instruction once for its value and its gradient, if this does no harm."""
+        cdef Py_ssize_t value = i + self.count
+        cdef tuple scopes = self.scopes_of(value)
+        if self.risky[i]:
+            for scope in scopes:
+                if self.early[i] == NEVER or not self.covers(self.early[i], scope):
+                    return 0
+        for scope in scopes:
+            self.need(i, scope)
+        self.early[value], self.late[value] = NEVER, ()
+        return 0
+
+    cdef int find_needs(self, Py_ssize_t i) except -1:
+        """Tell the operands of a key in which scopes they are needed, when it has been told itself."""
+        cdef Instruction *item = self.item(i)
+        cdef const int *operands = self.source.operands + item.first
+        cdef Py_ssize_t operand
         cdef int k
         if self.early[i] > ALWAYS and self.late[i]:
             for scope in tuple(self.late[i]):
@@ -135,17 +193,22 @@ cdef class Guards:
                     self.late[i].discard(scope)
         for scope in self.scopes_of(i) if is_computed(item.op) else ():
             for k in range(item.count):
+                operand = operands[k]
+                if i >= self.count or not passes_gradient(item, k):
+                    operand += self.count
                 if k == 1 and (item.op == THEN or item.op == OTHERWISE):
                     scope = self.within(scope, operands[0], item.op == THEN)
-                self.need(operands[k], scope)
+                self.need(operand, scope)
         return 0
 
     cdef int need(self, Py_ssize_t i, scope) except -1:
+        if not is_computed(self.item(i).op):  # leaves and arguments are there
+            i, scope = i % self.count, ALWAYS
         if scope == NEVER or self.early[i] == ALWAYS:
             return 0
-        if scope == ALWAYS or not is_computed(self.source.items[i].op):  # leaves and arguments are there
+        if scope == ALWAYS:
             self.early[i], self.late[i] = ALWAYS, ()
-        elif self.latest[scope] < i:
+        elif self.latest[scope] < i % self.count:
             self.early[i] = self.joined(self.early[i], scope)
         else:
             self.late[i] = self.late[i] or set()
@@ -153,7 +216,7 @@ cdef class Guards:
         return 0
 
     cdef object home(self, Py_ssize_t i, scope):
-        """The scope in which an instruction is computed that is needed in this one."""
+        """The scope in which a key is computed that is needed in this one."""
         return scope if scope in self.late[i] else self.early[i]
 
     # -- placing an instruction behind what it reads, and behind the conditions of its scope
@@ -192,22 +255,26 @@ cdef class Guards:
         return found
 
     cdef list read_by(self, Py_ssize_t i, scope):
-        """The operands of an instruction, each with the scope in which it is computed."""
-        cdef Instruction *item = &self.source.items[i]
+        """The operands of a key, each with the scope in which it is computed."""
+        cdef Instruction *item = self.item(i)
         cdef const int *operands = self.source.operands + item.first
         cdef list found = []
+        cdef Py_ssize_t operand
         cdef int k
         for k in range(item.count if is_computed(item.op) else 0):
             if k == 1 and (item.op == THEN or item.op == OTHERWISE):
                 scope = self.within(scope, operands[0], item.op == THEN)
             if scope == NEVER:
-                found.append((operands[0], found[0][1]))  # any: it is not chosen
-            else:
-                found.append((operands[k], self.home(operands[k], scope)))
+                found.append(found[0])  # any: it is not chosen
+                continue
+            operand = operands[k]
+            if (i >= self.count or not passes_gradient(item, k)) and self.scopes_of(operand + self.count):
+                operand += self.count
+            found.append((operand, self.home(operand, scope)))
         return found
 
     cdef int put(self, Py_ssize_t i, scope) except -1:
-        cdef Instruction *item = &self.source.items[i]
+        cdef Instruction *item = self.item(i)
         cdef list read, operands
         if item.op == NUMBER:
             return self.code.append_number(self.source.number_at(i))
@@ -223,7 +290,7 @@ cdef class Guards:
 
     cdef int guard(self, Py_ssize_t i, scope, list read, list operands) except -1:
         """Put guards of an instruction's operands, if it may raise or pass on NaN outside of the scope."""
-        cdef int op = self.source.items[i].op, k, count = len(operands)
+        cdef int op = self.item(i).op, k, count = len(operands)
         cdef list wild = []
         cdef bint passes = False
         for key in read:
@@ -251,7 +318,7 @@ cdef class Guards:
         return 0
 
     cdef inline int op_of(self, tuple key) except -1:
-        return self.source.items[<Py_ssize_t>key[0]].op
+        return self.item(key[0]).op
 
     cdef bint is_wild(self, tuple key, scope) except -1:
         """May an operand be infinite or NaN outside of the scope? Captured leaves are taken to be finite: with guards
@@ -333,3 +400,40 @@ cdef class Guards:
         if not holds:
             one = self.put_once(NOT, one, 0)
         return one if outer == ALWAYS else self.put_once(AND, self.masks[outer], one)
+
+
+cdef bint passes_gradient(Instruction *item, int k) noexcept:
+    """Does an instruction pass a gradient on to its k-th operand?"""
+    if not has_gradient(item.op) or k == item.count - 1 and has_index(item.op):
+        return False
+    return k > 0 or item.op != THEN and item.op != OTHERWISE and item.op != GUARD
+
+
+cdef tuple EDGES = (0.0, 0.5, -0.5, 1.0, -1.0, 5e-324, 1e-200, 1e200)
+
+
+cdef bint op_has_poles(int op, left, right) except -1:
+    """Has an op of one or two arguments, of which those that are not None are these numbers, a partial that raises or is
+    not finite, at one of some points where it has a value?"""
+    cdef bint binary = RULES[op].arity == 2
+    cdef double a, b, r
+    for a in EDGES if left is None else (left,):
+        for b in (0.0,) if not binary else EDGES if right is None else (right,):
+            try:
+                r = RULES[op].forward(a, b)
+                if rule_failed(r):
+                    raise_error()
+            except (ArithmeticError, ValueError):
+                continue
+            if left is None and is_pole(RULES[op].d_left(a, b, r, 0.0)):
+                return True
+            if binary and right is None and is_pole(RULES[op].d_right(a, b, r, 0.0)):
+                return True
+    return False
+
+
+cdef bint is_pole(double gain) noexcept:
+    """Has a partial raised, or made something else of an adjoint of 0?"""
+    if rule_failed(gain):
+        PyErr_Clear()
+    return gain != 0.0

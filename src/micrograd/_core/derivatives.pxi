@@ -12,7 +12,7 @@
 
 cdef object slope_left(int op, object a, object b, object r):
     """dr/da of r = op(a) or r = a op b."""
-    if op == DIV:      return b ** -1.0
+    if op == DIV:      return divisor(b) ** -1.0
     if op == POW:      return power_slope(a, b)
     if op == CROSS_ENTROPY: return 1.0
     if op == RELU:     return holds(LESS, ORIGIN, r)
@@ -91,9 +91,14 @@ cdef object greater_share(object a, object b):
     return holds(LESS, b, a) + 0.5 * holds(EQUAL, a, b)
 
 
+cdef object divisor(object b):
+    """b. Where it is the number 0, on a side of a choice that is not taken, it may only raise in the program."""
+    return b if isinstance(b, Value) or b != 0.0 else own(object_of(leaf_new(b)))
+
+
 cdef object exp_below(object a):
-    """e^a where a is below 0, else 1."""
-    return apply(EXP, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN))
+    """e^a where a is below 0, else 1. At 0 its derivative is 0, as in PyTorch."""
+    return apply(EXP, -apply(RELU, -a))
 
 
 cdef object mish_slope(object a):

@@ -207,6 +207,8 @@ cdef class _Pass(_TermPool):
             self.make_room(min(TERMS_A_NODE * self.count + 1, TERMS))
         self.nodes[0].adjoint = 1.0
         engine.walking = True  # Python code that runs meanwhile cannot give nodes other parents
+        if trace != NULL:
+            trace.sides += 1  # what raises may belong to a side of a choice that is not taken
         try:
             while i < self.count:
                 if in_values:
@@ -219,6 +221,8 @@ cdef class _Pass(_TermPool):
                         raise_error()
         finally:
             engine.walking = was_walking
+            if trace != NULL:
+                trace.sides -= 1
         return 0
 
     cdef object result(self, Value x):
@@ -370,7 +374,7 @@ cdef class _Pass(_TermPool):
         """Add slope * adjoint to the terms of a parent if its adjoint is needed. (The parent may be None, for no bias,
         which is no node of the pass.)"""
         cdef Passed *p = self.wanted(parent)
-        if p == NULL:
+        if p == NULL or not is_any_value(<PyObject *>slope) and slope == 0.0:
             return 0
         if self.scope is None:
             p.always = True
@@ -418,7 +422,7 @@ cdef class _Pass(_TermPool):
         index of the next node."""
         cdef Node *n = p.node
         cdef Term *term = &self.terms[p.terms.first]
-        cdef Terms *terms
+        cdef Passed *parent
         cdef Parents parents
         cdef Py_ssize_t k
         invariant, varying = <object>term.left, <object>term.right
@@ -434,9 +438,10 @@ cdef class _Pass(_TermPool):
         else:
             invariant = slope * invariant
         self.drop(&p.terms)
-        terms = &self.wanted(parents.own[k]).terms
-        self.append(terms, <PyObject *>invariant, <PyObject *>varying)
-        terms.scaled = terms.first
+        parent = self.wanted(parents.own[k])
+        parent.always = True
+        self.append(&parent.terms, <PyObject *>invariant, <PyObject *>varying)
+        parent.terms.scaled = parent.terms.first
         return i + 1
 
     cdef int send_affine(self, Passed *p, object adjoint) except -1:
