@@ -87,8 +87,8 @@ cdef object holds(int op, object a, object b):
 
 
 cdef object greater_share(object a, object b):
-    """What a has of the gradient of the greater of a and b."""
-    return holds(LESS, b, a) + 0.5 * holds(EQUAL, a, b)
+    """What a has of the gradient of the greater of a and b: all where one is NaN."""
+    return apply(NOT, holds(LESS, a, b)) - 0.5 * holds(EQUAL, a, b)
 
 
 cdef object divisor(object b):
