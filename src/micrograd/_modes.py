@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from micrograd._core import is_grad_enabled, mode_enter, mode_exit
 
@@ -80,6 +80,8 @@ class no_grad(Mode):  # noqa: N801  # as PyTorch's
     >>> predict(x)._prev
     set()
 
+    As in PyTorch, `@micrograd.no_grad` does the same without parentheses.
+
     This goes for networks, `functional`, results of compiled functions and ops of your own; what is assigned to the
     `_backward` of a leaf there is dropped. It may be nested; of a generator function, the code runs in the mode, and
     that of its caller does not. In a compiled function, no gradient flows back through what is computed in it.
@@ -88,3 +90,13 @@ class no_grad(Mode):  # noqa: N801  # as PyTorch's
     """
 
     _name = "no_grad"
+
+    @overload
+    def __new__(cls, function: None = None) -> no_grad: ...
+
+    @overload
+    def __new__(cls, function: _F) -> _F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Any = None) -> Any:
+        mode = super().__new__(cls)
+        return mode if function is None else mode(function)

@@ -225,6 +225,25 @@ def test_functions():
     assert_on()
 
 
+def test_a_decorator_without_parentheses():
+    @micrograd.no_grad
+    def square(x):
+        """x * x"""
+        return x * x
+
+    @micrograd.no_grad
+    def squares(x):
+        while True:
+            yield x * x
+
+    assert (square.__name__, square.__doc__) == ("square", "x * x")
+    assert_leaf(square(Value(3.0)))
+    assert_leaf(next(squares(Value(3.0))))
+    assert_on()
+    with pytest.raises(TypeError, match="no_grad decorates functions, not 'float'"):
+        micrograd.no_grad(3.0)
+
+
 def test_methods():
     class Model:
         def __init__(self):

@@ -413,8 +413,8 @@ cdef tuple EDGES = (0.0, 0.5, -0.5, 1.0, -1.0, 5e-324, 1e-200, 1e200)
 
 
 cdef bint op_has_poles(int op, left, right) except -1:
-    """Has an op of one or two arguments, of which those that are not None are these numbers, a partial that raises or is
-    not finite, at one of some points where it has a value?"""
+    """Has an op of one or two arguments, of which those that are not None are these numbers, a partial that raises or
+    is not finite, at one of some points where it has a value?"""
     cdef bint binary = RULES[op].arity == 2
     cdef double a, b, r
     for a in EDGES if left is None else (left,):
