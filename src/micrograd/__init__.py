@@ -24,7 +24,9 @@ for _end in (".dist-info", f"-py{_sys.version_info[0]}.{_sys.version_info[1]}.eg
 
         _doctor.warn()
 
-TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
+# False. Not typing's, which takes longer to import than all of this; and not written so, since jedi, which completes
+# names in IPython and in editors, would skip these imports.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from micrograd import compiler as compiler
     from micrograd import engine as engine
@@ -72,4 +74,4 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES, "__version__"})
+    return [*__all__, *_MODULES, "__version__"]

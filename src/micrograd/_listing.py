@@ -9,6 +9,16 @@ from typing import Any
 from micrograd._compile import Program, op_name
 from micrograd._core import op_columns
 
+
+class Listing(str):
+    """Text that a prompt and a notebook show as it is, line by line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self) or "<no program: not called yet>"
+
+
 Code = list[tuple[str, tuple[Any, ...]]]  # the name of each instruction's op, and its operands
 
 

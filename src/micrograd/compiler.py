@@ -46,13 +46,18 @@ from micrograd._compile import (
     tree_unflatten,
 )
 from micrograd._core import Value, in_trace
-from micrograd._listing import listing
+from micrograd._listing import Listing, listing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Compiled", "TraceError", "compile"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _MOST_THREADS = 1 << 16
 _NAMES = frozenset(functools.WRAPPER_ASSIGNMENTS) - {"__annotations__", "__type_params__"}  # those that are strings
@@ -259,14 +264,14 @@ class Compiled:
 
     @property
     def program(self) -> str:
-        """The programs it was traced to, for reading.
+        """The programs it was traced to, for reading: a str, of which `repr()` too gives the lines.
 
         >>> import micrograd
         >>> w = Value(2.0)
         >>> f = micrograd.compile(lambda x, y: (w * x - y) ** 2)
         >>> f.sum([1.0, 2.0], [1.0, 1.0]).data
         10.0
-        >>> print(f.program)
+        >>> f.program
         <lambda>(number, number)
           read: 3 ops, of 2 arguments and 1 captured leaves
           folded: 0 ops of numbers
@@ -281,7 +286,9 @@ class Compiled:
           returns: r2
         """
         name = getattr(self, "__name__", "function")
-        return "\n\n".join(listing(title(name, *key), traced.program) for key, traced in self._programs.items())
+        return Listing(
+            "\n\n".join(listing(title(name, *key), traced.program) for key, traced in self._programs.items())
+        )
 
     def __repr__(self) -> str:
         mode = ", exact" if self._exact else ""

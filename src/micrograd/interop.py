@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["from_torch", "load_safetensors", "save_safetensors", "to_torch"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Model = TypeVar("Model", bound=nn.Module)
 
 # Activations with the same results there; torch.nn.Softplus is linear above 20.

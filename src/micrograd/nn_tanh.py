@@ -13,6 +13,10 @@ from micrograd import nn
 __all__ = ["MLP", "Layer", "Neuron"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Neuron(nn.Neuron):
     """tanh(b + w[0] x[0] + … + w[nin-1] x[nin-1]); weights, then the bias, from `random.uniform(-1, 1)`.
 

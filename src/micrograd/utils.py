@@ -15,6 +15,10 @@ from micrograd._summary import summary
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "detect_anomaly", "gradcheck", "summary"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def clip_grad_norm_(
     parameters: Iterable[Value] | Value,
     max_norm: float,

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["draw_dot", "plot_decision_boundary", "plot_loss", "trace"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
     """The nodes of a Value's graph, itself included, and its edges, each from a parent to a node computed from it.
 

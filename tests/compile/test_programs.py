@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -155,8 +156,10 @@ def test_the_listing_tells_what_was_done():
 
     f = micrograd.compile(loss)
     assert f.program == ""
+    assert repr(f.program) == "<no program: not called yet>"
     f.mean(np.ones((3, 2)), np.ones(3))
     text = f.program
+    assert repr(text) == str(text) == text == pickle.loads(pickle.dumps(text))
     for part in (
         "loss(2 numbers, number)",
         "17 captured leaves",

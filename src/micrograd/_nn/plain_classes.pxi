@@ -40,6 +40,8 @@ def implemented_in_c(kind):
     definition where a layer or a neuron overrides `__call__` or `parameters`.
     """
     base = base_of(kind)
+    if "__call__" in base.__dict__:
+        kind.__signature__ = CallSignature()
     for name in ("__call__", "parameters"):
         if name in base.__dict__:
             DEFINITIONS[base, name] = kind.__dict__[name]
@@ -51,6 +53,18 @@ def implemented_in_c(kind):
     elif base is LayerBase:
         known_layer.plain = <PyTypeObject *>kind
     return kind
+
+
+class CallSignature(property):
+    """The signature of `__call__`, which `inspect.signature()` of an instance finds by itself only if it is in Python.
+    A class does not have this attribute: `inspect.signature()` of a class is that of its constructor."""
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            raise AttributeError("__signature__")
+        from inspect import signature  # not at the top: this module's import would take five times as long
+
+        return signature(instance.__call__)
 
 
 cdef object documented(object method, PyTypeObject *kind, object source):

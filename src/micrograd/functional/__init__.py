@@ -101,3 +101,7 @@ __all__ = [
     "tanh",
     "where",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -25,6 +25,11 @@ from micrograd._nn import (
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
 
+
+def __dir__() -> list[str]:
+    return [*__all__, "init"]
+
+
 TYPE_CHECKING = False  # not typing's, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -33,6 +33,11 @@ __all__ = [
     "zeros_",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Weight = TypeVar("Weight")
 Generator = Union[random.Random, SupportsIndex, None]
 

@@ -16,6 +16,11 @@ from micrograd._core import Value
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
+
+def __dir__() -> list[str]:
+    return [*__all__, "lr_scheduler"]
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from micrograd.optim import lr_scheduler as lr_scheduler

@@ -16,6 +16,11 @@ from micrograd.optim import Optimizer
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Factor = Callable[[int], float]
 
 
