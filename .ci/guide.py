@@ -69,6 +69,10 @@ def apply(root: Path) -> None:
         path = root / hunk.path
         source = path.read_text(encoding="utf-8")
         path.write_text(source.replace(hunk.before, hunk.after), encoding="utf-8")
+    # The guide asks for a line in CHANGELOG.md and has no diff of it: where it belongs changes with each release.
+    added = re.findall(r"def (\w+)", "".join(hunk.after for hunk in hunks() if hunk.path == "tests/oracle.py"))
+    with (root / "CHANGELOG.md").open("a", encoding="utf-8") as changelog:
+        changelog.write("".join(f"- `{name}`\n" for name in added))
 
 
 def python(*arguments: str) -> None:

@@ -4,16 +4,20 @@ Reads the test files and the stub as text and the package as it is; checks no be
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
 import re
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import micrograd
 from helpers import ROOT
-from micrograd import Value
+from micrograd import Value, _compile, _core, _nn, _optim
 from micrograd._core import OPS
 
 STUB = Path(micrograd.__file__).resolve().parent / "_core.pyi"
@@ -25,6 +29,7 @@ MODULES = [
 # Of Value's names with an underscore, those the dialects share.
 GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]
 NOT_OPS = {"backward", "data", "detach", "grad", "item", "label", "zero_grad"}
+OPERATORS = {name for name in OPS if name.startswith("__")}
 COMPOSED = {"clamp", "reciprocal", "selu"}  # of other ops
 OF_NUMPY = {"arccos", "arcsin", "arctan", "arctan2", "conjugate"}  # what its functions call
 
@@ -53,18 +58,74 @@ def _public() -> dict[str, object]:
 PUBLIC = _public()
 
 
+class _Uses(ast.NodeVisitor):
+    """What a test file uses: names of modules, in full; attributes of anything, and strings."""
+
+    def __init__(self, text: str) -> None:
+        self.imported: dict[str, str] = {}  # names in the file, in full
+        self.full: set[str] = set()
+        self.words: set[str] = set()
+        self.looked_up: set[str] = set()  # whose attributes are looked up by strings
+        self.read(text)
+        self.full |= {f"{owner}.{word}" for owner in self.looked_up for word in self.words}
+
+    def read(self, text: str) -> None:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+                home = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+                name = alias.name if home or alias.asname else alias.name.partition(".")[0]
+                self.imported[alias.asname or name] = home + name
+                self.full.add(home + name)
+        self.visit(tree)
+
+    def name_of(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Attribute):
+            return f"{self.name_of(node.value)}.{node.attr}"
+        return self.imported.get(node.id, "") if isinstance(node, ast.Name) else ""
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.words.add(node.attr)
+        self.full.add(self.name_of(node))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            self.looked_up.add(self.name_of(node.args[0]))
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.words.add(node.name)  # a class of the test's own may have a method that the package calls
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.words.add(node.value)
+            if "micrograd" in node.value:  # is it the program of a test that runs in a process of its own?
+                with contextlib.suppress(SyntaxError):
+                    self.read(textwrap.dedent(node.value))
+
+
+def _is_used(path: str, uses: list[_Uses]) -> bool:
+    home = max((home for home in MODULES if path.startswith(f"{home}.")), key=len)
+    owner, _, name = path.rpartition(".")
+    if owner == home:
+        return any(path in use.full for use in uses)
+    return name in OPS or any(name in use.words and any(f.startswith(f"{home}.") for f in use.full) for use in uses)
+
+
 def test_every_public_name_is_in_a_test():
-    others = [file for file in (ROOT / "tests").rglob("test_*.py") if file != Path(__file__).resolve()]
-    words = {word for file in others for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
-    words |= set(OPS)  # the tests of rules, programs and compiled functions read these from the table
-    untested = sorted(path for path in PUBLIC if path.rpartition(".")[2] not in words)
-    assert not untested, f"no test mentions {', '.join(untested)}"
+    """An export is used by its name in its module; a member of a class, in a file that uses the module of the class.
+    Ops are in the tests that read the table."""
+    uses = [_Uses(file.read_text(encoding="utf-8")) for file in (ROOT / "tests").rglob("test_*.py")]
+    used = {id(thing) for path, thing in PUBLIC.items() if _is_used(path, uses)}
+    untested = sorted(path for path, thing in PUBLIC.items() if id(thing) not in used)
+    assert not untested, f"no test uses {', '.join(untested)}"
 
 
 def test_every_op_is_a_method_and_every_method_an_op():
-    operators = {name for name in OPS if name.startswith("__")}
-    assert set(OPS) - operators == _public_members(Value) - NOT_OPS - COMPOSED - OF_NUMPY
-    assert not sorted(name for name in operators if not hasattr(Value, name))
+    assert set(OPS) - OPERATORS == _public_members(Value) - NOT_OPS - COMPOSED - OF_NUMPY
+    assert not sorted(name for name in OPERATORS if not hasattr(Value, name))
 
 
 def _documented(path: str) -> bool:
@@ -78,6 +139,50 @@ def test_every_public_name_has_a_docstring():
     documentable = (p for p, thing in PUBLIC.items() if callable(thing) or inspect.isdatadescriptor(thing))
     undocumented = sorted(path for path in documentable if not _documented(path))
     assert not undocumented, f"no docstring: {', '.join(undocumented)}"
+
+
+def test_every_public_name_has_an_example():
+    """That it runs is in test_docstrings.py. Ops have a line each, with examples in Value and `functional`."""
+    without = {*OPS, *(COMPOSED - {"clamp"}), *OF_NUMPY}
+    things = {p: thing for p, thing in PUBLIC.items() if callable(thing) and p.rpartition(".")[2] not in without}
+    bare = sorted(path for path, thing in things.items() if ">>> " not in (inspect.getdoc(thing) or ""))
+    assert not bare, f"no example: {', '.join(bare)}"
+
+
+def test_every_public_callable_has_a_signature():
+    """With names of parameters. Python's own exceptions have none; calls of a compiled function are those of any."""
+    vague = []
+    for path, thing in PUBLIC.items():
+        if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, Exception)):
+            continue
+        try:
+            kinds = [p.kind for p in inspect.signature(thing).parameters.values()]
+        except ValueError:
+            vague.append(path)
+        else:
+            if inspect.Parameter.VAR_POSITIONAL in kinds and "Compiled" not in path:
+                vague.append(path)
+    assert not vague, f"no signature: {', '.join(sorted(vague))}"
+
+
+def _in_code(*files: Path) -> set[str]:
+    """The words between backticks, without what examples print."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    found = set()
+    for code in re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL):
+        typed = re.findall(r"^(?:>>>|\.\.\.)(.*)", code, re.MULTILINE) or [code]
+        found.update(word for line in typed for word in re.findall(r"\w+", line))
+    return found
+
+
+FOR_USERS = [ROOT / "README.md", *(page for page in (ROOT / "docs").glob("*.md") if page.name != "architecture.md")]
+
+
+@pytest.mark.parametrize("files", [FOR_USERS, [ROOT / "CHANGELOG.md"]], ids=["docs", "changelog"])
+def test_every_public_name_is_in_the_docs_and_the_changelog(files):
+    words = {*_in_code(*files), *OPERATORS}
+    missing = sorted(path for path in PUBLIC if path.rpartition(".")[2] not in words)
+    assert not missing, f"none of {', '.join(file.name for file in files)} has {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("home", MODULES)
@@ -110,3 +215,27 @@ def test_the_stub_has_every_public_name_of_the_engine(stub):
 def test_the_stub_has_no_name_the_engine_lacks(stub):
     extra = sorted(name for name in stub[1] if not hasattr(Value, name))
     assert not extra, f"_core.pyi has {', '.join(extra)}, which Value has not"
+
+
+def _stub_docstrings(module: ModuleType) -> Iterator[tuple[str, object, str | None]]:
+    """Classes, functions, methods and properties of a stub: name, what it is in the module, and the docstring in the
+    stub; of overloads, and of a property and its setter, that of the first."""
+    text = Path(module.__file__).resolve().with_name(f"{module.__name__.rpartition('.')[2]}.pyi").read_text("utf-8")
+    todo = [("", module, node) for node in ast.parse(text).body]
+    named = {}
+    for path, owner, node in todo:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            thing = inspect.getattr_static(owner, node.name)
+            named.setdefault(f"{path}{node.name}", (thing, ast.get_docstring(node)))
+            todo += [(f"{path}{node.name}.", thing, n) for n in node.body if isinstance(node, ast.ClassDef)]
+    return ((name, thing, doc) for name, (thing, doc) in named.items())
+
+
+@pytest.mark.parametrize("module", [_compile, _core, _nn, _optim], ids=lambda module: module.__name__)
+def test_stubs_have_the_docstrings_of_public_names(module):
+    """Pyright and Pylance do not import compiled modules: they show the docstrings of stubs."""
+    public = {id(thing) for path, thing in PUBLIC.items() if path.rpartition(".")[2] not in OPERATORS}
+    other = [
+        name for name, thing, doc in _stub_docstrings(module) if id(thing) in public and doc != inspect.getdoc(thing)
+    ]
+    assert not other, f"in the stub of {module.__name__}, no docstring or not the module's: {', '.join(other)}"
