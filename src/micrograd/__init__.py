@@ -64,9 +64,12 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
         elif name in _MODULES:
             return import_module(f"micrograd.{name}")
         elif name == "__version__":
-            from importlib.metadata import version
+            from importlib.metadata import PackageNotFoundError, version
 
-            value = version("micrograd-cython")
+            try:
+                value = version("micrograd-cython")
+            except PackageNotFoundError as error:  # built in place; help() asks for every name of dir()
+                raise AttributeError("micrograd.__version__ is in the metadata of an installed package") from error
         else:
             raise AttributeError(f"module 'micrograd' has no attribute {name!r}")
         globals()[name] = value

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pydoc
+import re
 import shutil
 
 import pytest
@@ -71,6 +73,14 @@ def test_dir_of_a_module_has_its_public_names_alone(home):
     assert shown == {*module.__all__, *SUBMODULES.get(module.__name__, ())}
 
 
+@pytest.mark.parametrize("home", ["micrograd", *(f"micrograd.{name}" for name in (*micrograd._MODULES, *DEEPER))])
+def test_help_of_a_module_has_its_public_names(home):
+    """Also of a build in place, which has no `__version__`."""
+    module = importlib.import_module(home)
+    said = pydoc.plaintext.document(module)
+    assert not [name for name in module.__all__ if not re.search(rf"\b{name}\b", said)]
+
+
 PROGRAM = """
 import micrograd
 from micrograd import Value, functional, nn, optim
@@ -113,7 +123,7 @@ def test_ipython_completes_every_public_name(names, name):
     completer = pytest.importorskip("IPython.core.completer")
     own = completer.IPCompleter(namespace=names, global_namespace={}, use_jedi=False)
     with completer.provisionalcompleter():
-        shown = {c.text.lstrip(".") for c in own.completions(f"{name}.", len(name) + 1)}
+        shown = {c.text.rpartition(".")[2] for c in own.completions(f"{name}.", len(name) + 1)}
     assert not _after_the_dot(names[name]) - shown
 
 
@@ -127,7 +137,7 @@ def shown():
 
 
 def test_values_and_networks_show_as_text(shown):
-    v = MODEL([1.0, 2.0])
+    v = Value(2.0) * 3.0
     for thing in (v, [v, v], MODEL, squared):
         assert shown(thing) == {"text/plain": repr(thing)}
 
