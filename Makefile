@@ -4,7 +4,8 @@
 # make gpt      train a character GPT in three steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
-# make ulps     measure exp, log and others on vectors
+# make ulps     measure exp, log and others         make clean    remove what the others made
+#               on vectors                          make help     print this list
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -15,7 +16,11 @@ BUILDING := 'building the extension modules, and installing what they need: a mi
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: setup train moons gpt test guide sanitize bench lint workflows wheels needs clean ulps
+.PHONY: help setup train moons gpt test guide sanitize bench lint workflows wheels needs clean ulps
+
+# The first target, which `make` alone runs. It prints the lines at the top of this file.
+help:
+	@sed -n '/^# /!q; s/^# //p' Makefile
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -67,6 +72,10 @@ lint: .venv/installed-test .venv/installed-lint workflows
 workflows: .venv/installed-lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format --default-filetype yaml CITATION.cff
 	$(BIN)/zizmor --offline --quiet .github
 
 wheels: $(REFERENCE)
