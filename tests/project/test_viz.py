@@ -3,6 +3,8 @@ How they look is not tested."""
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 
 import pytest
@@ -61,15 +63,36 @@ def graphviz():
     return pytest.importorskip("graphviz")
 
 
+def boxes(dot):
+    """The lines of text in each box, sorted."""
+    tables = re.findall(r"<table.*?</table>", dot.source)
+    return sorted(
+        [html.unescape(re.sub(r"<[^>]+>", "", row)) for row in re.findall(r"<tr>.*?</tr>", t)] for t in tables
+    )
+
+
 def test_draw_dot_shows_label_data_grad_and_op(graphviz, expression):
     dot = viz.draw_dot(expression[2])
     assert isinstance(dot, graphviz.Digraph)
     assert dot.format == "svg"
     assert "rankdir=LR" in dot.source
-    assert '[label="{ a | data 2.0000 | grad -0.0027 }" shape=record]' in dot.source
-    assert '[label="{ data -0.9993 | grad 1.0000 }" shape=record]' in dot.source
-    assert [f"label={op}]" in dot.source for op in ('"+"', '"*"', "tanh")] == [True] * 3
+    assert boxes(dot) == [
+        ["a", "data 2.0000", "grad -0.0027"],
+        ["b", "data -3.0000", "grad 0.0027"],
+        ["data -0.9993", "grad 1.0000"],
+        ["data -4.0000", "grad 0.0013"],
+        ["data -6.0000", "grad 0.0013"],
+    ]
+    assert [f"[label={op} color" in dot.source for op in ('"+"', '"*"', "tanh")] == [True] * 3
     assert dot.source.count("->") == 8
+
+
+def test_data_grad_and_op_have_colours_of_their_own(graphviz, expression):
+    source = viz.draw_dot(expression[2]).source
+    colours = [set(re.findall(f'bgcolor="([^"]+)">{what} ', source)) for what in ("data", "grad")]
+    colours.append(set(re.findall(r'fillcolor="([^"]+)"', source)))
+    assert [len(found) for found in colours] == [1, 1, 1]
+    assert len(set.union(*colours)) == 3
 
 
 def test_draw_dot_takes_format_and_direction(graphviz, expression):
@@ -82,43 +105,53 @@ def test_draw_dot_is_the_same_each_time(graphviz, expression):
     assert viz.draw_dot(expression[2]).source == viz.draw_dot(expression[2]).source
 
 
+STRANGE = r"a|b {c} <d> &amp; \n \N" + "\x00\n\ud800"
+
+
 def test_labels_and_ops_are_text_whatever_they_hold(graphviz):
-    x = Value(1.0, label=r"a|b {c} <d> \n")
+    x = Value(1.0, label=STRANGE)
     y = Value(1.0, (x,), r"\N")
-    source = viz.draw_dot(y).source
-    assert r"a\|b\ \{c\}\ \<d\>\ \\n |" in source
-    assert r'[label="\\N"]' in source
+    dot = viz.draw_dot(y)
+    assert boxes(dot)[0][0] == STRANGE[:-3].replace("\\", r"\\") + "   "
+    assert r'label="\\N"' in dot.source
 
 
 def test_labels_and_ops_of_any_type(graphviz):
     x = Value(1.0, label=0)
     y = Value(2.0, (x,))
     y._op, y.label = 3, None
-    source = viz.draw_dot(y).source
-    assert "{ 0 | data 1.0000" in source
-    assert "[label=3]" in source
-    assert "{ data 2.0000" in source
+    dot = viz.draw_dot(y)
+    assert boxes(dot) == [["0", "data 1.0000", "grad 0.0000"], ["data 2.0000", "grad 0.0000"]]
+    assert "[label=3 color" in dot.source
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot is not here")
 def test_draw_dot_renders(graphviz, expression):
+    expression[0].label = STRANGE
     svg = viz.draw_dot(expression[2]).pipe(encoding="utf-8")
-    assert "data 2.0000" in svg
-    assert svg.rstrip().endswith("</svg>")
+    texts = [html.unescape(text).replace("\xa0", " ") for text in re.findall(r"<text[^>]*>([^<]*)<", svg)]
+    assert {"data 2.0000", "grad -0.0027", "tanh", STRANGE[:-3] + "   "} <= set(texts)
 
 
 def test_more_nodes_than_can_be_seen_are_refused(graphviz):
     y = x = Value(1.0)
     for _ in range(500):
         y = y + x
-    with pytest.raises(ValueError, match="more than 500 Values, too many to see: draw a part, or set max_nodes"):
+    with pytest.raises(ValueError, match="more than 500 Values, too many to see: draw a part, fold it"):
         viz.draw_dot(y)
-    assert viz.draw_dot(y, max_nodes=501).source.count("shape=record") == 501
+    assert viz.draw_dot(y, max_nodes=501).source.count("<table") == 501
 
 
 def test_another_direction_is_refused():
     with pytest.raises(ValueError, match="rankdir must be 'LR' or 'TB', not 'RL'"):
         viz.draw_dot(Value(1.0), rankdir="RL")
+
+
+@pytest.mark.parametrize("root", [[Value(1.0)], 1.0, nn.MLP(1, [1])], ids=["list", "float", "MLP"])
+def test_only_graphs_of_values_are_drawn(graphviz, root):
+    for draw in (viz.trace, viz.draw_dot):
+        with pytest.raises(TypeError, match=f"root must be a Value, not '{type(root).__name__}'"):
+            draw(root)
 
 
 # -- what is not installed
