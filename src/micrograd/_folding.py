@@ -94,14 +94,16 @@ def fold(root: Value, parents: Graph, model: Module, depth: int | None) -> Folds
 def _parents_first(root: Value, parents: Graph) -> list[Value]:
     """The nodes in a topological order, each after its parents. Without recursion: a graph may be deep."""
     order: dict[Value, None] = {}
+    seen: set[Value] = set()
     todo = [(root, False)]
     while todo:
-        node, entered = todo.pop()
-        if entered:
+        node, done = todo.pop()
+        if done:
             order[node] = None
-        elif node not in order:
+        elif node not in seen:
+            seen.add(node)
             todo.append((node, True))
-            todo.extend((parent, False) for parent in reversed(parents[node]) if parent not in order)
+            todo.extend((parent, False) for parent in parents[node][::-1])
     return list(order)
 
 
