@@ -48,9 +48,10 @@ def main() -> None:
             p.data -= rate * p.grad
         if step % 10 == 0 or step == STEPS - 1:
             print(f"step {step:3d}  loss {loss.data:.6f}  accuracy {accuracy:.0%}")
-    axes = plot_decision_boundary(model, X, y)
-    axes.set_title("Two moons: the sign of MLP(2, [16, 16, 1])")
-    plt.savefig("moons.png", dpi=100)
+    _, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
+    plot_decision_boundary(model, X, y, axes)
+    axes.set_title(f"Two moons: the sign of MLP(2, [16, 16, 1]) after {STEPS} steps, accuracy {accuracy:.0%}")
+    plt.savefig("moons.png", dpi=120)
     print("decision boundary drawn to moons.png")
 
 

@@ -103,7 +103,8 @@ def draw_dot(
 def plot_decision_boundary(
     model: Callable[[list[float]], Any], X: ArrayLike, y: ArrayLike, ax: Axes | None = None
 ) -> Axes:
-    """Shade the plane by the sign of the model's score, and over it draw the samples by the sign of their labels.
+    """Shade the plane by the sign of the model's score, and over it draw the samples by the sign of their labels, each
+    with a colour and a mark that the legend names.
 
     X is (n, 2), y is (n,). Draws into `ax`, or into a new figure, and returns the axes. The model is called with
     [x0, x1] at 100 x 100 points.
@@ -123,11 +124,16 @@ def plot_decision_boundary(
     margin = 0.5
     across, up = (np.linspace(column.min() - margin, column.max() + margin, 100) for column in points.T)
     scores = np.array([[_number(model([a, b]), "the model's score") for a in across.tolist()] for b in up.tolist()])
-    ax.contourf(across, up, scores, levels=[-np.inf, 0, np.inf], colors=["#c6dbef", "#fdd0a2"])
+    ax.contourf(across, up, scores, levels=[-np.inf, 0, np.inf], colors=["#cfe6f5", "#fbdcc0"])
     if scores.min() < 0 < scores.max():
-        ax.contour(across, up, scores, levels=[0], colors="#555555", linewidths=1)
-    for members, colour in ((labels <= 0, "#2171b5"), (labels > 0, "#d94801")):
-        ax.scatter(points[members, 0], points[members, 1], s=28, c=colour, edgecolors="white", linewidths=0.6)
+        ax.contour(across, up, scores, levels=[0], colors="#333333", linewidths=1.5)
+        ax.plot([], [], color="#333333", linewidth=1.5, label="score 0")
+    sides = ((labels <= 0, "o", "#0072b2", "y ≤ 0"), (labels > 0, "^", "#d55e00", "y > 0"))  # Okabe and Ito's colours
+    for members, mark, colour, sign in sides:
+        values = np.unique(labels[members])
+        label = f"y = {values[0]:g}" if len(values) == 1 else sign if len(values) else None
+        ax.scatter(*points[members].T, s=40, marker=mark, c=colour, edgecolors="white", linewidths=0.7, label=label)
+    ax.legend(framealpha=0.9)
     ax.set(xlabel="x[0]", ylabel="x[1]", aspect="equal")
     return ax
 

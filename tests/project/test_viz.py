@@ -195,6 +195,10 @@ def pyplot():
     pyplot.close("all")
 
 
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 X, Y = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.25]], [1, -1, 1]
 
 
@@ -208,6 +212,9 @@ def test_a_boundary_has_two_sides_a_line_and_the_samples(pyplot):
     assert [len(part) > 0 for part in (fills.get_paths(), line.get_paths())] == [True, True]
     assert [points.get_offsets().tolist() for points in (below, above)] == [[X[1]], [X[0], X[2]]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x[0]", "x[1]")
+    assert legend(axes) == ["score 0", "y = -1", "y = 1"]
+    marks = [points.get_paths()[0].vertices.shape for points in (below, above)]
+    assert marks[0] != marks[1]
 
 
 def test_a_boundary_goes_into_the_axes_it_is_given(pyplot):
@@ -220,6 +227,12 @@ def test_a_boundary_goes_into_the_axes_it_is_given(pyplot):
 def test_a_model_of_one_mind_has_no_boundary(pyplot):
     axes = viz.plot_decision_boundary(lambda _: 1.0, X, [0, 1, 0])
     assert len(axes.collections) == 3
+    assert legend(axes) == ["y = 0", "y = 1"]
+
+
+def test_the_legend_names_the_labels_that_there_are(pyplot):
+    assert legend(viz.plot_decision_boundary(difference, X, [1, 2, -3])) == ["score 0", "y = -3", "y > 0"]
+    assert legend(viz.plot_decision_boundary(difference, X, [1, 1, 1])) == ["score 0", "y = 1"]
 
 
 @pytest.mark.parametrize(
