@@ -132,7 +132,16 @@ def plot_decision_boundary(
     for members, mark, colour, sign in sides:
         values = np.unique(labels[members])
         label = f"y = {values[0]:g}" if len(values) == 1 else sign if len(values) else None
-        ax.scatter(*points[members].T, s=40, marker=mark, c=colour, edgecolors="white", linewidths=0.7, label=label)
+        ax.scatter(
+            points[members, 0],
+            points[members, 1],
+            s=40,
+            marker=mark,
+            c=colour,
+            edgecolors="white",
+            linewidths=0.7,
+            label=label,
+        )
     ax.legend(framealpha=0.9)
     ax.set(xlabel="x[0]", ylabel="x[1]", aspect="equal")
     return ax
