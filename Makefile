@@ -4,8 +4,9 @@
 # make gpt      train a character GPT in three steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
-# make ulps     measure exp, log and others         make clean    remove what the others made
-#               on vectors                          make help     print this list
+# make docs     build the documentation,            make clean    remove what the others made
+#               into build/docs                     make help     print this list
+# make ulps     measure exp, log and others on vectors
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BUILDING := 'building the extension modules, and installing what they need: a mi
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt test guide sanitize bench lint workflows wheels needs clean ulps
+.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels needs clean ulps
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -61,6 +62,12 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
+# From scratch each time, as Sphinx does not see that a docstring has changed. -W makes an error of each warning.
+docs: .venv/installed-test .venv/installed-docs
+	rm -rf build/docs
+	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env -d build/doctrees -c docs/site . build/docs
+	$(BIN)/python .ci/site.py build/docs
+
 lint: .venv/installed-test .venv/installed-lint workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,8 +101,8 @@ wheels: $(REFERENCE)
 	$(PIP) install --quiet --editable '.[test,viz,parallel]'
 	touch .venv/installed $@
 
-.venv/installed-lint: requirements-lint.txt | .venv/bin/python
-	$(PIP) install --quiet --requirement requirements-lint.txt
+.venv/installed-lint .venv/installed-docs: .venv/installed-%: requirements-%.txt | .venv/bin/python
+	$(PIP) install --quiet --requirement $<
 	touch $@
 
 # The implementation the tests compare with, in a folder that is not in sys.path.

@@ -19,43 +19,14 @@ import micrograd
 from helpers import ROOT
 from micrograd import Value, _compile, _core, _nn, _optim
 from micrograd._core import OPS
+from public_names import GRAPH, modules, public_members, public_names
 
 STUB = Path(micrograd.__file__).resolve().parent / "_core.pyi"
-MODULES = [
-    "micrograd",
-    *(f"micrograd.{name}" for name in ("compiler", "engine", "functional", "interop", "nn", "nn_tanh", "optim")),
-    *(f"micrograd.{name}" for name in ("nn.init", "optim.lr_scheduler", "utils", "viz")),
-]
-# Of Value's names with an underscore, those the dialects share.
-GRAPH = ["_backward", "_children", "_local_grads", "_op", "_prev"]
+MODULES, PUBLIC = modules(), public_names()
 NOT_OPS = {"backward", "data", "detach", "grad", "item", "label", "zero_grad"}
 OPERATORS = {name for name in OPS if name.startswith("__")}
 COMPOSED = {"clamp", "reciprocal", "selu"}  # of other ops
 OF_NUMPY = {"arccos", "arcsin", "arctan", "arctan2", "conjugate"}  # what its functions call
-
-
-def _public_members(kind: type) -> set[str]:
-    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == "micrograd"]
-    return {name for base in own for name in vars(base) if not name.startswith("_")}
-
-
-def _public() -> dict[str, object]:
-    """What a user may call or read: the exports of the modules, the members of exported classes, the ops."""
-    members = {
-        f"micrograd.Value.{name}": inspect.getattr_static(Value, name) for name in (*OPS, *COMPOSED, *OF_NUMPY, *GRAPH)
-    }
-    for home in MODULES:
-        module = importlib.import_module(home)
-        for export in module.__all__:
-            # It is read from the metadata of the installed package; a build in place has none.
-            thing = None if export == "__version__" else getattr(module, export)
-            members[f"{home}.{export}"] = thing
-            for name in _public_members(thing) if inspect.isclass(thing) else ():
-                members[f"{home}.{export}.{name}"] = inspect.getattr_static(thing, name)
-    return members
-
-
-PUBLIC = _public()
 
 
 class _Uses(ast.NodeVisitor):
@@ -124,7 +95,7 @@ def test_every_public_name_is_in_a_test():
 
 
 def test_every_op_is_a_method_and_every_method_an_op():
-    assert set(OPS) - OPERATORS == _public_members(Value) - NOT_OPS - COMPOSED - OF_NUMPY
+    assert set(OPS) - OPERATORS == public_members(Value) - NOT_OPS - COMPOSED - OF_NUMPY
     assert not sorted(name for name in OPERATORS if not hasattr(Value, name))
 
 
@@ -207,7 +178,7 @@ def stub() -> tuple[set[str], set[str]]:
 def test_the_stub_has_every_public_name_of_the_engine(stub):
     module, value = stub
     reflected = {f"__r{name[2:]}" for name, (_, arity) in OPS.items() if arity == 2 and name.startswith("__")}
-    wanted = {*_public_members(Value), *OPS, *GRAPH, *reflected, "__abs__", "__array_priority__", "__init__"}
+    wanted = {*public_members(Value), *OPS, *GRAPH, *reflected, "__abs__", "__array_priority__", "__init__"}
     missing = sorted({"OPS", "Value"} - module) + sorted(wanted - value)
     assert not missing, f"_core.pyi lacks {', '.join(missing)}"
 

@@ -1,0 +1,139 @@
+"""How Sphinx makes the site of these pages: `make docs`.
+
+The sources are the repository's Markdown files as they stand, from its root on, so that a relative link leads to the
+same page here and on GitHub. What only the site has is here: the navigation, the pages of docs/api, and links from names
+in code to the API reference.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "micrograd"
+version = release = version_of("micrograd-cython")
+project_copyright = "the authors of micrograd, compiled"
+
+# ---- Which pages, and in which order ---------------------------------------------------------------------------------
+
+root_doc = "docs/index"
+include_patterns = [
+    "docs/**",
+    "benchmarks/README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "DIFFERENCES.md",
+    "SECURITY.md",
+]
+exclude_patterns = [".*", "build", "dist", "docs/site"]  # folders that are not searched
+
+# The tables of contents at the ends of pages: captions, and under each the pages, with a shorter title where the page's
+# own is long. They are not in the Markdown files, as GitHub would show them as code.
+CONTENTS = {
+    root_doc: {
+        "Start": ["/docs/tutorial", "/docs/switching", "Performance </docs/performance>"],
+        "Guides": [
+            "/docs/nn",
+            "/docs/optim",
+            "Gradients </docs/grads>",
+            "/docs/derivatives",
+            "/docs/compile",
+            "/docs/microgpt",
+        ],
+        "Reference": ["/docs/api/index", "Differences </DIFFERENCES>"],
+        "Inside": ["/docs/architecture", "/benchmarks/README", "/docs/packaging"],
+        "Project": ["/CHANGELOG", "/CONTRIBUTING", "/SECURITY"],
+    },
+    "docs/architecture": {
+        "": [f"{name} </docs/architecture/{name}>" for name in ("core", "nn", "optim", "compile")],
+    },
+}
+
+
+def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
+    for caption, entries in CONTENTS.get(page, {}).items():
+        options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
+        source[0] += "\n".join(["\n```{toctree}", *options, "", *entries, "```\n"])
+
+
+# ---- Markdown, code and docstrings -----------------------------------------------------------------------------------
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
+myst_heading_anchors = 3
+autosummary_generate = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings give the arguments' shapes; the types are in the sources and the .pyi files
+nitpicky = True  # a role that leads nowhere is a warning,
+nitpick_ignore_regex = [("py:obj", ".*")]  # but not code in docstrings that happens to look like a name
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+highlight_language = "python"
+
+_CODE = re.compile(r"`([^`]+)`")
+_NAME = re.compile(r"([A-Za-z_][\w.]*)(\(\))?")
+
+
+def _code(match: re.Match[str]) -> str:
+    """`name` and `name()` lead to the API reference where it has them; anything else is code."""
+    text = match[1]
+    name = _NAME.fullmatch(text)
+    return f":py:obj:`{text} <{name[1]}>`" if name else f"``{text}``"
+
+
+def as_rest(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """A docstring is plain text with `code`, examples, and "Raises ..." at the end: the same in reStructuredText."""
+    text, example, raises = [], False, False
+    for line in lines:
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        raises = bool(line.strip()) and (raises or line.startswith("Raises "))
+        if example:
+            text.append(line)
+            continue
+        parts = _CODE.split(line)  # text and code in turn
+        parts[::2] = [re.sub(r"([\\*|_])", r"\\\1", part) for part in parts[::2]]
+        parts[1::2] = [_code(match) for match in _CODE.finditer(line)]
+        plain = "".join(parts)
+        if plain.startswith("Raises "):
+            text += ["", f":Raises: {plain.removeprefix('Raises ')}"]
+        else:
+            text.append(f"    {plain.strip()}" if raises else plain)
+    lines[:] = text
+
+
+def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Code in a page that is the name of something public, such as `optim.Adam`, leads to the API reference."""
+    objects = app.env.domains["py"].objects
+    for code in list(tree.findall(nodes.literal)):
+        name = code.astext().removesuffix("()")
+        home = next((home for home in (name, f"micrograd.{name}") if home in objects and "." in home), None)
+        if home is None or isinstance(code.parent, nodes.reference) or "xref" in code["classes"]:
+            continue
+        to = objects[home]
+        if to.docname != page:
+            uri = f"{app.builder.get_relative_uri(page, to.docname)}#{to.node_id}"
+            code.replace_self(nodes.reference("", "", code.deepcopy(), internal=True, refuri=uri))
+
+
+# ---- Looks -----------------------------------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = "micrograd"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_additional_pages = {"index": "redirect.html"}  # leads from the site's root to docs/index.html
+templates_path = ["."]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", add_contents)
+    app.connect("autodoc-process-docstring", as_rest)
+    app.connect("doctree-resolved", link_names)
