@@ -37,14 +37,14 @@ exclude_patterns = [".*", "build", "dist", "docs/site"]  # folders that are not 
 # own is long. They are not in the Markdown files, as GitHub would show them as code.
 CONTENTS = {
     root_doc: {
-        "Start": ["/docs/tutorial", "/docs/switching", "Performance </docs/performance>"],
+        "Start": ["Tutorial </docs/tutorial>", "Switching </docs/switching>", "/docs/performance"],
         "Guides": [
             "/docs/nn",
             "/docs/optim",
             "Gradients </docs/grads>",
             "/docs/derivatives",
             "/docs/compile",
-            "/docs/microgpt",
+            "A GPT in three steps </docs/microgpt>",
         ],
         "Reference": ["/docs/api/index", "Differences </DIFFERENCES>"],
         "Inside": ["/docs/architecture", "/benchmarks/README", "/docs/packaging"],
@@ -107,18 +107,30 @@ def as_rest(app: Sphinx, what: str, name: str, thing: object, options: object, l
     lines[:] = text
 
 
+def trim_examples(app: Sphinx, tree: nodes.document) -> None:
+    """The empty line that ends an example, which doctest needs, is not shown."""
+    for block in tree.findall(nodes.literal_block):
+        block.rawsource = block.rawsource.rstrip()
+        block.children = [nodes.Text(block.rawsource)]
+
+
 def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
-    """Code in a page that is the name of something public, such as `optim.Adam`, leads to the API reference."""
+    """Code in a page that names something public, such as `optim.Adam`, leads to the API reference, once a page for
+    each. Words that may mean something else, such as `grad`, do not: only classes, calls and names with a dot."""
     objects = app.env.domains["py"].objects
+    linked: set[str] = set()
     for code in list(tree.findall(nodes.literal)):
-        name = code.astext().removesuffix("()")
-        home = next((home for home in (name, f"micrograd.{name}") if home in objects and "." in home), None)
-        if home is None or isinstance(code.parent, nodes.reference) or "xref" in code["classes"]:
+        text = code.astext()
+        name = text.removesuffix("()")
+        home = next((home for home in (name, f"micrograd.{name}") if home in objects and home not in linked), None)
+        if home is None or isinstance(code.parent, (nodes.reference, nodes.title)) or "xref" in code["classes"]:
             continue
         to = objects[home]
-        if to.docname != page:
-            uri = f"{app.builder.get_relative_uri(page, to.docname)}#{to.node_id}"
-            code.replace_self(nodes.reference("", "", code.deepcopy(), internal=True, refuri=uri))
+        if to.docname == page or not ("." in name or text.endswith("()") or to.objtype == "class"):
+            continue
+        linked.add(home)
+        uri = f"{app.builder.get_relative_uri(page, to.docname)}#{to.node_id}"
+        code.replace_self(nodes.reference("", "", code.deepcopy(), internal=True, refuri=uri))
 
 
 # ---- Looks -----------------------------------------------------------------------------------------------------------
@@ -128,7 +140,9 @@ html_title = "micrograd"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = False
+pygments_dark_style = "github-dark"
 html_show_sphinx = False
+toc_object_entries_show_parents = "hide"
 html_additional_pages = {"index": "redirect.html"}  # leads from the site's root to docs/index.html
 templates_path = ["."]
 
@@ -136,4 +150,5 @@ templates_path = ["."]
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", as_rest)
+    app.connect("doctree-read", trim_examples)
     app.connect("doctree-resolved", link_names)
