@@ -4,6 +4,7 @@ elsewhere, and the API reference has every public name. Sphinx itself checks the
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import urllib.parse
 import zlib
@@ -22,6 +23,7 @@ FETCHED = {
     "source": "src",
 }
 KINDS = {"icon", "modulepreload", "preload", "stylesheet"}
+REMOTE = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 
 
 class Page(HTMLParser):
@@ -62,6 +64,9 @@ def bad_links(folder: Path) -> list[str]:
             place = urllib.parse.unquote(parts.fragment)
             if not target.is_file() or (place and target in pages and place not in pages[target].places):
                 found.append(f"{name} links to {address}, which is not there")
+    for path in folder.rglob("*.css"):
+        remote = REMOTE.findall(path.read_text(encoding="utf-8"))
+        found += [f"{path.relative_to(folder).as_posix()} fetches {address}" for address in remote]
     return found
 
 

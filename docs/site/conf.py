@@ -1,8 +1,8 @@
 """How Sphinx makes the site of these pages: `make docs`.
 
 The sources are the repository's Markdown files as they stand, from its root on, so that a relative link leads to the
-same page here and on GitHub. What only the site has is here: the navigation, the pages of docs/api, and links from names
-in code to the API reference.
+same page here and on GitHub. What only the site has is made here: the navigation, and links from names in code to the
+API reference, whose pages are in docs/api.
 """
 
 from __future__ import annotations
