@@ -75,6 +75,7 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 highlight_language = "python"
+smartquotes_action = "q"  # not "--", which is an option of a program more often than a dash
 
 _CODE = re.compile(r"`([^`]+)`")
 _NAME = re.compile(r"([A-Za-z_][\w.]*)(\(\))?")
