@@ -1,12 +1,12 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make gpt      train a character GPT in three steps
+# make gpt      train a character GPT in three      make docs     make a site of the documentation, in build/docs
+#               steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
-# make docs     build the documentation,            make clean    remove what the others made
-#               into build/docs                     make help     print this list
-# make ulps     measure exp, log and others on vectors
+# make ulps     measure exp, log and others         make clean    remove what the others made
+#               on vectors                          make help     print this list
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -62,6 +62,7 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
+.PHONY: docs
 # From scratch each time, as Sphinx does not see that a docstring has changed. -W makes an error of each warning.
 docs: .venv/installed-test .venv/installed-docs
 	rm -rf build/docs
