@@ -89,23 +89,32 @@ def _code(match: re.Match[str]) -> str:
 
 
 def as_rest(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """A docstring is plain text with `code`, examples, and "Raises ..." at the end: the same in reStructuredText."""
-    text, example, raises = [], False, False
+    """A docstring is plain text with `code`, examples, formulas, which are indented, and "Raises ..." at the end: the
+    same in reStructuredText."""
+    text: list[str] = []
+    kind = ""  # of the paragraph: text, example, formula or raises
     for line in lines:
-        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
-        raises = bool(line.strip()) and (raises or line.startswith("Raises "))
-        if example:
-            text.append(line)
-            continue
-        parts = _CODE.split(line)  # text and code in turn
-        parts[::2] = [re.sub(r"([\\*|_])", r"\\\1", part) for part in parts[::2]]
-        parts[1::2] = [_code(match) for match in _CODE.finditer(line)]
-        plain = "".join(parts)
-        if plain.startswith("Raises "):
-            text += ["", f":Raises: {plain.removeprefix('Raises ')}"]
+        if not line.strip():
+            kind = ""
+        elif not kind:
+            kind = "example" if line.lstrip().startswith(">>>") else "formula" if line.startswith("    ") else "text"
+            if kind == "formula":
+                text += ["::", ""]
+        if kind == "text" and line.startswith("Raises "):
+            kind = "raises"
+            text += ["", f":Raises: {_escaped(line.removeprefix('Raises '))}"]
+        elif kind == "raises":
+            text.append(f"    {_escaped(line.strip())}")
         else:
-            text.append(f"    {plain.strip()}" if raises else plain)
+            text.append(_escaped(line) if kind == "text" else line)
     lines[:] = text
+
+
+def _escaped(line: str) -> str:
+    parts = _CODE.split(line)  # text and code in turn
+    parts[::2] = [re.sub(r"([\\*|_])", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [_code(match) for match in _CODE.finditer(line)]
+    return "".join(parts)
 
 
 def trim_examples(app: Sphinx, tree: nodes.document) -> None:
@@ -117,7 +126,10 @@ def trim_examples(app: Sphinx, tree: nodes.document) -> None:
 
 def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Code in a page that names something public, such as `optim.Adam`, leads to the API reference, once a page for
-    each. Words that may mean something else, such as `grad`, do not: only classes, calls and names with a dot."""
+    each. Words that may mean something else, such as `grad`, do not: only classes, calls and names with a dot. Pages on
+    the sources have structs and functions of such names."""
+    if page.startswith("docs/architecture"):
+        return
     objects = app.env.domains["py"].objects
     linked: set[str] = set()
     for code in list(tree.findall(nodes.literal)):
