@@ -23,15 +23,8 @@ project_copyright = "the authors of micrograd, compiled"
 # ---- Which pages, and in which order ---------------------------------------------------------------------------------
 
 root_doc = "docs/index"
-include_patterns = [
-    "docs/**",
-    "benchmarks/README.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "DIFFERENCES.md",
-    "SECURITY.md",
-]
-exclude_patterns = [".*", "build", "dist", "docs/site"]  # folders that are not searched
+include_patterns = ["*.md", "benchmarks/README.md", "docs/**"]
+exclude_patterns = [".*", "build", "dist", "docs/site", "README.md"]  # the site begins with docs/index.md
 
 # The tables of contents at the ends of pages: captions, and under each the pages, with a shorter title where the page's
 # own is long. They are not in the Markdown files, as GitHub would show them as code.

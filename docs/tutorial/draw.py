@@ -17,6 +17,9 @@ def draw(picture: object, path: Path) -> None:
     if hasattr(picture, "render"):  # of Graphviz; else axes of Matplotlib
         picture.render(path.with_suffix(""), format="svg", cleanup=True)
     else:
+        import matplotlib
+
+        matplotlib.rcParams["svg.hashsalt"] = path.name  # else names in the file are random
         figure = picture.get_figure()
         figure.set_size_inches(6, 3)
         figure.savefig(path, metadata={"Date": None})
