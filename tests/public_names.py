@@ -34,7 +34,9 @@ def public_names() -> dict[str, object]:
     for home in modules():
         module = importlib.import_module(home)
         for export in module.__all__:
-            thing = found[f"{home}.{export}"] = getattr(module, export)
+            # It is read from the metadata of the installed package; a build in place has none.
+            thing = None if export == "__version__" else getattr(module, export)
+            found[f"{home}.{export}"] = thing
             if inspect.isclass(thing) and thing not in classes:
                 classes.add(thing)
                 for name in public_members(thing):

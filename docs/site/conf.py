@@ -32,16 +32,19 @@ CONTENTS = {
     root_doc: {
         "Start": ["Tutorial </docs/tutorial>", "Switching </docs/switching>", "/docs/performance"],
         "Guides": [
+            "/docs/functional",
             "/docs/nn",
             "/docs/optim",
             "Gradients </docs/grads>",
             "/docs/derivatives",
             "/docs/compile",
             "A GPT in three steps </docs/microgpt>",
+            "/docs/pictures",
+            "Notebooks </docs/notebooks>",
         ],
         "Reference": ["/docs/api/index", "Differences </DIFFERENCES>"],
         "Inside": ["/docs/architecture", "/benchmarks/README", "/docs/packaging"],
-        "Project": ["/CHANGELOG", "/CONTRIBUTING", "/SECURITY"],
+        "Project": ["/CHANGELOG", "/CONTRIBUTING", "/CODE_OF_CONDUCT", "/SECURITY"],
     },
     "docs/architecture": {
         "": [f"{name} </docs/architecture/{name}>" for name in ("core", "nn", "optim", "compile")],
