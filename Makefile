@@ -62,7 +62,6 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
-.PHONY: docs
 # From scratch each time, as Sphinx does not see that a docstring has changed. -W makes an error of each warning.
 docs: .venv/installed-test .venv/installed-docs
 	rm -rf build/docs

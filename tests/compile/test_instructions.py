@@ -155,8 +155,8 @@ def test_a_signal_interrupts_a_trace(isolated):
 
         def work():
             global armed
-            armed = True
             try:
+                armed = True
                 Lowered(Trace(outputs, [x]))
                 armed = False
             except Stopped as stopped:
