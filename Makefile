@@ -1,7 +1,7 @@
 # make setup    all of the below, and pre-commit    make test     run the tests
 # make train    train the README's network          make lint     every static check
 # make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make gpt      train a character GPT in three      make docs     make a site of the documentation, in build/docs
+# make gpt      train a character GPT in three      make docs     build a site of the docs, in build/docs
 #               steps
 # make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
 #               to a copy, and run the tests there  make bench    compare with other engines
