@@ -63,14 +63,16 @@ directives = {
 }
 
 NO_BUILD = {"dist_info", "egg_info", "sdist"}  # commands that compile nothing
-# Programs that have to compile, in this order, and what is missing where one does not. They are not run, so that the
-# target may be another machine than this one.
+# Programs are compiled and not run, so that the target may be another machine than this one. These have to compile, in
+# this order; and what is missing where one does not.
 PROBES = {
     "int i;": "no C compiler works here (Debian: apt install gcc; macOS: xcode-select --install)",
-    "int i[sizeof(void *) == 8 ? 1 : -1];": "it needs a target of 64 bits",
     "#include <math.h>": "the headers of the C library are missing (Debian: apt install libc6-dev)",
     "#include <Python.h>": f"Python.h is missing (Debian: apt install python{sysconfig.get_python_version()}-dev)",
 }
+TARGETS_I386 = "#if !defined(__i386__)\n#error\n#endif"
+# i386's older unit computes with more bits than a double has and rounds twice: last bits would depend on the machine.
+SSE2 = ["-msse2", "-mfpmath=sse"]
 
 
 def unfit_interpreter():
@@ -82,29 +84,35 @@ def unfit_interpreter():
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "it needs Python with its global lock, and this is a free-threaded build"
     if sysconfig.get_platform() == "win32":
-        return "it needs a target of 64 bits"
+        return "it needs Windows of 64 bits"
     return None
 
 
-def unfit_compiler():
-    """What the C compiler lacks to build the package, or None. On Windows setuptools says so itself."""
-    if windows:
-        return None
+def compiler_error(program):
+    """None where this C program compiles, else the first error, after ": ", or "" where there is no compiler."""
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     for variable in ("CFLAGS", "CPPFLAGS"):
         command += shlex.split(os.environ.get(variable, ""))
     command += [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
-        for text, missing in PROBES.items():
-            probe.write_text(f"{text}\n", encoding="ascii")
-            try:
-                subprocess.run([*command, "-c", probe, "-o", f"{probe}.o"], check=True, capture_output=True)
-            except OSError:
-                return missing
-            except subprocess.CalledProcessError as error:
-                lines = error.stderr.decode(errors="replace").splitlines()
-                return ": ".join([missing, *[line.strip() for line in lines if "error" in line][:1]])
+        probe.write_text(f"{program}\n", encoding="ascii")
+        try:
+            subprocess.run([*command, "-c", probe, "-o", f"{probe}.o"], check=True, capture_output=True)
+        except OSError:
+            return ""
+        except subprocess.CalledProcessError as error:
+            lines = error.stderr.decode(errors="replace").splitlines()
+            return "".join([f": {line.strip()}" for line in lines if "error" in line][:1])
+    return None
+
+
+def unfit_compiler():
+    """What the C compiler lacks to build the package, or None. On Windows setuptools says so itself."""
+    for program, missing in {} if windows else PROBES.items():
+        error = compiler_error(program)
+        if error is not None:
+            return missing + error
     return None
 
 
@@ -115,6 +123,8 @@ def main():
         raise SystemExit(f"micrograd-cython cannot be built: {reason}")
     modules = extensions
     if compiles:
+        if not windows and compiler_error(TARGETS_I386) is None:
+            flags.extend(SSE2)  # the list that all extensions have
         from Cython.Build import cythonize
 
         modules = cythonize(extensions, include_path=["src"], compiler_directives=directives)

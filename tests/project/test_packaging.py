@@ -4,6 +4,7 @@ and the absolute links that the release workflow gives README.md."""
 from __future__ import annotations
 
 import os
+import platform
 import re
 import runpy
 import shutil
@@ -56,8 +57,9 @@ def run_setup(*before: str, call: str = "print(setup['unfit_interpreter']())", *
             ],
             "it needs Python with its global lock, and this is a free-threaded build",
         ),
+        (["sysconfig.get_platform = lambda: 'win32'"], "it needs Windows of 64 bits"),
     ],
-    ids=["this", "PyPy", "3.8", "free-threaded"],
+    ids=["this", "PyPy", "3.8", "free-threaded", "win32"],
 )
 def test_interpreters_that_cannot_work_are_refused(interpreter, reason):
     assert run_setup(*interpreter) == reason
@@ -87,7 +89,6 @@ def compiler(tmp_path):
     ("fails", "reason"),
     [
         ("int i;", r"no C compiler works here \(.*gcc.*xcode-select --install\)"),
-        ("sizeof", r"it needs a target of 64 bits"),
         ("math.h", r"the headers of the C library are missing \(Debian: apt install libc6-dev\)"),
         ("Python.h", r"Python\.h is missing \(Debian: apt install python3\.\d+-dev\)"),
     ],
@@ -104,6 +105,15 @@ def test_a_compiler_that_is_not_there(compiler):
 
 def test_a_compiler_that_works_is_not_refused(compiler):
     assert run_setup(call="print(setup['unfit_compiler']())", CC=compiler, FAILS="no such line") == "None"
+
+
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "i686"} or shutil.which("gcc") is None, reason="not x86 or gcc"
+)
+@pytest.mark.parametrize(("option", "is_i386"), [("-m32", True), ("-m64", False)])
+def test_a_target_is_i386_if_the_compiler_says_so(option, is_i386):
+    call = "print(setup['compiler_error'](setup['TARGETS_I386']) is None)"
+    assert run_setup(call=call, CC=f"gcc {option}") == str(is_i386)
 
 
 @pytest.mark.parametrize("commands", ["bdist_wheel", "build_ext --inplace", "editable_wheel", "sdist bdist_wheel"])

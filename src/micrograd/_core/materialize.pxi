@@ -47,7 +47,8 @@ cdef inline PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil:
 
 cdef void layer_materialize(Layer *layer) noexcept:
     """If the inputs are the outputs of a hidden layer, make its nodes, in the slots that are kept for them. Pointers to
-    the nodes overwrite the layer's data, each after the number at that index was read."""
+    the nodes overwrite the layer's data, in ascending order: each the number at its index, which was read before; or,
+    where pointers have 32 bits, half of one with a lower index."""
     cdef Layer *below = layer.below
     cdef Node *n
     cdef Py_ssize_t i

@@ -13,6 +13,9 @@
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 2
+  #error "doubles are computed with more bits here, and rounded twice: on i386, compile with -msse2 -mfpmath=sse"
+#endif
 static double (*volatile c_pow)(double, double) = pow;
 
 #if defined(__GLIBC__) && !defined(MICROGRAD_PLAIN)

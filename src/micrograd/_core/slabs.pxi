@@ -12,7 +12,7 @@ cdef extern from "_core/arenas.h" nogil:
     void arena_unmap(void *p, size_t size)
 
 cdef enum:
-    SLOT_SIZE = 64             # a Value, in one cache line
+    SLOT_SIZE = 64             # a Value, in one cache line; of 32 bits it has 48 to 56 bytes, and the rest is unused
     SLAB_SIZE = 65536
     SLAB_SLOTS = 1023          # the header takes one more
     ARENA_SLABS = 32           # 2 MB, a huge page
