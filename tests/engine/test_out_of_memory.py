@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from helpers import FAIL_IN_TURN, linux
@@ -110,4 +112,35 @@ y = x * x
 y.backward()
 assert x.grad == 1.0 and y._prev == {{x}}
 """
+    )
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.skipif(sys.maxsize > 2**32, reason="only sizes of 32 bits overflow for lists that fit into memory")
+@pytest.mark.parametrize(
+    ("items", "work"),
+    [
+        ("[v] * (2**29 - 1)", "affine([items], items)"),
+        ("[[v]] * 2**27", "affine(items, [1.0])"),
+        ("(v,) * (3 * 2**27)", "Value(0.0, items)"),
+    ],
+    ids=["inputs", "outputs", "parents"],
+)
+def test_sizes_of_long_lists_do_not_overflow(check, items, work):
+    check(
+        f"""
+        from micrograd._nn import affine
+
+        v = Value(1.0)
+        items = {items}
+        try:
+            {work}
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError("memory for a list that takes half of all addresses")
+        del items
+        still_works()
+        """
     )

@@ -58,7 +58,7 @@ cdef class Replay:
     cdef Py_ssize_t block_samples
     cdef Py_ssize_t chunk_samples
     cdef Py_ssize_t chunks
-    cdef Py_ssize_t sample_cost     # in multiplications
+    cdef int64_t sample_cost        # in multiplications
     cdef Py_ssize_t next            # the chunk to be computed next
     cdef list raised                # (outcome, sample, exception)
 
@@ -95,21 +95,24 @@ cdef class Replay:
         self.stride = self.lanes
         if self.lanes > 2 * TILE and self.lanes // TILE % 2 == 0:
             self.stride += TILE  # slots an even number of cache lines apart would share few sets of the cache
-        self.sample_cost = self.program.weights + STEP_COST * self.plan.work
+        self.sample_cost = self.program.weights + STEP_COST * <int64_t>self.plan.work
 
     cdef int allocate(self) except -1:
         """Allocate all memory that does not depend on the number of threads, at once."""
         cdef Program program = self.program
-        cdef Py_ssize_t i, doubles, outputs = len(program.outputs), invariants = program.invariants
-        cdef Py_ssize_t own = program.prologue.slots, sums
+        cdef Py_ssize_t i, outputs = len(program.outputs), invariants = program.invariants
+        cdef Py_ssize_t own = program.prologue.slots
+        # In 64 bits: each term is a product of at most two ints, so that their sum cannot overflow.
+        cdef int64_t doubles, sums, workspace = self.plan.slots, packed = program.pitch
         self.sums_size = 1 if self.chunks == 1 else 1 + invariants
-        sums = self.chunks * self.sums_size
-        self.workspace_size = (CACHE_LINE + self.plan.slots * self.stride + program.weight_grads + program.biases
-                               + program.pitch * max(self.lanes, 3 * CALLS) + <Py_ssize_t>program.widest)
-        # Each term is a product of at most two ints, so that their sum cannot overflow; the number of bytes could.
-        doubles = own + 2 * program.weights + program.biases + outputs + sums + self.workspace_size
+        sums = <int64_t>self.chunks * self.sums_size
+        packed *= max(self.lanes, 3 * CALLS)
+        workspace = CACHE_LINE + workspace * self.stride + program.weight_grads + program.biases + packed
+        workspace += program.widest
+        doubles = own + 2 * <int64_t>program.weights + program.biases + outputs + sums + workspace
         if doubles > PY_SSIZE_T_MAX // <Py_ssize_t>sizeof(double):
             raise MemoryError
+        self.workspace_size = <Py_ssize_t>workspace
         self.memory = <double *>PyMem_Malloc(doubles * sizeof(double))
         if self.memory == NULL:
             raise MemoryError
@@ -244,7 +247,8 @@ cdef class Replay:
         """Compute a chunk, block by block. `failed` becomes the first sample of a block in which one raises."""
         cdef Py_ssize_t first = chunk * self.chunk_samples
         cdef Py_ssize_t end = first + min(self.chunk_samples, self.batch.samples - first)
-        cdef Py_ssize_t live, work_done = 0
+        cdef Py_ssize_t live
+        cdef int64_t work_done = 0
         cdef double *sums = self.sums(chunk)
         cdef Outcome outcome
         sums[0] = 0.0

@@ -31,9 +31,10 @@ cdef inline bint is_value(PyObject *o) noexcept:
 cdef Layer *layer_alloc(size_t size, Py_ssize_t outputs) noexcept:
     """A layer without inputs yet, with `size` bytes for them. NULL with an exception set when memory is out."""
     cdef Py_ssize_t i
-    cdef Layer *layer
-    size += sizeof(Layer) + (outputs - 1) * sizeof(Affine)
-    layer = <Layer *>piece_take(size)
+    cdef Layer *layer = NULL
+    if array_fits(size, 1) and array_fits(outputs, sizeof(Affine)):
+        size += sizeof(Layer) + (outputs - 1) * sizeof(Affine)
+        layer = <Layer *>piece_take(size)
     if layer == NULL:
         PyErr_NoMemory()
         return NULL

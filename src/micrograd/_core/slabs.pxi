@@ -337,6 +337,12 @@ cdef void slot_settle(Node *n, Slab *slab) noexcept nogil:
 
 # ---- Pieces --------------------------------------------------------------------------------------
 
+cdef inline bint array_fits(size_t count, size_t size) noexcept nogil:
+    """Does an array of so many items of this size take at most a quarter of all addresses, so that the size of a struct
+    with two of them cannot overflow? `count` is the length of a list, which answers it where pointers have 64 bits."""
+    return sizeof(void *) > 4 or count <= <size_t>-1 // 4 // size
+
+
 # Memory for layers. A network takes and gives back hundreds of pieces of a kilobyte in a training step. With malloc,
 # which merges and divides free blocks each time, a step takes 3 % more.
 

@@ -12,7 +12,9 @@ cdef inline Block *block_new(PyObject **parents, Py_ssize_t count, bint local, i
     """A block of these parents, with a reference to each, and with memory for local gradients if `local`. `flags`
     becomes the union of the parents' flags."""
     cdef Py_ssize_t i
-    cdef Block *block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(PyObject *) + sizeof(double)))
+    cdef Block *block = NULL
+    if array_fits(count, sizeof(PyObject *) + sizeof(double)):
+        block = <Block *>PyMem_Malloc(sizeof(Block) + count * (sizeof(PyObject *) + sizeof(double)))
     if block == NULL:
         raise MemoryError
     block.count = count
