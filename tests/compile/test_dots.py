@@ -78,6 +78,7 @@ def outputs_of(kind, terms, mixed, factors, x):
 )
 @pytest.mark.parametrize("terms", [1, 2, 3, 4, 5, 8, 9, 11])
 @pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.usefixtures("rounds_once")
 def test_sums_of_products(kind, terms, mixed, every_variant):
     draw = np.random.default_rng(terms)
     factors = [Value(v) for v in draw.normal(size=SIZE)]

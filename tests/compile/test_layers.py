@@ -86,6 +86,7 @@ def every_variant():
 
 
 @pytest.mark.parametrize("inputs", range(1, 21))
+@pytest.mark.usefixtures("rounds_once")
 def test_small_layers(inputs, every_variant):
     for outputs in range(1, 21):
         problem = Problem(inputs, outputs)
@@ -96,6 +97,7 @@ def test_small_layers(inputs, every_variant):
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(150, 130), (33, 257), (70, 3), (5, 300)])
+@pytest.mark.usefixtures("rounds_once")
 def test_large_layers(inputs, outputs, every_variant):
     problem = Problem(inputs, outputs)
     for variant in every_variant:

@@ -140,6 +140,7 @@ def test_forward_of_numbers_is_that_of_values(name):
             assert error or bits(one.data) == bits(both.data), args
 
 
+@pytest.mark.usefixtures("rounds_once")
 def test_division_and_tanh_keep_the_roundings_of_pow():
     """In 50,000 draws pow(x, -1) and 1 / x differ some 40 times, and 1 - pow(t, 2) and 1 - t * t some 10 times."""
     draw = random.Random(3)

@@ -209,6 +209,7 @@ def test_given_grads_move_parameters_as_pytorchs(kind, options):
 @pytest.mark.parametrize("joined", [0, 5], ids=["together", "some later"])
 @pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"weight_decay": 0.1}, {"maximize": True}], ids=str)
 @pytest.mark.parametrize("kind", [Adam, AdamW])
+@pytest.mark.usefixtures("rounds_once")
 def test_adams_bits_are_those_of_the_same_sums_of_floats(kind, options, joined, count):
     """So they do not depend on the width of the processor's vectors, nor on a parameter's position in them."""
     x = grads_of_all_sizes(count, 1)[0]

@@ -84,7 +84,7 @@ outputs = outputs if isinstance(outputs, list) else [outputs]
 print(json.dumps([f"{kind.__module__}.{kind.__name__}", repr(loaded), [y.data for y in outputs]]))
 """
         )
-        assert json.loads(isolated(source)) == [kind, printed, outputs]
+        assert json.loads(isolated(source)) == [kind, printed, pytest.approx(outputs, rel=1e-15)]
 
 
 def test_what_stood_beside_the_fields(isolated):
