@@ -63,9 +63,10 @@ def exact(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def rounds_once():
-    """For tests that compare bits with those of Python's floats. CPython for i386 may compute these on the x87 unit, in
-    64 bits, and round once more to store them: sums, products and quotients then differ in last bits from those of other
-    machines, and of this engine. The test runs with the unit set to 53 bits; its libm needs all of them elsewhere."""
+    """For tests that compare bits with those of Python's floats. CPython for i386 may compute these on the x87 unit,
+    with 64 bits, and round once more to store them: sums, products and quotients then differ in last bits from those of
+    other machines, and of this engine. The test runs with the unit set to 53 bits. (Other tests do not: some functions
+    of the C library need the 64.)"""
     if 1e16 + 2.9999 != 1e16 + 4:
         yield
         return

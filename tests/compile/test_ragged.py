@@ -286,7 +286,10 @@ MASK = "TypeError: argument 0 must not be a masked array or contain one"
         ([[1.0], [2.0, np.ma.masked]], MASK),
         ([np.ma.ones(2), np.ma.ones(3)], MASK),
         (objects([[1.0], np.ma.ones(3)]), MASK),
-        ([[1.0], np.broadcast_to(0.0, sys.maxsize // 64)], "ValueError: argument 0 has more than 16,777,216 numbers a sample"),
+        (
+            [[1.0], np.broadcast_to(0.0, sys.maxsize // 64)],
+            "ValueError: argument 0 has more than 16,777,216 numbers a sample",
+        ),
     ],
     ids=range(10),
 )

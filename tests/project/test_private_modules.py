@@ -43,8 +43,9 @@ optimizer = optim.Adam([w])
 optimizer.step()
 hostile = [
     None, [], (), {}, "", b"", "x", 0, -1, 2**31, 2**64, 1.5, float("nan"), object, Value, Liar(), Value(1.0),
-    [Value(1.0)], [None], [1.0, "a"], [[Value(1.0)], [1.0, 2.0]], loop, deep, np.empty(0), np.empty((0, sys.maxsize // 16)),
-    np.ones(3), np.ones(3, np.longdouble), traced, traced.program, traced.program.trace, Batch((np.ones((4, 3)),)),
+    [Value(1.0)], [None], [1.0, "a"], [[Value(1.0)], [1.0, 2.0]], loop, deep, np.empty(0), np.ones(3),
+    np.empty((0, sys.maxsize // 16)), np.ones(3, np.longdouble),
+    traced, traced.program, traced.program.trace, Batch((np.ones((4, 3)),)),
     Batch(()), print, iter([1.0]), nn.Neuron(2), nn.Layer(2, 2), optimizer, *optimizer._states, *optimizer.param_groups,
 ]
 UNTRIED = ("__class__", "__new__", "__init_subclass__", "__subclasshook__", "__dir__")
