@@ -40,6 +40,7 @@ from micrograd._compile import (
     is_traced,
     known_reduce,
     known_sample,
+    numpy_for,
     refuse,
     tree_flatten,
     tree_of_shape,
@@ -163,14 +164,14 @@ class Compiled:
         [3.0, 3.0, 9.0]
 
         Raises TypeError where an array is not of real numbers, ValueError with the shapes where there is no leading
-        axis or not one length, and whatever an op raises, with the number of the sample.
+        axis or not one length, ImportError where NumPy is missing, and whatever an op raises, with the number of the
+        sample.
         """
-        import numpy as np
-
+        numpy = numpy_for("map(), which returns arrays,")
         f, batch, parts = self._batch(args, kwargs)
 
         def outputs(traced: Traced, part: Batch) -> NDArray[np.float64]:
-            table = np.empty((part.samples, len(traced.program.outputs)))
+            table: NDArray[np.float64] = numpy.empty((part.samples, len(traced.program.outputs)))
             traced.map(part, f._threads, table.reshape(-1))
             return table
 
@@ -227,12 +228,11 @@ class Compiled:
         >>> micrograd.compile(lambda x, y: (w * x - y) ** 2).value_and_grad([1.0, 2.0], [1.0, 1.0])
         (10.0, array([14.]))
 
-        Raises what `sum()` and its `backward()` raise.
+        Raises what `sum()` and its `backward()` raise, and ImportError where NumPy is missing.
         """
-        import numpy as np
-
+        numpy = numpy_for("value_and_grad(), which returns an array,")
         f, _, parts = self._batch(args, kwargs, scalar=True)
-        grads = np.zeros(len(f._captured))
+        grads = numpy.zeros(len(f._captured))
         sums = Sums(grads)
         _each(parts, lambda traced, part: sums.add(traced, part, f._threads))
         return sums.numbers(), grads

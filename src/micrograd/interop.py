@@ -251,11 +251,9 @@ def save_safetensors(
 
     Raises TypeError where it is given anything else or an item is no number and no array of numbers, ValueError for
     another dtype or where two tensors have one name, OverflowError where a number is too large for the dtype, OSError
-    where the file cannot be written, ImportError where safetensors is missing.
+    where the file cannot be written, ImportError where safetensors or NumPy is missing.
     """
-    safetensors = _library("safetensors", "export")
-    import numpy as np
-
+    safetensors, np = _library("safetensors", "export"), _library("numpy", "export")
     if dtype not in ("float64", "float32", "float16"):
         raise ValueError(f"dtype must be 'float64', 'float32' or 'float16', not {dtype!r}")
     state = model_or_state_dict
@@ -299,9 +297,9 @@ def load_safetensors(path: str | PathLike[str], model: nn.Module | None = None) 
 
     Raises ValueError where it is no safetensors file, or tensors are missing, unexpected, of another shape or dtype;
     TypeError where the model is no Module; FileNotFoundError where there is no such file; ImportError where safetensors
-    is missing.
+    or NumPy is missing.
     """
-    safetensors = _library("safetensors", "export")
+    safetensors, _ = _library("safetensors", "export"), _library("numpy", "export")
     if not (model is None or isinstance(model, nn.Module)):
         raise TypeError(f"a model must be a Module, not {type(model).__name__!r}")
     try:

@@ -1,8 +1,9 @@
 # Arguments of a compiled function as numbers. A sample is flattened to its numbers and a tree, which is its structure.
 # Arrays of doubles in C order are read where they are; others are converted by NumPy, which is imported only then.
+# Without NumPy lists are converted here.
 #
-# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, Batch, and the limits DEEPEST and MOST_NUMBERS. Uses
-# Value and to_double of _core.
+# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, numpy_for, Batch, and the limits DEEPEST and
+# MOST_NUMBERS. Uses Value and to_double of _core, and read_tree and is_even of ragged.pxi.
 
 cpdef enum:
     DEEPEST = 100  # levels of nested lists
@@ -134,12 +135,22 @@ def tree_of_shape(tuple shape):
 
 # ---- A batch -------------------------------------------------------------------------------------
 
+def numpy_for(str what):
+    """NumPy. Raises ImportError, with what needs it, where it is missing."""
+    try:
+        return import_module("numpy")
+    except ImportError as error:
+        raise ImportError(f"{what} needs NumPy: pip install numpy", name="numpy") from error
+
+
 cdef object converted(object array, str name):
     """The array as one of doubles in C order; a list of its samples if it is ragged."""
-    import numpy
-
     cdef Py_ssize_t shape[DEEPEST + 1]
     cdef bint is_array = not isinstance(array, (list, tuple))
+    try:
+        numpy = import_module("numpy")  # Cython's `import` gives None where Python's raises ImportError
+    except ImportError:
+        return converted_lists(array, name)
     if is_array:
         refuse_masked(array, name)
         array = numpy.asanyarray(array)
@@ -163,6 +174,37 @@ cdef object converted(object array, str name):
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
     return numpy.array(array, dtype=float, order="C")
+
+
+cdef object converted_lists(object array, str name):
+    """converted() of nested lists, without NumPy."""
+    cdef Py_ssize_t shape[DEEPEST + 1]
+    cdef Py_ssize_t i = 0
+    cdef int axes = 0
+    cdef list lengths = []
+    cdef Doubles numbers = Doubles(NULL, 0, 0)
+    items = items_of(array, name)
+    if items is None:
+        numpy_for(f"{name}, of type {type(array).__name__!r},")
+        raise TypeError(f"{name} must be an array of real numbers")
+    for axes in range(DEEPEST + 1):
+        shape[axes] = UNKNOWN
+    if not is_even(items, shape, name, 0):
+        return list(items)
+    try:
+        while i < sequence_size(items):  # as in is_even()
+            read_tree(sequence_item(items, i), &numbers, name, i, 1)
+            i += 1
+        if not numbers.count:  # a memoryview has no shape with a 0
+            return list(items) if i else memoryview(b"").cast("d")
+        raw = PyBytes_FromStringAndSize(<const char *>numbers.items, numbers.count * sizeof(double))
+    finally:
+        PyMem_Free(numbers.items)
+    axes = 0
+    while shape[axes] != NO_LENGTH:
+        lengths.append(shape[axes])
+        axes += 1
+    return memoryview(raw).cast("d", lengths)
 
 
 cdef tuple sample_shape(Py_buffer *view):

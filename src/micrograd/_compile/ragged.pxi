@@ -26,9 +26,7 @@ cdef object items_of(x, str name):
     if hasattr(x, "tolist"):
         x = x.tolist()
     elif hasattr(x, "__array__"):
-        import numpy
-
-        x = numpy.asanyarray(x)
+        x = numpy_for(f"{name}, of type {type(x).__name__!r},").asanyarray(x)
         refuse_masked(x, name)
         x = x.tolist()
     elif isinstance(x, abc.Sequence):
