@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
-from types import SimpleNamespace
+from collections.abc import Generator
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import original
-from helpers import NOT_SANITIZED, PREAMBLE
+from helpers import NOT_IN_PYODIDE, NOT_SANITIZED, PREAMBLE
 
 os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 
@@ -22,9 +24,47 @@ _REFERENCE = original.load()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from micrograd._core import SANITIZED
 
-    for item in items if SANITIZED else ():
-        if reason := NOT_SANITIZED.get(item.originalname if isinstance(item, pytest.Function) else ""):
-            item.add_marker(pytest.mark.skip(reason=f"under AddressSanitizer: {reason}"))
+    pyodide = sys.platform == "emscripten"
+    where, skipped = ("in Pyodide", NOT_IN_PYODIDE) if pyodide else ("under AddressSanitizer", NOT_SANITIZED)
+    for item in items if SANITIZED or pyodide else ():
+        if reason := skipped.get(item.originalname if isinstance(item, pytest.Function) else ""):
+            item.add_marker(pytest.mark.skip(reason=f"{where}: {reason}"))
+
+
+# ---- Without NumPy, processes or threads, as in Pyodide: the tests that use them are skipped -------------------------
+
+
+class _NoNumPy(ModuleType):
+    """What `import numpy` gives a file of tests then."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        pytest.skip("NumPy is missing", allow_module_level=True)
+
+
+if importlib.util.find_spec("numpy") is None:
+    sys.modules["numpy"] = _NoNumPy("numpy")
+
+
+def pytest_collection_finish() -> None:
+    if isinstance(sys.modules.get("numpy"), _NoNumPy):
+        del sys.modules["numpy"]  # for micrograd it is missing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, ImportError) and error.name == "numpy":
+            pytest.skip("NumPy is missing")
+        if sys.platform == "emscripten" and str(error).endswith(("support processes.", "can't start new thread")):
+            pytest.skip(f"in Pyodide: {error}")
+        raise
+
+
+# ---- Fixtures --------------------------------------------------------------------------------------------------------
 
 
 def _ours() -> SimpleNamespace:

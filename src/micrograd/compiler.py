@@ -167,8 +167,8 @@ class Compiled:
         axis or not one length, ImportError where NumPy is missing, and whatever an op raises, with the number of the
         sample.
         """
-        numpy = numpy_for("map(), which returns arrays,")
         f, batch, parts = self._batch(args, kwargs)
+        numpy = numpy_for("map(), which returns arrays,")
 
         def outputs(traced: Traced, part: Batch) -> NDArray[np.float64]:
             table: NDArray[np.float64] = numpy.empty((part.samples, len(traced.program.outputs)))
@@ -230,8 +230,8 @@ class Compiled:
 
         Raises what `sum()` and its `backward()` raise, and ImportError where NumPy is missing.
         """
-        numpy = numpy_for("value_and_grad(), which returns an array,")
         f, _, parts = self._batch(args, kwargs, scalar=True)
+        numpy = numpy_for("value_and_grad(), which returns an array,")
         grads = numpy.zeros(len(f._captured))
         sums = Sums(grads)
         _each(parts, lambda traced, part: sums.add(traced, part, f._threads))

@@ -13,13 +13,16 @@ import micrograd
 from micrograd import Value, _core
 
 NEEDS = {
+    "compile": "numpy",
     "draw_dot": "graphviz",
     "from_torch": "torch",
     "load_safetensors": "safetensors",
+    "map": "numpy",
     "plot_decision_boundary": "matplotlib",
     "plot_loss": "matplotlib",
     "save_safetensors": "safetensors",
     "to_torch": "torch",
+    "value_and_grad": "numpy",
 }
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("numpy.typing")
+
 import typed_compile
 import typed_program
 
