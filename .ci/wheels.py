@@ -110,8 +110,9 @@ def check_packages() -> None:
     print(run(TOOLS / "twine", "--no-color", "check", "--strict", *packages, COLUMNS="200"))
     print(run(TOOLS / "check-wheel-contents", *DIST.glob("*.whl")))
     print(run(TOOLS / "validate-pyproject", "pyproject.toml"))
-    for system, machines in (("linux", "x86_64,aarch64"), ("macos", "x86_64,arm64"), ("windows", "AMD64,ARM64")):
-        options = "--platform", system, "--archs", machines, "--print-build-identifiers"
+    machines = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64", "pyodide": "wasm32"}
+    for system, archs in machines.items():
+        options = "--platform", system, "--archs", archs, "--print-build-identifiers"
         print(f"cibuildwheel on {system}:", *run(TOOLS / "cibuildwheel", *options).split())
 
 
