@@ -1,12 +1,24 @@
-# make setup    all of the below, and pre-commit    make test     run the tests
-# make train    train the README's network          make lint     every static check
-# make moons    two moons, drawn to moons.png       make wheels   build and test what users install, into dist/
-# make gpt      train a character GPT in three      make docs     build a site of the docs, in build/docs
-#               steps
-# make guide    apply CONTRIBUTING.md's op guide    make sanitize run the tests under gcc's sanitizers
-#               to a copy, and run the tests there  make bench    compare with other engines
-# make ulps     measure exp, log and others         make clean    remove what the others made
-#               on vectors                          make help     print this list
+# make train         train the README's network
+# make moons         train on two moons, and draw moons.png
+# make gpt           train a character GPT in three steps
+#
+# make test          run the tests
+# make lint          run every static check
+# make docs          build a site of the documentation, in build/docs
+# make guide         apply CONTRIBUTING.md's op guide to a copy, and run the tests there
+# make sanitize      run the tests under gcc's sanitizers
+# make ulps          measure the errors of exp, log and others on vectors
+# make bench         compare with other engines
+#
+# make wheels        build and test what users install, into dist/
+# make wasm          build the wheel for browsers, and test it under node
+# make wasm-wheel    only build it
+# make wasm-browser  run it in Chromium
+#
+# make setup         prepare a checkout for changes: all tools, and pre-commit
+# make clean         remove what the others made
+# make help          print this list
+#
 # Each makes .venv if it is missing and installs what it needs. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -17,11 +29,11 @@ BUILDING := 'building the extension modules, and installing what they need: a mi
 REFERENCE := build/reference/micrograd/engine.py
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels needs clean ulps
+.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser needs clean ulps
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
-	@sed -n '/^# /!q; s/^# //p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 setup: .venv/installed-test .venv/installed-lint
 	$(BIN)/pre-commit install
@@ -87,6 +99,17 @@ workflows: .venv/installed-lint
 
 wheels: $(REFERENCE)
 	$(PYTHON) .ci/wheels.py
+
+# The wheel for Pyodide, into dist/; its tests and the README's loop under node; the loop in headless Chromium.
+wasm-wheel: | .venv/bin/python
+	$(BIN)/python .ci/wasm.py wheel
+
+wasm: wasm-wheel $(REFERENCE)
+	$(BIN)/python .ci/wasm.py test
+
+wasm-browser: | .venv/bin/python
+	$(PIP) install --quiet playwright
+	$(BIN)/python .ci/wasm.py browser
 
 .venv/bin/python: | needs
 	$(PYTHON) -m venv .venv
