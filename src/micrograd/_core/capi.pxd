@@ -10,8 +10,15 @@ cdef extern from *:
     #define own(p) ((PyObject *)(p))
     /* Raises the exception that is set: Cython takes -1 for the sign of it. Nothing after the call runs. */
     #define raise_error() (-1)
-    /* For memory that was no object. Py_SET_REFCNT would read the old count first, to see if the object is immortal. */
-    #define set_first_reference(o) ((o)->ob_refcnt = 1)
+    /* For memory that was no object. Py_SET_REFCNT would read the old count first, to see if the object is immortal. In
+       a free-threaded CPython the count is the thread that owns the object and two numbers. _Py_NewReference sets these,
+       too, but by a call. */
+    #if defined(Py_GIL_DISABLED)
+      #define set_first_reference(o) \
+          (*(o) = (PyObject){.ob_tid = _Py_ThreadId(), .ob_ref_local = 1, .ob_type = (o)->ob_type})
+    #else
+      #define set_first_reference(o) ((o)->ob_refcnt = 1)
+    #endif
     /* Ints of one digit, read without a call. */
     #if PY_VERSION_HEX >= 0x030C0000
       #define int_is_short(o) PyUnstable_Long_IsCompact((PyLongObject *)(o))

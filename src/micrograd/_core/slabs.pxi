@@ -12,9 +12,12 @@ cdef extern from "_core/arenas.h" nogil:
     void arena_unmap(void *p, size_t size)
 
 cdef enum:
-    SLOT_SIZE = 64             # a Value, in one cache line; of 32 bits it has 48 to 56 bytes, and the rest is unused
+    VALUE_SIZE = sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *)
+    # One cache line, which a Value fills. A Value of 32 bits is smaller, and one of a free-threaded CPython, whose objects
+    # have longer heads, takes 80 bytes.
+    SLOT_SIZE = 64 + (VALUE_SIZE - 64) * (VALUE_SIZE > 64)
     SLAB_SIZE = 65536
-    SLAB_SLOTS = 1023          # the header takes one more
+    SLAB_SLOTS = SLAB_SIZE // SLOT_SIZE - 1  # the header takes one more
     ARENA_SLABS = 32           # 2 MB, a huge page
     ARENA_SIZE = ARENA_SLABS * SLAB_SIZE
     SPARES = 8
@@ -54,9 +57,9 @@ cdef Slab NO_SLOTS  # a slab that is full
 NO_SLOTS.used = SLAB_SLOTS
 heap.quick = &NO_SLOTS
 
-static_check(sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *) <= SLOT_SIZE)
+static_check(SLOT_SIZE % sizeof(double) == 0)
 static_check(sizeof(Slab) <= SLOT_SIZE)
-static_check((SLAB_SLOTS + 1) * SLOT_SIZE == SLAB_SIZE)
+static_check((SLAB_SLOTS + 1) * SLOT_SIZE <= SLAB_SIZE)
 static_check(sizeof(Piece) <= PIECE_STEP)
 static_check(sizeof(Node *) <= sizeof(double))  # node_link() and layer_materialize() put pointers over doubles
 static_check(OP_COUNT <= 256)                   # a node's op has one byte,
