@@ -81,8 +81,6 @@ def unfit_interpreter():
         return f"it needs CPython, and this is {platform.python_implementation()}"
     if sys.version_info < (3, 9):  # noqa: UP036  # pip reads `requires-python` only after it has run this file
         return f"it needs Python 3.9 or newer, and this is {platform.python_version()}"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return "it needs Python with its global lock, and this is a free-threaded build"
     if sysconfig.get_platform() == "win32":
         return "it needs Windows of 64 bits"
     return None

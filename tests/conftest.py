@@ -14,9 +14,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import original
-from helpers import NOT_IN_PYODIDE, NOT_SANITIZED, PREAMBLE
+from helpers import FREE_THREADED, NOT_IN_PYODIDE, NOT_ON_313T, NOT_SANITIZED, PREAMBLE
 
 os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
+if FREE_THREADED:
+    os.environ.setdefault("PYTHON_GIL", "1")  # for processes of tests: importing micrograd then warns of nothing
 
 _REFERENCE = original.load()
 
@@ -24,11 +26,17 @@ _REFERENCE = original.load()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from micrograd._core import SANITIZED
 
-    pyodide = sys.platform == "emscripten"
-    where, skipped = ("in Pyodide", NOT_IN_PYODIDE) if pyodide else ("under AddressSanitizer", NOT_SANITIZED)
-    for item in items if SANITIZED or pyodide else ():
-        if reason := skipped.get(item.originalname if isinstance(item, pytest.Function) else ""):
-            item.add_marker(pytest.mark.skip(reason=f"{where}: {reason}"))
+    impossible = {}
+    for here, where, tests in (
+        (SANITIZED, "under AddressSanitizer", NOT_SANITIZED),
+        (sys.platform == "emscripten", "in Pyodide", NOT_IN_PYODIDE),
+        (FREE_THREADED and sys.version_info < (3, 14), "on a free-threaded CPython 3.13", NOT_ON_313T),
+    ):
+        if here:
+            impossible.update((name, f"{where}: {reason}") for name, reason in tests.items())
+    for item in items if impossible else ():
+        if reason := impossible.get(item.originalname if isinstance(item, pytest.Function) else ""):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 # ---- Without NumPy, processes or threads, as in Pyodide: the tests that use them are skipped -------------------------

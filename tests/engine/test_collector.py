@@ -101,6 +101,7 @@ def test_a_closure_assigned_to_a_plain_node_is_collected(check):
         alive = make()
         gc.collect()
         assert alive() is None
+        assert not [o for o in gc.get_objects() if type(o).__name__ == "Attributes"]
         """
     )
 
@@ -153,6 +154,7 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
         gc.collect()
         gc.collect()
         assert alive() is None
+        assert not [o for o in gc.get_objects() if type(o).__name__ == "Attributes"]
 
         # A reference from elsewhere keeps it alive.
         sentinel = Sentinel()

@@ -38,13 +38,14 @@ def test_a_node_is_64_bytes(check):
     check(
         """
         x = Value(1.0)
+        size = object.__basicsize__ + 48  # an object's head has 16 bytes, and 32 in a free-threaded CPython
         assert sys.getsizeof(x) == sys.getsizeof(x + x)
-        assert sys.getsizeof(x) == 64 if sys.maxsize > 2**32 else sys.getsizeof(x) < 64  # then a slot has 64
+        assert sys.getsizeof(x) == size if sys.maxsize > 2**32 else sys.getsizeof(x) < 64  # then a slot has 64
         before = rss()
         y = chain(x, 10**6)
         used = (rss() - before) / 10**6
         print(used, "bytes a node")
-        assert used <= 66, f"{used} bytes a node"
+        assert used <= size + 2, f"{used} bytes a node"
         """
     )
 
@@ -59,6 +60,6 @@ def test_a_leaf_is_64_bytes(check):
             leaves[i] = Value(1.0)
         used = (rss() - before) / 10**6
         print(used, "bytes a leaf")
-        assert used <= 66, f"{used} bytes a leaf"
+        assert used <= sys.getsizeof(leaves[0]) + 3, f"{used} bytes a leaf"
         """
     )

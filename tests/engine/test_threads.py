@@ -1,4 +1,4 @@
-"""Threads that compute on graphs of their own."""
+"""Threads that compute on graphs of their own, and that share nodes one after the other."""
 
 from __future__ import annotations
 
@@ -31,6 +31,49 @@ def test_threads_on_graphs_of_their_own(check):
             thread.join()
         assert not wrong, wrong[:3]
         gc.collect()
+        still_works()
+        """
+    )
+
+
+def test_nodes_of_one_thread_are_freed_by_another(check):
+    """A free-threaded CPython counts the references of the thread that made an object apart from those of others."""
+    check(
+        """
+        def made(count):
+            x = Value(2.0)
+            x.keep = Sentinel()
+            kept.append(weakref.ref(x.keep))
+            loss = chain(x * x, count) * x
+            loss.backward()
+            assert x.grad == 3 * 4.0 + count
+            handed_over.append((x, loss) if count % 2 else (loss,))
+
+        kept, handed_over = [], []
+        for count in 1, 2, 1000, 5001:
+            thread = threading.Thread(target=made, args=(count,))
+            thread.start()
+            thread.join()
+            x, *loss = handed_over[-1]
+            loss = loss[0] if loss else x
+            loss = (loss + x) * x
+            loss.zero_grad()
+            loss.backward()
+        del x, loss
+        thread = threading.Thread(target=handed_over.clear)
+        thread.start()
+        thread.join()
+        gc.collect()
+        assert [alive() for alive in kept] == [None] * 4
+        before = rss()
+        for _ in range(20):
+            y = chain(Value(1.0), 10**5)
+            box = [y]
+            del y
+            thread = threading.Thread(target=box.clear)
+            thread.start()
+            thread.join()
+        assert rss() - before < 10 * 2**20, rss() - before
         still_works()
         """
     )

@@ -8,6 +8,7 @@ from importlib import metadata
 import pytest
 
 import micrograd
+from helpers import FREE_THREADED
 from micrograd import Value, mlp, nn
 
 
@@ -52,3 +53,23 @@ def test_numpy_is_not_needed_to_import(isolated):
 
 def test_importing_does_not_import_numpy(isolated):
     isolated("import sys, micrograd; micrograd.Value(1.0); assert 'numpy' not in sys.modules")
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="this Python always has its GIL")
+def test_importing_switches_the_gil_on(isolated):
+    """The engine is not safe without it; Python's warning names the module."""
+    said = isolated(
+        """
+import sys, warnings
+assert not sys._is_gil_enabled()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import micrograd, micrograd.compiler, micrograd.nn, micrograd.optim
+assert sys._is_gil_enabled()
+print(*(f"{warning.category.__name__}: {warning.message}" for warning in caught))
+""",
+        PYTHON_GIL="",
+    )
+    assert said.startswith("RuntimeWarning: The global interpreter lock (GIL) has been enabled to load module ")
+    assert said.count("RuntimeWarning") == 1
+    assert "'micrograd._core'" in said

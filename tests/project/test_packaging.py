@@ -50,16 +50,9 @@ def run_setup(*before: str, call: str = "print(setup['unfit_interpreter']())", *
             ["sys.version_info = (3, 8, 18)", "platform.python_version = lambda: '3.8.18'"],
             "it needs Python 3.9 or newer, and this is 3.8.18",
         ),
-        (
-            [
-                "known = sysconfig.get_config_var",
-                "sysconfig.get_config_var = lambda x: x == 'Py_GIL_DISABLED' or known(x)",
-            ],
-            "it needs Python with its global lock, and this is a free-threaded build",
-        ),
         (["sysconfig.get_platform = lambda: 'win32'"], "it needs Windows of 64 bits"),
     ],
-    ids=["this", "PyPy", "3.8", "free-threaded", "win32"],
+    ids=["this", "PyPy", "3.8", "win32"],
 )
 def test_interpreters_that_cannot_work_are_refused(interpreter, reason):
     assert run_setup(*interpreter) == reason

@@ -6,6 +6,32 @@
 #
 # Gives value_traverse and value_clear, which are slots of the type, and Attributes. Uses lifetime.pxi, materialize.pxi.
 
+cdef extern from *:
+    """
+    /* references_count(): how many references an object has, in tp_traverse. The collector of a free-threaded CPython
+       traverses what it found unreachable once more after finalizers ran, to see what these made reachable. Then it
+       holds a reference to each such object and has all references in ob_ref_shared; ob_ref_local is scratch, and ob_tid
+       the address of another object or 0. In its first pass, an object whose references are all in ob_ref_shared has 0
+       in ob_ref_local and a small number in ob_tid. */
+    #if defined(Py_GIL_DISABLED)
+      #define IS_UNREACHABLE 4  /* _PyGC_BITS_UNREACHABLE in ob_gc_bits, from CPython 3.13 on */
+      static int finalizers_ran = 0;
+      #define references_begin(o) \
+          (finalizers_ran = (o)->ob_gc_bits & IS_UNREACHABLE && (o)->ob_ref_shared & _Py_REF_MERGED \
+                            && ((o)->ob_ref_local != 0 || (o)->ob_tid > UINT32_MAX))
+      static inline Py_ssize_t references_count(PyObject *o) {
+          if (finalizers_ran && o->ob_gc_bits & IS_UNREACHABLE)
+              return (o->ob_ref_shared >> _Py_REF_SHARED_SHIFT) - 1;
+          return Py_REFCNT(o);
+      }
+    #else
+      #define references_begin(o) ((void)(o))
+      #define references_count(o) Py_REFCNT(o)
+    #endif
+    """
+    void references_begin(PyObject *o) nogil  # at the start of tp_traverse of o
+    Py_ssize_t references_count(PyObject *o) nogil
+
 cdef extern from "Python.h":
     PyTypeObject PyDict_Type
     bint PyObject_IS_GC(PyObject *o)
@@ -73,7 +99,7 @@ cdef int search_visit(PyObject *o, void *arg) noexcept:
     cdef Search *search = <Search *>arg
     if o == search.sought:
         search.found += 1
-    elif Py_REFCNT(o) == 1 and search.depth < HELD_DEPTH:
+    elif references_count(o) == 1 and search.depth < HELD_DEPTH:
         search.depth += 1
         if Py_TYPE(o) == VALUE:
             node_traverse(node_of(o), NULL, search_visit, arg, 0)
@@ -115,7 +141,7 @@ cdef Py_ssize_t search_index(Search *search, PyObject *o) noexcept:
 cdef bint is_held_alone(PyObject *o, Search *search) noexcept:
     """Is a plain Value, a parent, held by its child and the child's `_backward` alone? The first call lists what that
     function holds, sorted, for all parents of the child."""
-    cdef Py_ssize_t first, last, others = Py_REFCNT(o) - 1
+    cdef Py_ssize_t first, last, others = references_count(o) - 1
     if others == 0 or search == NULL or search.function == NULL:
         return others == 0
     if search.list == NULL and search.capacity == 0:
@@ -141,8 +167,10 @@ cdef int attributes_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     """tp_traverse of Attributes: with the reference of the owner to them, if only the function holds the owner."""
     cdef PyObject *owner = (<Attributes>o).owner
     cdef PyObject *function = <PyObject *>(<Attributes>o).function
-    cdef int stop = attributes_visit(o, visit, arg)
-    if not stop and owner != NULL and Py_REFCNT(owner) == references(owner, function):
+    cdef int stop
+    references_begin(o)
+    stop = attributes_visit(o, visit, arg)
+    if not stop and owner != NULL and references_count(owner) == references(owner, function):
         stop = visit(o, arg)
     return stop
 
@@ -198,7 +226,7 @@ cdef int passage_visit(PyObject *o, void *arg) noexcept:
     collector visits those objects itself, but not what is in plain Values."""
     cdef Passage *passage = <Passage *>arg
     cdef int stop = 0
-    if Py_REFCNT(o) != 1 or passage.depth == 0:
+    if references_count(o) != 1 or passage.depth == 0:
         return 0
     passage.depth -= 1
     if Py_TYPE(o) == VALUE:
@@ -215,8 +243,10 @@ cdef int value_traverse(PyObject *o, visitproc visit, void *arg) noexcept:
     cdef PyObject *held = node_attributes(n)[0]
     cdef Passage passage = Passage(visit, arg, TRAVERSE_DEPTH)
     cdef Search search = Search(NULL, NULL, 0, NULL, 0, 0)
-    cdef int stop = visit(<PyObject *>Py_TYPE(o), arg)
-    if held != NULL and Py_REFCNT(held) == 1:  # else Python code got the __dict__ by vars(), and holds it too
+    cdef int stop
+    references_begin(o)
+    stop = visit(<PyObject *>Py_TYPE(o), arg)
+    if held != NULL and references_count(held) == 1:  # else Python code got the __dict__ by vars(), and holds it too
         if Py_TYPE(held) == ATTRIBUTES:
             search.function = <PyObject *>(<Attributes>held).function
         if not stop:

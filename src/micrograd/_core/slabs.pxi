@@ -57,7 +57,6 @@ cdef Slab NO_SLOTS  # a slab that is full
 NO_SLOTS.used = SLAB_SLOTS
 heap.quick = &NO_SLOTS
 
-static_check(SLOT_SIZE % sizeof(double) == 0)
 static_check(sizeof(Slab) <= SLOT_SIZE)
 static_check((SLAB_SLOTS + 1) * SLOT_SIZE <= SLAB_SIZE)
 static_check(sizeof(Piece) <= PIECE_STEP)
