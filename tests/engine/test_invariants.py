@@ -53,6 +53,8 @@ above = layer(net)
 below = at(pointer, above, 48).value
 """
 
+of_64_bits = pytest.mark.skipif(sys.maxsize < 2**32, reason="the offsets in structs are those of 64 bits")
+
 # {what the assertion says: a program that breaks it}
 BROKEN = {
     "a node's op is in the op table": "op(z).value = 200; z.backward()",
@@ -127,7 +129,7 @@ def test_the_build_is_the_one_that_was_asked_for():
 
 
 @pytest.mark.skipif(not ASSERTS, reason="a release has no assertions")
-@pytest.mark.skipif(sys.maxsize < 2**32, reason="the structs' offsets are those of 64 bits")
+@of_64_bits
 @pytest.mark.parametrize(("what", "source"), list(BROKEN.items()), ids=list(BROKEN))
 def test_a_broken_invariant_ends_the_process(what, source):
     if "static(" in source and not (sys.platform.startswith("linux") and shutil.which("nm")):
@@ -147,6 +149,7 @@ def test_each_assertion_of_the_engine_is_broken_here():
 
 
 @pytest.mark.skipif(not SANITIZED, reason="only memory that AddressSanitizer watches is marked")
+@of_64_bits
 @pytest.mark.parametrize(
     "source",
     [
