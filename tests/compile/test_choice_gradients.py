@@ -71,6 +71,24 @@ def test_what_a_condition_reads_sends_no_gradient(name, exact):
         assert math.isclose(found, sum(e[2 + W.index(leaf)] for e in expected), rel_tol=1e-12, abs_tol=1e-15)
 
 
+@pytest.mark.parametrize("sides", ["both", "one of each of two"])
+def test_long_chains_of_choices_that_read_what_they_choose_from(sides):
+    """A chain has a number of ways through it that doubles with each choice."""
+
+    def chain(x):
+        z = x
+        for _ in range(200):
+            if sides == "both":
+                z = F.where(z > W[1], lambda z=z: z.log() + W[2], lambda z=z: z * W[0] + 1.0)
+            else:
+                z = F.where(z > 0.5, lambda z=z: z.log() + W[2], 0.0) + F.where(z > 1, lambda z=z: z.sqrt(), 0.25)
+        return z
+
+    compiled = micrograd.compile(chain)
+    for v in (0.25, 3.0):
+        assert values_and_grads(compiled, v) == pytest.approx(values_and_grads(chain, v), rel=1e-9, abs=1e-12)
+
+
 def test_conditions_of_parameters_send_no_gradient(exact):
     w, v = Value(0.0), Value(3.0)
     for root in (lambda: w.sqrt(), lambda: (w * v).sqrt().clamp(-1, 1), lambda: w.abs() ** 0.5 * v):

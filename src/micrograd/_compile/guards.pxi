@@ -40,6 +40,7 @@ cdef class Guards:
     cdef dict known          # the numbers of scopes and of cases
     cdef list latest         # for each scope, the last of its conditions
     cdef Py_ssize_t count    # of the instructions of the trace
+    cdef Py_ssize_t copies   # how many of them there are, at least, since values and gradients are apart
     cdef list risky          # for each of them: may its gradient, or one behind it, raise or be infinite?
     cdef list early          # for each key, its scope of earlier conditions
     cdef list late           # and its other scopes, a set
@@ -169,16 +170,47 @@ cdef class Guards:
         return self.source.number_at(i) if self.source.items[i].op == NUMBER else None
 
     cdef int join_kinds(self, Py_ssize_t i) except -1:
-        """Compute an instruction once for its value and its gradient, if this does no harm."""
+        """Compute an instruction once for its value and its gradient, if this does no harm. There are at most twice as
+        many instructions for it: chains of choices could have a copy for each way through them."""
         cdef Py_ssize_t value = i + self.count
         cdef tuple scopes = self.scopes_of(value)
-        if self.risky[i]:
-            for scope in scopes:
-                if self.early[i] == NEVER or not self.covers(self.early[i], scope):
-                    return 0
+        if scopes and self.risky[i]:
+            self.join_sides(i)
+            if self.copies < self.count and not self.all_covered(scopes, self.scopes_of(i)):
+                self.copies += len(scopes) + len(self.late[i])
+                return 0
         for scope in scopes:
             self.need(i, scope)
         self.early[value], self.late[value] = NEVER, ()
+        return 0
+
+    cdef bint all_covered(self, tuple scopes, tuple wide) except -1:
+        for scope in scopes:
+            if self.covering(wide, scope) == NEVER:
+                return False
+        return True
+
+    cdef object covering(self, wide, scope):
+        """One of some scopes that has all samples of this one, as far as a few steps tell; or NEVER."""
+        for found in wide:
+            if self.covers(found, scope):
+                return found
+        return NEVER
+
+    cdef int join_sides(self, Py_ssize_t i) except -1:
+        """Where an instruction is needed on both sides of a choice, it is needed around it."""
+        cdef list todo = list(self.late[i])
+        while todo:
+            scope = todo.pop()
+            if scope not in self.late[i] or len(self.scopes[scope]) != 1:
+                continue
+            (case,) = self.scopes[scope]
+            outer, condition, holds = self.cases[case]
+            other = self.known.get(frozenset((self.known.get((outer, condition, not holds)),)))
+            if other in self.late[i]:
+                self.late[i] -= {scope, other}
+                self.need(i, outer)
+                todo.append(outer)
         return 0
 
     cdef int find_needs(self, Py_ssize_t i) except -1:
@@ -217,7 +249,9 @@ cdef class Guards:
 
     cdef object home(self, Py_ssize_t i, scope):
         """The scope in which a key is computed that is needed in this one."""
-        return scope if scope in self.late[i] else self.early[i]
+        if scope in self.late[i]:
+            return scope
+        return self.early[i] if self.early[i] != NEVER else self.covering(self.late[i], scope)
 
     # -- placing an instruction behind what it reads, and behind the conditions of its scope
 
