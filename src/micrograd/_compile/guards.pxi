@@ -147,6 +147,7 @@ cdef class Guards:
         cdef bint risky
         cdef dict known = {}
         for i in range(self.count):
+            check_signals(i)
             item, risky = self.item(i), False
             for k in range(item.count if is_computed(item.op) else 0):
                 risky |= passes_gradient(item, k) and self.risky[self.source.operands[item.first + k]]
