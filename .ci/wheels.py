@@ -47,7 +47,10 @@ def interpreters() -> dict[str, str]:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in VERSIONS:
         for candidate in [f"python{version}", *map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))]:
-            probe = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
+            probe = (
+                "import sys, sysconfig; free = sysconfig.get_config_var('Py_GIL_DISABLED');"
+                "print('%d.%d' % sys.version_info[:2] + ('t' if free else ''), sys.executable)"
+            )
             try:
                 done = subprocess.run([candidate, "-c", probe], capture_output=True, text=True, check=True)
             except (OSError, subprocess.CalledProcessError):

@@ -11,8 +11,7 @@ cdef extern from *:
     /* Raises the exception that is set: Cython takes -1 for the sign of it. Nothing after the call runs. */
     #define raise_error() (-1)
     /* For memory that was no object. Py_SET_REFCNT would read the old count first, to see if the object is immortal. In
-       a free-threaded CPython the count is the thread that owns the object and two numbers. _Py_NewReference sets these,
-       too, but by a call. */
+       a free-threaded CPython the owner's thread and two numbers are the count; _Py_NewReference would be a call. */
     #if defined(Py_GIL_DISABLED)
       #define set_first_reference(o) \
           (*(o) = (PyObject){.ob_tid = _Py_ThreadId(), .ob_ref_local = 1, .ob_type = (o)->ob_type})

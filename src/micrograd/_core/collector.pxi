@@ -8,11 +8,11 @@
 
 cdef extern from *:
     """
-    /* references_count(): how many references an object has, in tp_traverse. The collector of a free-threaded CPython
-       traverses what it found unreachable once more after finalizers ran, to see what these made reachable. Then it
-       holds a reference to each such object and has all references in ob_ref_shared; ob_ref_local is scratch, and ob_tid
-       the address of another object or 0. In its first pass, an object whose references are all in ob_ref_shared has 0
-       in ob_ref_local and a small number in ob_tid. */
+    /* How many references an object has, for tp_traverse. The collector of a free-threaded CPython traverses what it
+       found unreachable once more after finalizers ran, to see what these made reachable. Then it holds a reference to
+       each such object and has all references in ob_ref_shared; ob_ref_local is scratch, and ob_tid the address of
+       another object or 0. In its first pass, an object whose references are all in ob_ref_shared has 0 in ob_ref_local
+       and a small number in ob_tid. */
     #if defined(Py_GIL_DISABLED)
       #define IS_UNREACHABLE 4  /* _PyGC_BITS_UNREACHABLE in ob_gc_bits, from CPython 3.13 on */
       static int finalizers_ran = 0;
