@@ -43,7 +43,8 @@ def run(*command: object, cwd: Path = ROOT, capture: bool = True, **environment:
     try:
         done = subprocess.run(words, cwd=cwd, env={**os.environ, **environment}, text=True, check=False, **streams)
     except FileNotFoundError:
-        sys.exit(f"make wasm needs {words[0]}, which is not in PATH (Debian: apt install {words[0]})")
+        package = {"node": "nodejs"}.get(words[0], words[0])
+        sys.exit(f"make wasm needs {words[0]}, which is not in PATH (Debian: apt install {package})")
     if done.returncode:
         sys.exit(f"{done.stdout or ''}\n{' '.join(words)}: exit {done.returncode}")
     return done.stdout or ""
