@@ -13,7 +13,7 @@ cdef extern from "_core/arenas.h" nogil:
 
 cdef enum:
     VALUE_SIZE = sizeof(PyObject) + sizeof(Node) + sizeof(PyObject *)
-    # One cache line, which a Value fills. A Value of 32 bits is smaller, and one of a free-threaded CPython, whose objects
+    # One cache line, which a Value fills. A Value of 32 bits is smaller. One of a free-threaded CPython, whose objects
     # have longer heads, takes 80 bytes.
     SLOT_SIZE = 64 + (VALUE_SIZE - 64) * (VALUE_SIZE > 64)
     SLAB_SIZE = 65536
