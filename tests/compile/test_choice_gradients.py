@@ -89,6 +89,21 @@ def test_long_chains_of_choices_that_read_what_they_choose_from(sides):
         assert values_and_grads(compiled, v) == pytest.approx(values_and_grads(chain, v), rel=1e-9, abs=1e-12)
 
 
+def test_long_chains_of_choices_by_what_they_do_not_compute(exact):
+    """Every step is needed in three cases of the next one, whose conditions come after it in the function."""
+
+    def chain(x):
+        z = x
+        for i in range(60):
+            z = F.where(x + W[0] > i, lambda z=z: (z * z + 1.0).log(), F.where(x * W[1] > i, z * W[2], z - 0.5))
+        return z
+
+    compiled = micrograd.compile(chain, exact=exact)
+    for v in (-2.0, 30.5, 75.25):
+        assert values_and_grads(compiled, v) == pytest.approx(values_and_grads(chain, v), rel=1e-9, abs=1e-12)
+    assert compiled.program.count("log") < 70
+
+
 def test_conditions_of_parameters_send_no_gradient(exact):
     w, v = Value(0.0), Value(3.0)
     for root in (lambda: w.sqrt(), lambda: (w * v).sqrt().clamp(-1, 1), lambda: w.abs() ** 0.5 * v):

@@ -15,8 +15,58 @@ cdef tuple guarded(Trace trace):
     cdef Py_ssize_t i
     for i in range(trace.code.count):
         if trace.code.items[i].op == THEN or trace.code.items[i].op == OTHERWISE:
-            return Guards(trace).result(trace.outputs)
+            code, outputs = conditions_first(trace.code, trace.outputs)
+            return Guards(code, outputs).result(outputs)
     return trace.code, trace.outputs
+
+
+cdef tuple conditions_first(Instructions code, tuple outputs):
+    """The instructions, and the outputs among them, in another order: what a condition reads comes first. What several
+    choices need is then computed once for all of them if their conditions do not depend on it: see Guards."""
+    cdef Instructions ordered = Instructions()
+    cdef list index = [-1] * code.count, found = []
+    cdef Py_ssize_t i
+    for i in range(code.count):
+        check_signals(i)
+        if code.items[i].op == THEN or code.items[i].op == OTHERWISE:
+            copy_behind(code, code.operands[code.items[i].first], ordered, index)
+    for i in range(code.count):
+        check_signals(i)
+        copy_behind(code, i, ordered, index)
+    for i in outputs:
+        found.append(index[i])
+    return ordered, tuple(found)
+
+
+cdef int copy_behind(Instructions code, Py_ssize_t last, Instructions ordered, list index) except -1:
+    """Copy an instruction behind those that it depends on, unless it was copied. `index` has where each went, or -1."""
+    cdef list todo = [last], operands
+    cdef Instruction *item
+    cdef Py_ssize_t i, waiting
+    cdef int k
+    while todo:
+        waiting = len(todo)
+        i = todo[waiting - 1]
+        item = &code.items[i]
+        if index[i] >= 0:
+            todo.pop()
+            continue
+        operands = []
+        for k in range(item.count if is_computed(item.op) else 0):
+            operands.append(index[code.operands[item.first + k]])
+        for k in range(len(operands) - 1, -1, -1):
+            if operands[k] < 0:
+                todo.append(code.operands[item.first + k])
+        if len(todo) > waiting:
+            continue
+        todo.pop()
+        if item.op == NUMBER:
+            index[i] = ordered.append_number(code.number_at(i))
+        elif is_computed(item.op):
+            index[i] = ordered.append_tuple(item.op, tuple(operands))
+        else:
+            index[i] = ordered.append(item.op, code.operands + item.first, 1)
+    return 0
 
 
 @cython.final
@@ -48,14 +98,14 @@ cdef class Guards:
     cdef set wild            # of these, what may be infinite or NaN for samples outside of the scope
     cdef dict masks          # the condition of a scope, in the code; and of (op, operands)
 
-    def __cinit__(self, Trace trace):
+    def __cinit__(self, Instructions source, tuple outputs):
         cdef Py_ssize_t i
-        self.code, self.source, self.count = Instructions(), trace.code, trace.code.count
+        self.code, self.source, self.count = Instructions(), source, source.count
         self.scopes, self.cases, self.latest = [frozenset()], [], [-1]
         self.known, self.placed, self.wild, self.masks = {}, {}, set(), {}
         self.early, self.late, self.risky = [NEVER] * (2 * self.count), [()] * (2 * self.count), []
         self.find_risky()
-        for i in trace.outputs:
+        for i in outputs:
             self.early[i] = ALWAYS
         for i in range(self.count - 1, -1, -1):
             check_signals(i)
