@@ -14,6 +14,7 @@
 # make wasm          build the wheel for browsers, and test it under node
 # make wasm-wheel    only build it
 # make wasm-browser  run it in Chromium
+# make elsewhere     build for other machines, and test there what can be emulated; ON=arm64 does one of them
 #
 # make setup         prepare a checkout for changes: all tools, and pre-commit
 # make clean         remove what the others made
@@ -27,9 +28,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(wildcard $(foreach end,pyx pxi pxd h,src/micrograd/*.$(end) src/micrograd/*/*.$(end))) setup.py pyproject.toml
 BUILDING := 'building the extension modules, and installing what they need: a minute or two ...'
 REFERENCE := build/reference/micrograd/engine.py
+ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser needs clean ulps
+.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs clean ulps
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -110,6 +112,15 @@ wasm: wasm-wheel $(REFERENCE)
 wasm-browser: | .venv/bin/python
 	$(PIP) install --quiet playwright
 	$(BIN)/python .ci/wasm.py browser
+
+# ON is one or more of arm64, s390x, musl, macos and windows; all of them if it is empty.
+elsewhere: $(ELSEWHERE)/installed $(REFERENCE)
+	$(ELSEWHERE)/bin/python .ci/elsewhere $(ON)
+
+$(ELSEWHERE)/installed: requirements-elsewhere.txt | needs
+	$(PYTHON) -m venv $(ELSEWHERE)
+	$(ELSEWHERE)/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements-elsewhere.txt
+	touch $@
 
 .venv/bin/python: | needs
 	$(PYTHON) -m venv .venv

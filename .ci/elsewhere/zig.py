@@ -20,6 +20,7 @@ MACHINES = {
     "musl": ["x86_64-linux-musl", "aarch64-linux-musl"],
     "macos": ["x86_64-macos", "aarch64-macos"],
 }
+NO_OTHERS = {"musl": ["-Wl,-z,defs"], "macos": []}  # no symbol may be undefined; for macOS zig links so by itself
 
 
 def macros(*options: object) -> dict[str, str]:
@@ -58,7 +59,7 @@ def check(name: str) -> str:
     for target in MACHINES[name]:
         folder = MADE / target
         headers = make_headers(folder / "include")
-        compiler = [*ZIG, "cc", "-target", target, "-fPIC", f"-I{headers}", f"-I{own}"]
+        compiler = [*ZIG, "cc", "-target", target, "-fPIC", *NO_OTHERS[name], f"-I{headers}", f"-I{own}"]
         build(compiler, folder / "modules", ".so", [make_library(folder, target), "-lm"])
     compiled = f"{' and '.join(MACHINES[name])} with the headers of CPython {sysconfig.get_python_version()}"
     return proof(name, f"zig {version(*ZIG, 'version')} compiles and links for {compiled}", "that the modules work")
