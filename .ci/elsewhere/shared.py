@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +66,7 @@ def build(compiler: list[object], folder: Path, suffix: str, libraries: list[obj
 
 
 def check_out(folder: Path) -> Path:
-    """Copy the files that the tests read, without modules built for this machine, and the reference. Gives `src/micrograd`."""
+    """Copy the reference and what the tests read, without this machine's modules. Gives the folder of the package."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("docs", "examples", "src", "tests"):
         shutil.copytree(name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
@@ -77,24 +76,30 @@ def check_out(folder: Path) -> Path:
     return folder / "src" / "micrograd"
 
 
-def run_tests(command: list[object], *left_out: str, **options) -> str:
-    """Print what pytest prints, and give its last line. Exit if a test fails."""
-    words = ["nice", *map(str, command), "-m", "pytest", *TESTS, *(f"--deselect={test}" for test in left_out)]
+def run_tests(command: list[object], left_out: list[str], **options) -> str:
+    """Print what pytest prints, and give its last line. Exit if a test fails. `left_out`: files, and tests."""
+    words = ["nice", *map(str, command), "-m", "pytest", *TESTS]
+    words += [f"--{'deselect' if '::' in test else 'ignore'}={test}" for test in left_out]
     lines = []
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}  # wine needs both
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}  # wine needs pipes
     with subprocess.Popen(words, text=True, **pipes, **options) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
-            lines.append(line)
+            lines.append(line.strip())
     if process.returncode:
         sys.exit(f"{' '.join(words)}: exit {process.returncode}")
-    return re.sub(r"^=+ | =+$", "", lines[-1].strip())
+    return next(line for line in reversed(lines) if " passed" in line)
 
 
-def version(*command: object) -> str:
-    """The first line that the program prints."""
-    return run(*command).splitlines()[0].strip()
+def interpreter(python: list[object], **options) -> str:
+    source = "import numpy, platform as p; print('CPython', p.python_version() + ', NumPy', numpy.__version__)"
+    return run(*python, "-c", source, stdin=subprocess.DEVNULL, **options).splitlines()[-1].strip()
 
 
-def proof(name: str, proved: str, unproved: str) -> str:
-    return f"{name}, {time.strftime('%Y-%m-%d')}: {proved}. Not proved: {unproved}."
+def version(program: str) -> str:
+    return run(program, "--version").splitlines()[0].strip()
+
+
+def proof(name: str, versions: list[str], proved: str, unproved: str) -> str:
+    """The last line of a machine."""
+    return f"{name}, {time.strftime('%Y-%m-%d')}, {', '.join(versions)}: {proved}. Not proved: {unproved}."

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
-from shared import HOME, build, proof, run, version
+from shared import HOME, build, proof, run
 
 ZIG = [sys.executable, "-m", "ziglang"]
 MADE = HOME / "zig"
@@ -41,8 +40,8 @@ def make_headers(folder: Path) -> Path:
 
 
 def make_library(folder: Path, target: str) -> Path:
-    """A library with every name that Python's headers and Cython's code use of Python: what else a module needs has to be the
-    C library's, or it does not link."""
+    """A library with all names of Python's API in its headers and in Cython's code. Every other name that a module
+    needs has to be the C library's, or the module does not link."""
     names = set()
     for file in [*Path(sysconfig.get_path("include")).rglob("*.h"), *Path("src/micrograd").glob("*.c")]:
         names.update(re.findall(r"\b_?Py_?[A-Z]\w+", file.read_text(encoding="utf-8", errors="replace")))
@@ -61,5 +60,5 @@ def check(name: str) -> str:
         headers = make_headers(folder / "include")
         compiler = [*ZIG, "cc", "-target", target, "-fPIC", *NO_OTHERS[name], f"-I{headers}", f"-I{own}"]
         build(compiler, folder / "modules", ".so", [make_library(folder, target), "-lm"])
-    compiled = f"{' and '.join(MACHINES[name])} with the headers of CPython {sysconfig.get_python_version()}"
-    return proof(name, f"zig {version(*ZIG, 'version')} compiles and links for {compiled}", "that the modules work")
+    versions = [f"headers of CPython {sysconfig.get_python_version()}", f"zig {run(*ZIG, 'version').strip()}"]
+    return proof(name, versions, f"compiled and linked for {' and '.join(MACHINES[name])}", "that the modules work")

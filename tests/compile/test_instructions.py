@@ -229,6 +229,7 @@ def test_a_call_that_was_interrupted_can_be_made_again(isolated):
 
 
 def test_out_of_memory_while_arrays_grow(isolated):
+    pytest.importorskip("_testcapi")
     """Let each allocation of a trace and of its lowering fail in turn."""
     isolated(
         FAIL_IN_TURN
@@ -258,6 +259,7 @@ assert 8 < failures < 100, failures
 
 
 def test_out_of_memory_while_a_trace_is_unpickled(isolated):
+    pytest.importorskip("_testcapi")
     isolated(
         FAIL_IN_TURN
         + """

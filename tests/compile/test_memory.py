@@ -48,6 +48,7 @@ def test_nothing_leaks():
 
 
 def test_out_of_memory_anywhere_is_a_memory_error(isolated):
+    pytest.importorskip("_testcapi")
     """Let each allocation of tracing, lowering and replaying fail in turn; the next call works."""
     isolated(
         FAIL_IN_TURN

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import micrograd
+from helpers import posix
 from micrograd import TraceError, Value, nn, optim
 
 
@@ -140,6 +141,7 @@ def test_many_threads_may_trace_at_once():
     assert found == [True] * 4 * 29
 
 
+@posix
 def test_a_signal_interrupts_a_batch(isolated):
     """Ctrl-C raises KeyboardInterrupt within two seconds, and the function can be called again."""
     isolated(

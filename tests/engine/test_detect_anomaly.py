@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import BINARY, OF_A_LIST, UNARY, bits, op
+from helpers import BINARY, OF_A_LIST, UNARY, bits, linux, op
 from micrograd import Value, functional, nn
 from micrograd.utils import detect_anomaly
 
@@ -258,6 +258,7 @@ def test_in_no_grad_results_are_checked_and_leaves():
             assert (out._prev, out._op) == (set(), "")
 
 
+@linux
 def test_nodes_are_freed_with_their_lines(check):
     check(
         """

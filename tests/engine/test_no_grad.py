@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import BINARY, OF_A_LIST, UNARY, assert_leaf, assert_on, bits, doubled, op
+from helpers import BINARY, OF_A_LIST, UNARY, assert_leaf, assert_on, bits, doubled, linux, op
 from micrograd import Value, functional, nn
 
 
@@ -408,6 +408,7 @@ def test_a_mode_ends_with_its_thread():
 # ---- Memory ----------------------------------------------------------------------------------------------------------
 
 
+@linux
 def test_memory_stays_flat(check):
     check(
         """
@@ -436,6 +437,7 @@ assert rss() - before < 1 << 20, rss() - before
     )
 
 
+@linux
 def test_results_that_are_kept_take_a_slot_each(check):
     """They do not keep the memory of what was computed between them."""
     check(

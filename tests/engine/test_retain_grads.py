@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import NARROW, UNARY, bits, op
+from helpers import NARROW, UNARY, bits, op, posix
 from micrograd import Value, functional, nn
 from micrograd.viz import trace
 
@@ -309,6 +309,7 @@ def test_a_deep_graph_over_many_slabs():
     assert z is x
 
 
+@posix
 def test_a_pass_goes_on_after_a_signal_handler_materialized_nodes(check):
     """Marked nodes keep what they have gained; what the rest had before does not count."""
     check(
