@@ -411,7 +411,7 @@ cdef class Batch:
         if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
             PyErr_Clear()
             return False
-        # "g" is a long double; where that is a double, as MSVC has it, NumPy keeps the format even if asked for doubles.
+        # "g" is a long double. Where that is a double, as MSVC has it, NumPy keeps "g" even if asked for doubles.
         if (view.format == NULL or view.itemsize != sizeof(double)
                 or (strcmp(view.format, b"d") and strcmp(view.format, b"g"))):
             PyBuffer_Release(view)
