@@ -97,7 +97,8 @@ def interpreter(python: list[object], **options) -> str:
 
 
 def version(program: str) -> str:
-    return run(program, "--version").splitlines()[0].strip()
+    """Its first line. What wine writes to stderr is a hint to install wine32."""
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def proof(name: str, versions: list[str], proved: str, unproved: str) -> str:
