@@ -132,7 +132,7 @@ $(ELSEWHERE)/installed: requirements-elsewhere.txt | needs
 
 .venv/installed-test: $(SOURCES) | .venv/bin/python
 	@echo $(BUILDING)
-	$(PIP) install --quiet --editable '.[test,viz,parallel]'
+	$(PIP) install --quiet --editable '.[test,viz,parallel,notebooks]'
 	touch .venv/installed $@
 
 .venv/installed-lint .venv/installed-docs: .venv/installed-%: requirements-%.txt | .venv/bin/python
