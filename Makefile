@@ -1,6 +1,7 @@
 # make train         train the README's network
 # make moons         train on two moons, and draw moons.png
 # make gpt           train a character GPT in three steps
+# make lab           open the notebooks in JupyterLab
 #
 # make test          run the tests
 # make lint          run every static check
@@ -31,7 +32,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs clean ulps
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -48,6 +49,10 @@ moons: .venv/installed-test
 
 gpt: .venv/installed
 	$(BIN)/python examples/microgpt.py
+
+lab: .venv/installed-test dot
+	$(PIP) install --quiet jupyterlab
+	$(BIN)/jupyter lab notebooks
 
 test: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some tests need a gigabyte each
@@ -76,8 +81,9 @@ bench: .venv/installed $(REFERENCE)
 	$(BIN)/python -m benchmarks.run --json build/benchmarks/results.json
 	$(BIN)/python -m benchmarks.instructions
 
-# From scratch each time, as Sphinx does not see that a docstring has changed. -W makes an error of each warning.
-docs: .venv/installed-test .venv/installed-docs
+# From scratch each time, as Sphinx does not see that a docstring has changed. -W makes an error of each warning. The
+# notebooks run while the site is built.
+docs: .venv/installed-test .venv/installed-docs dot
 	rm -rf build/docs
 	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env -d build/doctrees -c docs/site . build/docs
 	$(BIN)/python .ci/site.py build/docs
@@ -160,6 +166,16 @@ needs:
 		>/dev/null && exit; \
 	fi; \
 	echo "missing: $$what (Debian: apt install --no-install-recommends$$packages)" >&2; exit 1
+
+# Graphviz's program, with which the notebooks draw graphs.
+dot: | needs
+	@if command -v dot >/dev/null; then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "missing: Graphviz's program dot; installing Debian's graphviz ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends graphviz \
+		>/dev/null && exit; \
+	fi; \
+	echo "missing: Graphviz's program dot (Debian: apt install --no-install-recommends graphviz)" >&2; exit 1
 
 clean:
 	rm -rf .venv build dist src/*.egg-info src/micrograd/*.c src/micrograd/*.so

@@ -7,14 +7,20 @@ API reference, whose pages are in docs/api.
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 project = "micrograd"
 version = release = version_of("micrograd-cython")
@@ -23,7 +29,7 @@ project_copyright = "the authors of micrograd, compiled"
 # ---- Which pages, and in which order ---------------------------------------------------------------------------------
 
 root_doc = "docs/index"
-include_patterns = ["*.md", "benchmarks/README.md", "docs/**"]
+include_patterns = ["*.md", "benchmarks/README.md", "docs/**", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "dist", "docs/site", "README.md"]  # the site begins with docs/index.md
 
 # The tables of contents at the ends of pages: captions, and under each the pages, with a shorter title where the page's
@@ -38,9 +44,15 @@ CONTENTS = {
             "Gradients </docs/grads>",
             "/docs/derivatives",
             "/docs/compile",
-            "A GPT in three steps </docs/microgpt>",
+            "A GPT of scalars </docs/microgpt>",
             "/docs/pictures",
-            "Notebooks </docs/notebooks>",
+        ],
+        "Notebooks": [
+            "The lecture </notebooks/lecture>",
+            "Two moons </notebooks/moons>",
+            "A GPT in three steps </notebooks/microgpt>",
+            "/notebooks/engine",
+            "/docs/notebooks",
         ],
         "Reference": ["/docs/api/index", "Differences </DIFFERENCES>"],
         "Inside": ["/docs/architecture", "/benchmarks/README", "/docs/packaging"],
@@ -58,9 +70,41 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += "\n".join(["\n```{toctree}", *options, "", *entries, "```\n"])
 
 
+# ---- Notebooks -------------------------------------------------------------------------------------------------------
+
+nb_execution_mode = "force"  # each build runs them, and fails where a cell does
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # says of each notebook that it is executed
+
+# Kernels have IPython's default configuration, whatever the user's is, but for a warning of each that it listens on TCP
+# ports, which are those of the loopback address.
+os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")
+profile = ROOT / "build" / "ipython" / "profile_default"
+profile.mkdir(parents=True, exist_ok=True)
+(profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 'ERROR'\n", encoding="utf-8")
+
+
+def add_download(app: Sphinx, page: str, source: list[str]) -> None:
+    """Below a notebook's title, what the page is and a link to the file."""
+    if page.startswith("notebooks/"):
+        notebook = json.loads(source[0])
+        name = page.removeprefix("notebooks/")
+        about = f"This page is a notebook with its outputs: {{download}}`{name}.ipynb`. "
+        about += "[Notebooks and editors](../docs/notebooks.md) says how to run it."
+        title, *rest = notebook["cells"][0]["source"]
+        notebook["cells"][0]["source"] = [title, "\n", about + "\n", *rest]
+        source[0] = json.dumps(notebook)
+
+
+# States of tqdm's progress bar before the last. They begin with a carriage return, for which myst-nb puts a line break.
+_BAR = re.compile(r"^\r? *\d+%\|.*\n(?=\r? *\d+%\|)", re.MULTILINE)
+
+
 # ---- Markdown, code and docstrings -----------------------------------------------------------------------------------
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
 myst_heading_anchors = 3
 autosummary_generate = False
 autodoc_member_order = "bysource"
@@ -114,9 +158,9 @@ def _escaped(line: str) -> str:
 
 
 def trim_examples(app: Sphinx, tree: nodes.document) -> None:
-    """The empty line that ends an example, which doctest needs, is not shown."""
+    """The empty line that ends an example, which doctest needs, is not shown, and of a progress bar the last state."""
     for block in tree.findall(nodes.literal_block):
-        block.rawsource = block.rawsource.rstrip()
+        block.rawsource = _BAR.sub("", block.rawsource.rstrip())
         block.children = [nodes.Text(block.rawsource)]
 
 
@@ -158,6 +202,7 @@ templates_path = ["."]
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_contents)
+    app.connect("source-read", add_download)
     app.connect("autodoc-process-docstring", as_rest)
     app.connect("doctree-read", trim_examples)
     app.connect("doctree-resolved", link_names)

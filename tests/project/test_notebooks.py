@@ -66,7 +66,7 @@ def text_of(output) -> str:
 
 
 def run(name):
-    """The cells of a notebook after a run."""
+    """A notebook after a run."""
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
     for needed in ("ipykernel", "matplotlib", "sklearn", "tqdm"):
@@ -77,7 +77,7 @@ def run(name):
     resources = {"metadata": {"path": str(FOLDER)}}
     options = {"timeout": 300, "kernel_name": "python3", "coalesce_streams": True, "resources": resources}
     client.NotebookClient(notebook, **options).execute()
-    return notebook.cells
+    return notebook
 
 
 def test_every_notebook_is_listed():
@@ -91,7 +91,8 @@ def test_a_notebook_runs_and_prints_what_its_text_says(name, tmp_path, monkeypat
     for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # of the other tests, which show no pictures
-    outputs = [output for cell in run(name) for output in cell.get("outputs", ())]
+    notebook = run(name)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     texts = "\n".join(text_of(output).rstrip("\n") for output in outputs) + "\n"
     assert "Warning" not in texts
     place = 0
@@ -101,6 +102,8 @@ def test_a_notebook_runs_and_prints_what_its_text_says(name, tmp_path, monkeypat
         place = match.end()
     drawn = [output for output in outputs if {"image/png", "image/svg+xml"} & set(output.get("data", ()))]
     assert len(drawn) == PICTURES[name]
+    text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert runpy.run_path(str(SCRIPT))["cleared"](json.dumps(notebook)) == text
 
 
 @pytest.mark.parametrize("name", PRINTED)

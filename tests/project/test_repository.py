@@ -15,7 +15,7 @@ from helpers import ROOT
 
 MAKEFILE = ROOT / "Makefile"
 FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
-PARTS = {"needs", "workflows"}  # targets that others run
+PARTS = {"dot", "needs", "workflows"}  # targets that others run
 
 
 @pytest.mark.skipif(not MAKEFILE.exists(), reason="there is no checkout around the tests")
