@@ -52,7 +52,7 @@ gpt: .venv/installed
 
 lab: .venv/installed-test dot
 	$(PIP) install --quiet jupyterlab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/lecture.ipynb
 
 test: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4  # some tests need a gigabyte each
