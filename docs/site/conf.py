@@ -55,7 +55,7 @@ CONTENTS = {
             "/docs/notebooks",
         ],
         "Reference": ["/docs/api/index", "Differences </DIFFERENCES>"],
-        "Inside": ["/docs/architecture", "/benchmarks/README", "/docs/packaging"],
+        "Inside": ["/docs/architecture", "/docs/reliability", "/benchmarks/README", "/docs/packaging"],
         "Project": ["/CHANGELOG", "/CONTRIBUTING", "/CODE_OF_CONDUCT", "/SECURITY"],
     },
     "docs/architecture": {
