@@ -39,6 +39,7 @@ def main() -> None:
     y = 2 * np.asarray(y) - 1
     model = MLP(2, [16, 16, 1])
     print(f"{len(model.parameters())} parameters")
+    accuracy = 0.0
     for step in range(STEPS):
         loss, accuracy = evaluate(model, X, y)
         model.zero_grad()

@@ -697,6 +697,8 @@ cdef class Value:
         return f"Value(data={self.node.data}, grad={self.node.grad})"
 
     def __format__(self, spec):
+        if not isinstance(spec, str):  # format() raises SystemError
+            raise TypeError(f"__format__() argument must be str, not {type(spec).__name__}")
         if not spec:
             return str(self)
         trace_check_read(&self.node, "formatting")

@@ -227,6 +227,9 @@ def test_format_formats_data():
     assert f"{v}" == format(v, "") == f"{v}" == repr(v)
     with pytest.raises(ValueError, match="format"):
         format(v, "d")
+    for spec in (None, 3, b"", [], object()):  # which format() refuses before
+        with pytest.raises(TypeError, match="must be str"):
+            v.__format__(spec)
 
     class Named(Value):
         def __repr__(self):

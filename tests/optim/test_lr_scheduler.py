@@ -192,6 +192,15 @@ def test_factors_that_are_objects_keep_their_attributes_in_the_state():
     built_in.load_state_dict(built_in.state_dict())
 
 
+@pytest.mark.parametrize("held", [["x", None], [{"rate": 0.1}, {"rate": 0.1}], 0.5, [0.5, None]])
+def test_attributes_of_factors_that_do_not_fit_are_refused_and_change_nothing(held):
+    scheduler = LambdaLR(ours(), [Decay(0.5), math.exp])
+    before = scheduler.state_dict()
+    with pytest.raises(TypeError):
+        scheduler.load_state_dict({**before, "last_epoch": 7, "lr_lambdas": held})
+    assert scheduler.state_dict() == before
+
+
 def test_state_dict_is_a_copy():
     scheduler = StepLR(ours(), step_size=1)
     scheduler.state_dict()["base_lrs"][0] = 5.0

@@ -333,10 +333,15 @@ class LambdaLR(LRScheduler):
 
     def _load(self, state: dict[str, Any]) -> None:
         held = state.pop("lr_lambdas")
-        super()._load(state)
+        updates = []
         for factor, attributes in zip(self.lr_lambdas, held):
+            if attributes is not None and not isinstance(attributes, Mapping):
+                raise TypeError(f"lr_lambdas must hold mappings or None, not {type(attributes).__name__!r}")
             if attributes:
-                vars(factor).update(attributes)
+                updates.append((vars(factor), dict(attributes)))
+        super()._load(state)
+        for mine, attributes in updates:
+            mine.update(attributes)
 
 
 def _positive(x: int, what: str) -> int:
