@@ -10,6 +10,10 @@
 # make sanitize      run the tests under gcc's sanitizers
 # make ulps          measure the errors of exp, log and others on vectors
 # make bench         compare with other engines
+# make hostile       call all entries with arguments that lie, raise or change
+# make mutated       load pickles, states and safetensors files with bytes or items changed
+# make mutants       build faulty engines, one change each, and count those that the tests find
+# make coverage      measure which lines of the sources the tests run
 #
 # make wheels        build and test what users install, into dist/
 # make wasm          build the wheel for browsers, and test it under node
@@ -32,7 +36,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -70,6 +74,28 @@ sanitize: .venv/installed-test $(REFERENCE)
 	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib MICROGRAD_SANITIZE=1 \
 	$(BIN)/python -m pytest --numprocesses 2 --capture=sys
+
+# SEED draws other cases. `--first K --count 1` after the file's name runs case K again.
+SEED := 0
+
+hostile mutated: .venv/installed-test
+	$(BIN)/python tests/reliability/$@.py --seed $(SEED)
+
+# Some minutes for each mutant that no test finds, half a minute for the others.
+COUNT := 100
+
+mutants: .venv/installed-test $(REFERENCE)
+	$(PIP) install --quiet 'Cython>=3.1,<4'
+	$(BIN)/python tests/reliability/mutants.py --seed $(SEED) --count $(COUNT)
+
+# The tests twice: with coverage.py, and on a build for gcov, which counts lines of the Cython sources.
+coverage: .venv/installed-test $(REFERENCE)
+	$(PIP) install --quiet coverage 'Cython>=3.1,<4'
+	rm -rf build/coverage
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+	$(BIN)/python tests/reliability/compiled_coverage.py
 
 ulps: .venv/installed-test
 	$(BIN)/python tests/ulps.py

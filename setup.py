@@ -2,7 +2,8 @@
 
 MICROGRAD_DEBUG=1 builds with assertions and debug information, without optimisation. MICROGRAD_SANITIZE=1 builds with
 assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer. MICROGRAD_PLAIN=1 builds in standard C, with the
-fallbacks for compilers and systems that lack the rest.
+fallbacks for compilers and systems that lack the rest. MICROGRAD_COVERAGE=1 builds for gcov, which then counts lines
+of the Cython sources.
 """
 
 import os
@@ -19,6 +20,7 @@ from setuptools import Extension, setup
 windows = sys.platform == "win32"
 debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
 sanitize = os.environ.get("MICROGRAD_SANITIZE", "0") != "0"
+coverage = os.environ.get("MICROGRAD_COVERAGE", "0") != "0"
 plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 # No contraction: a fused multiply-add rounds once where Python rounds twice, and last bits would depend on the machine.
 if windows:
@@ -31,6 +33,10 @@ sanitizers = []
 if sanitize:
     sanitizers = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
     flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *sanitizers]
+
+if coverage:
+    sanitizers = ["--coverage"]
+    flags += ["-O0", *sanitizers]
 
 macros = [("MICROGRAD_PLAIN", None)] if plain else []
 strip = []
@@ -125,12 +131,13 @@ def main():
             flags.extend(SSE2)  # the list that all extensions have
         from Cython.Build import cythonize
 
-        modules = cythonize(extensions, include_path=["src"], compiler_directives=directives)
+        modules = cythonize(extensions, include_path=["src"], compiler_directives=directives, emit_linenums=coverage)
+    folder = "build/sanitize" if sanitize else "build/coverage" if coverage else "build"
     setup(
         ext_modules=modules,
         options={
             "build_ext": {"parallel": True},  # compiles as many modules at once as there are processors
-            "build": {"build_base": "build/sanitize" if sanitize else "build"},  # the two builds share no object files
+            "build": {"build_base": folder},  # these builds share no object files
         },
     )
 

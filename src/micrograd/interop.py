@@ -377,8 +377,6 @@ def _layout(names: Iterable[str]) -> dict[str, tuple[tuple[int, ...], list[str]]
             for index, name in items.items():
                 rows.setdefault(f"{tensor}.{index[0]}" if index else tensor, {})[index[1:]] = name
             work.extend(rows.items())
-        elif tensor in found:
-            raise ValueError(f"two tensors are named {tensor!r}")
         else:
             found[tensor] = (shape, [items[index] for index in sorted(items)])
     return found

@@ -37,6 +37,7 @@ def test_nested_arguments_and_results():
     (first * 3 + fourth).backward()
     assert w.grad == 4.0
     assert isinstance(f([1.0, (2.0, 3.0)])[1], tuple)
+    assert f.program.startswith("<lambda>(3 numbers, nested)\n")
 
 
 def test_tuples_stay_tuples_and_arrays_count_as_lists():

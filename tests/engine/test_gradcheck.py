@@ -166,6 +166,18 @@ def test_refusals(call, error, text):
         call()
 
 
+def test_a_number_of_outputs_that_changes_late_is_refused():
+    calls = []
+
+    def function(x):
+        calls.append(x)
+        return [x] * (1 + (len(calls) > 3))  # after one call for the count, and two for the difference
+
+    with pytest.raises(ValueError, match="the function gave 1 outputs, then 2"):
+        gradcheck(function, Value(1.0))
+    assert len(calls) == 4
+
+
 def test_errors_of_ops_pass_through():
     with pytest.raises(ValueError, match="math domain error|positive input"):  # noqa: RUF043, two versions of Python
         gradcheck(Value.log, Value(0.0))

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy
 import pytest
@@ -73,6 +74,21 @@ def test_bad_arguments_are_refused_by_name(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         demonstration.main(arguments)
     assert arguments[-1] in capsys.readouterr().err
+
+
+def test_a_terminal_has_a_progress_bar_if_tqdm_is_installed(monkeypatch):
+    monkeypatch.setattr(demonstration.sys, "stderr", SimpleNamespace(isatty=lambda: True))
+    bars = SimpleNamespace(tqdm=lambda steps, unit, leave: (list(steps), unit, leave))
+    monkeypatch.setitem(sys.modules, "tqdm", bars)
+    assert demonstration._progress(range(3)) == ([0, 1, 2], "step", False)
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # as if it were not installed
+    assert demonstration._progress(range(3)) == range(3)
+
+
+def test_a_package_without_these_names_sends_to_the_doctor(monkeypatch):
+    monkeypatch.setitem(sys.modules, "micrograd", ModuleType("micrograd"))
+    with pytest.raises(SystemExit, match="`python -m micrograd --doctor` tells"):
+        demonstration.main([])
 
 
 def test_it_runs_as_a_module():

@@ -120,6 +120,29 @@ def test_depth_3_has_every_node_and_the_names_of_the_parameters(model, output):
     assert {name for name, _ in model.named_parameters()} < set(picture.titles())
 
 
+def test_a_layer_that_is_there_twice_has_one_frame():
+    class Twice(nn.Module):
+        def __init__(self):
+            self.first = self.second = Layer(2, 2)
+            self.last = Neuron(2)
+
+    model = Twice()
+    y = model.last(model.second(model.first([1.0, 2.0])))
+    picture = Picture(y, model=model)
+    assert {frame["label"] for frame in picture.frames.values()} == {
+        "Twice, 9 parameters",
+        "first: Layer, 6 parameters",
+    }
+
+
+def test_a_part_of_a_neurons_sum_is_no_call_of_it():
+    n = Neuron(2)
+    y = (n.b + n.w[0] * 2.0) * n.w[1]
+    picture = Picture(y, model=n)
+    assert sorted(picture.ops.values()) == ["*", "*", "+"]
+    assert "w.0" in picture.titles()
+
+
 def test_the_inputs_of_a_layer_may_be_values(model):
     x = [Value(1.0, label="a"), Value(1.0), 1.0]
     y = model(x)
