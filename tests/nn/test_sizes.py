@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ from micrograd import nn, nn_tanh
 def test_wrong_sizes_are_named(module, make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make(module)
+
+
+@pytest.mark.parametrize(
+    "make", [nn.Neuron, lambda n: nn.Layer(n, 2), lambda n: nn.Layer(2, n), lambda n: nn.MLP(2, [n])]
+)
+def test_sizes_that_no_list_has_are_refused_at_once(make):
+    """Before, the weights were made until memory was out."""
+    with pytest.raises(OverflowError, match=f"must be at most {sys.maxsize}, not {2**70}"):
+        make(2**70)
 
 
 @pytest.mark.parametrize(

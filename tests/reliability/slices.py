@@ -22,9 +22,10 @@ from pathlib import Path
 from random import Random
 
 Case = Callable[[Random, Callable[[str], None]], "Counter[str]"]
-SLICE_SECONDS = 300  # after this long a slice hangs
-MEMORY = 3 << 30  # bytes of address space, so that a case that asks for all memory gets MemoryError
-SHOWN = 20  # faults that are printed
+SLICE_SECONDS = 1800  # after this long a slice hangs
+CPU_SECONDS = 300  # or after this much of a processor's time, which ends it by SIGXCPU
+MEMORY = 1 << 30  # bytes of address space, so that a case that asks for all memory gets MemoryError
+SHOWN = 20  # faults of a slice that are printed
 
 
 def run_cases(one: Case, seed: int, first: int, count: int, trail: int | None) -> tuple[Counter[str], list[str]]:
@@ -84,6 +85,7 @@ def inside(one: Case, options: argparse.Namespace) -> None:
     if sys.platform == "linux":
         import resource
 
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
         if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which reserves terabytes of addresses
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     faulthandler.enable()
@@ -107,14 +109,15 @@ def main(one: Case, what: str, count: int, slice_size: int) -> None:
     faults: list[str] = []
     if options.first is not None:
         outcomes, faults = run_cases(one, options.seed, options.first, options.count, None)
+        print(*(f"FAULT {fault}" for fault in faults), sep="\n")
     else:
         for first in range(0, options.count, slice_size):
             driver = str(Path(sys.argv[0]).resolve())
             some, wrong = run_slice(driver, options.seed, first, min(slice_size, options.count - first))
             outcomes += some
             faults += wrong
-    for fault in faults[:SHOWN]:
-        print("FAULT", fault)
+            for fault in wrong[:SHOWN]:
+                print("FAULT", fault, flush=True)
     figures = ", ".join(f"{number:,} {name}" for name, number in sorted(outcomes.items()))
     print(f"{what}: {figures}, {len(faults)} faults, {time.perf_counter() - start:.0f} s")
     sys.exit(1 if faults else 0)

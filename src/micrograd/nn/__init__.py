@@ -471,6 +471,8 @@ def _width(width: SupportsIndex, what: str) -> int:
     number = operator.index(width)
     if number < 1:
         raise ValueError(f"{what} must be at least 1, not {number}")
+    if number > sys.maxsize:  # no list is so long, and a loop would fill the memory first
+        raise OverflowError(f"{what} must be at most {sys.maxsize}, not {number}")
     return number
 
 
