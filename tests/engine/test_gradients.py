@@ -137,6 +137,16 @@ def test_unused_inputs(create_graph):
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
+def test_inputs_computed_from_the_output_pass_nothing_on(create_graph):
+    """Their derivatives by the output and by others are not taken: at 0, that of the root raises, and 0 * inf is NaN."""
+    x, other = Value(0.0), Value(5e-324)
+    for y in (x.sqrt(), x * other + other, other.log() * x, MLP(2, [2])([x, other])[1]):
+        found = grad(x, [y, other, x], create_graph, allow_unused=True)
+        assert found[:2] == [None, None]
+        assert getattr(found[2], "data", found[2]) == 1.0
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
 def test_an_input_behind_derivatives_of_0_alone_is_used(create_graph):
     x = Value(2.0)
     shift = functional.softmax([x])[0]  # of one value: always 1

@@ -127,7 +127,7 @@ cdef class _Pass(_TermPool):
 
     cdef int prepare(self, Node *root, list inputs) except -1:
         """Find the nodes behind the output, and which of their adjoints the inputs need."""
-        cdef Py_ssize_t room, size = 4
+        cdef Py_ssize_t i, behind, room, size = 4
         cdef Passed *found
         nodes_behind(root, &self.order)
         room = self.order.count + len(inputs) + 1
@@ -141,10 +141,11 @@ cdef class _Pass(_TermPool):
         for i in range(self.order.count):
             self.add(self.order.items[i].node)
         self.add(root).reached = True
+        behind = self.count
         for x in inputs:
             found = self.add(&(<Value>x).node)
             found.needed = found.result = True
-        for i in range(self.count - 1, -1, -1):
+        for i in range(behind - 1, -1, -1):  # not inputs that are computed from the output: they pass nothing on
             self.find_needed(&self.nodes[i])
         return 0
 
