@@ -194,7 +194,7 @@ class Everything(Machine):
         mine, twin = self.at(i)
         inputs = list({id(pair[0]): pair for pair in map(self.at, indices)}.values())
         order = twin.order()
-        create_graph = create_graph and not any(isinstance(node, Opaque) for node in order)
+        create_graph &= not self.customized and not any(isinstance(node, Opaque) for node in order)
         kept = [(node, node.grad, node.scale, node.sure) for node in order]
         for node in order:
             node.clear()

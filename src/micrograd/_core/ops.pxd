@@ -245,9 +245,9 @@ cdef inline double tan_left(double a, double b, double r, double g) noexcept nog
 cdef inline double asin(double a, double b) noexcept nogil:
     return checked(math.asin(a), "asin", a)
 
-# The product keeps what 1 - a * a loses near 1.
+# The product keeps what 1 - a * a loses near 1. It is negative only where a program has set the data meanwhile.
 cdef inline double asin_left(double a, double b, double r, double g) noexcept nogil:
-    return quotient(1.0, math.sqrt((1.0 - a) * (1.0 + a))) * g
+    return quotient(1.0, sqrt((1.0 - a) * (1.0 + a), 0.0)) * g
 
 
 cdef inline double acos(double a, double b) noexcept nogil:
