@@ -243,9 +243,9 @@ class Machine:
         """A parent, which may be made as it is read, becomes an entry of the pool."""
         mine, twin = self.at(i)
         children = mine._children
-        if twin.parents and len(children) == len(twin.parents):
+        if twin.parents and len(children) == len(twin.parents) and not any(parent.constant for parent in twin.parents):
             child, parent = children[k % len(children)], twin.parents[k % len(children)]
-            if not parent.constant and bits(child.data) == bits(parent.data):
+            if bits(child.data) == bits(parent.data):  # not so if the weights of its neuron have other data now
                 self.pool.append((child, parent))
 
     def set_data(self, i, x):

@@ -1,0 +1,318 @@
+"""Random programs, compiled in both modes and eager: the same data, gradients and exceptions: `make fuzzcompile`.
+
+Samples may differ in structure, numbers may be special, and an op may raise for some samples, in the side of a choice
+that they do not take or do. `python -m reliability.compiled --seed 7` in tests/ runs one program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import operator
+import random
+import sys
+import time
+
+import micrograd
+from helpers import BINARY, OF_A_LIST, SPECIAL, UNARY, bits, grads_of, in_order, op
+from micrograd import Value
+from micrograd import functional as F
+from oracle import EPS
+
+ERRORS = (ArithmeticError, ValueError, LookupError)
+LISTS = ["sum", "logsumexp", "dot", "softmax", "log_softmax", "linear", "mean"]
+COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, F.eq]
+GRID = [-2.0, -0.5, 0.0, -0.0, 0.25, 1.0, 3.0]
+OUTPUTS = 3
+OPERANDS = {"constant": 0, "unary": 1, "number": 1, "cut": 1, "binary": 2, "sums": 3, "take": 3, "where": 4}
+
+
+class Absent(Exception):
+    """An operand that could not be computed."""
+
+
+class Program:
+    """A list of steps, each a kind, what is drawn for it, and operands: their indices modulo the number of values."""
+
+    def __init__(self, draw):
+        self.steps = [self.step(draw) for _ in range(draw.randint(1, 25))]
+        self.leaves = [Value(draw.choice([0.5, -1.5, 2.0, 0.0])) for _ in range(3)]
+        self.result = self.leaves[0] * self.leaves[1] + 1.0
+        self.smooth = not {"where", "cut"} & {kind for kind, *_ in self.steps}  # is rounding() a bound?
+
+    @staticmethod
+    def step(draw):
+        kind = draw.choice(["unary", "binary", "binary", "binary", "sums", "number", "constant", "where", "take", "cut"])
+        what = {
+            "unary": lambda: draw.choice(UNARY),
+            "binary": lambda: draw.choice([*BINARY, *["__add__", "__mul__", "__sub__"] * 4]),
+            "sums": lambda: draw.choice(LISTS),
+            "number": lambda: (draw.choice(["__add__", "__mul__"]), draw.choice([0.0, -0.0, 1.0, -1.0, 0.5, 3.0])),
+            "constant": lambda: draw.choice([0.0, -0.0, 1.0, 2.0, -3.0]),
+            "where": lambda: draw.choice(COMPARISONS),
+            "take": lambda: None,
+            "cut": lambda: draw.choice(["detach", "no_grad"]),
+        }[kind]()
+        return kind, what, [draw.randrange(99) for _ in range(OPERANDS[kind])]
+
+    def vary(self, arguments):
+        """Which values depend on the arguments, of which there are so many."""
+        found = [True] * arguments + [False] * (len(self.leaves) + 1)
+        for kind, _, operands in self.steps:
+            found.append(kind == "take" or any(found[i % len(found)] for i in operands))
+        return found
+
+    def __call__(self, x, y, index, errors=None):
+        """The last results of a sample. Each is computed when it is first needed, as in eager code the side of a choice
+        is. With a set of errors, all of the sample's go there, and whether they depend on the arguments."""
+        known = dict(enumerate([*x, y, *self.leaves, self.result]))
+        inputs, varying = len(known), self.vary(len(x) + 1)
+
+        def node(i, here):
+            i %= here
+            if i not in known:
+                try:
+                    known[i] = self.compute(*self.steps[i - inputs], lambda k: node(k, i), index, errors)
+                except Absent:
+                    known[i] = Absent()
+                except ERRORS as error:
+                    if errors is None:
+                        raise
+                    errors.add((type(error), varying[i]))
+                    _, what, operands = self.steps[i - inputs]
+                    if what == "__truediv__":  # by way of the inverse, which may vary less
+                        errors.add((type(error), varying[operands[1] % i]))
+                    known[i] = Absent()
+            if isinstance(known[i], Absent):
+                raise known[i]
+            return known[i]
+
+        total = inputs + len(self.steps)
+        return self.operands(lambda i: node(i, total), range(total - min(OUTPUTS, len(self.steps)), total), errors)
+
+    @staticmethod
+    def operands(node, indices, errors):
+        """All of them, so that each that raises is known."""
+        found = []
+        for i in indices:
+            try:
+                found.append(node(i))
+            except Absent:
+                if errors is None:
+                    raise
+        if len(found) < len(indices):
+            raise Absent
+        return found
+
+    def compute(self, kind, what, operands, node, index, errors):
+        if kind == "constant":
+            return Value(what)
+        if kind == "where":
+            return self.choose(what, operands, node, errors)
+        if kind == "cut":
+            (a,) = self.operands(node, operands, errors)
+            if what == "detach":
+                return a.detach()
+            with micrograd.no_grad():
+                return a * 2.0
+        if kind in ("unary", "number"):
+            (a,) = self.operands(node, operands, errors)
+            return op(what)(a) if kind == "unary" else op(what[0])(a, what[1])
+        picked = self.operands(node, operands, errors)
+        if kind == "take":
+            return F.take(picked, index)
+        return op(what)(*picked) if kind == "binary" else OF_A_LIST[what](picked)
+
+    def choose(self, compare, operands, node, errors):
+        try:
+            a, b = self.operands(node, operands[:2], errors)
+        except Absent:
+            self.operands(node, operands[2:], errors)  # which of all comes first is open
+            raise
+        return F.where(compare(a, b), lambda: node(operands[2]), lambda: node(operands[3]))
+
+
+def batch(draw, ragged, special):
+    """Columns of samples."""
+
+    def number():
+        return draw.choice(SPECIAL) if special and draw.random() < 0.3 else draw.choice([*GRID, draw.uniform(-2, 2)])
+
+    count = draw.choice([1, 2, 3, 4, 5, 8, 9, 17])
+    X = [[number() for _ in range(draw.randint(1, 3) if ragged else 2)] for _ in range(count)]
+    last = 3 if draw.random() < 0.1 else 2
+    return X, [number() for _ in range(count)], [draw.randint(0, last) for _ in range(count)]
+
+
+def eager(program, columns):
+    """For each sample its results, or None, and the types of what it raises."""
+    found = []
+    for x, y, index in zip(*columns):
+        errors = set()
+        try:
+            out = program([Value(item) for item in x], Value(y), index, errors)
+        except Absent:
+            out = None
+        found.append((out, errors))
+    return found
+
+
+def flat(results):
+    return [[*map(bits, sample)] for sample in results]
+
+
+def check_error(error, expected):
+    """It is that of the first sample that raises. What depends on captured leaves alone is raised without a number."""
+    first = next(i for i, (out, _) in enumerate(expected) if out is None)
+    kind, message = type(error), str(error)
+    if message.startswith("sample"):
+        kinds = {kind for kind, _ in expected[first][1]}
+        assert message.startswith(f"sample {first}: "), f"{message!r} is of sample {first}"
+        assert kind in kinds, f"{error!r} is none of {kinds}"
+    else:
+        assert any((kind, False) in errors for _, errors in expected), f"{error!r} has no sample's number"
+
+
+def check_map(program, columns, expected, exact, threads):
+    f = micrograd.compile(program, exact=exact, threads=threads)
+    failing = any(out is None for out, _ in expected)
+    try:
+        found = f.map(*columns)
+    except ERRORS as error:
+        if exact or failing:
+            assert failing, f"{error!r}, which eager code does not raise"
+            if exact:
+                check_error(error, expected)
+        return f, None
+    if exact:
+        assert not failing, f"no error, but eager code raises {[errors for out, errors in expected if out is None]}"
+        assert flat(found) == [[bits(v.data) for v in out] for out, _ in expected]
+    return f, found
+
+
+def check_alone(f, columns, found):
+    """In the default mode a sample has the same bits in any batch, and raises what it raises alone."""
+    alone, raised = [], []
+    for i, (x, y, index) in enumerate(zip(*columns)):
+        try:
+            alone.append([bits(v) for v in f.map([x], [y], [index])[0]])
+        except ERRORS as error:
+            raised.append((i, type(error), str(error).startswith("sample 0: ")))
+    if not raised:
+        assert found is not None, "a batch raises, but no sample alone"
+        assert flat(found) == alone
+        return
+    try:
+        f.map(*columns)
+    except ERRORS as error:
+        if str(error).startswith("sample"):
+            assert str(error).startswith(f"sample {raised[0][0]}: "), f"{error!r}, but alone {raised}"
+            assert type(error) is raised[0][1], f"{error!r}, but alone {raised}"
+        else:
+            assert any((kind, numbered) == (type(error), False) for _, kind, numbered in raised), f"{error!r}: {raised}"
+    else:
+        raise AssertionError(f"a batch raises nothing, but alone {raised}")
+
+
+def rounding(out):
+    """How much roundings of a few units in each op may change a result, to the first order."""
+    error = {}
+    for v in in_order(out, "_children"):
+        terms = [abs(partial) * error[child] for child, partial in zip(v._children, v._local_grads)]
+        error[v] = sum(terms) + (4 * EPS * abs(v.data) if terms else 0.0)
+    return error[out]
+
+
+def check_close(program, found, expected):
+    if not program.smooth or found is None:
+        return
+    for ours, (theirs, _) in list(zip(found, expected))[:2]:
+        for a, out in zip(ours, theirs or ()):
+            try:
+                bound = rounding(out)
+            except ERRORS:
+                continue
+            if math.isfinite(out.data) and bound <= 1e-9 * abs(out.data):
+                assert abs(a - out.data) <= 4 * bound, f"{a!r} is not {out.data!r} within {4 * bound!r}"
+
+
+def grads_with_bounds(leaves, value):
+    """For each leaf, the sum of the absolute values of the terms of its grad."""
+    order = in_order(value, "_children")
+    bound = dict.fromkeys(order, 0.0)
+    bound[value] = 1.0
+    for v in reversed(order):
+        for child, local in zip(v._children, v._local_grads):
+            bound[child] += abs(local) * bound[v]
+    return [bound.get(leaf, 0.0) for leaf in leaves]
+
+
+def check_gradients(program, columns, expected):
+    leaves = program.leaves
+    takes = any(kind == "take" for kind, *_ in program.steps)  # the gradient of what is not taken is 0, and passed on
+    total = micrograd.compile(lambda *sample: F.sum(program(*sample)), exact=True).sum(*columns)
+    sums = [F.sum(out) for out, _ in expected]
+    try:
+        theirs = grads_of(leaves, F.sum(sums))
+        bounds = [sum(column) for column in zip(*[grads_with_bounds(leaves, value) for value in sums])]
+    except ERRORS:
+        return  # eager code takes the derivative by an argument that is a Value; a compiled function may not
+    try:
+        ours = grads_of(leaves, total)
+    except ERRORS:
+        assert takes, "a gradient raises, but not in eager code"
+        return
+    for a, b, bound in zip(ours, theirs, bounds):
+        if math.isfinite(b) and math.isfinite(bound) and not (takes and math.isnan(a)):
+            assert abs(a - b) <= 64 * EPS * len(sums) * bound + 1e-290, f"the gradient {a!r} is not {b!r}"
+
+
+def run(seed):
+    """Whether all samples of the program had results."""
+    draw = random.Random(seed)
+    program = Program(draw)
+    columns = batch(draw, ragged=draw.random() < 0.3, special=draw.random() < 0.5)
+    expected = eager(program, columns)
+    check_map(program, columns, expected, True, draw.choice([1, 2]))
+    f, found = check_map(program, columns, expected, False, draw.choice([1, 2]))
+    if seed % 4 == 0:
+        check_alone(f, columns, found)
+    check_close(program, found, expected)
+    if all(out is not None for out, _ in expected):
+        check_gradients(program, columns, expected)
+        return True
+    return False
+
+
+def campaign(start, count):
+    """How many programs had results for all samples, and the seeds that failed."""
+    began, complete, failed = time.monotonic(), 0, []
+    for seed in range(start, start + count):
+        try:
+            complete += run(seed)
+        except Exception as error:
+            failed.append(seed)
+            print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
+        done = seed + 1 - start
+        if done % 5000 == 0 or done == count:
+            spent = time.monotonic() - began
+            print(f"{done:,} programs, {complete:,} without errors, {len(failed)} differences, {spent:.0f} s", flush=True)
+    return complete, failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, help="of the first program; without --programs, of the only one")
+    parser.add_argument("--programs", type=float)
+    given = parser.parse_args()
+    if given.seed is not None and given.programs is None:
+        program = Program(random.Random(given.seed))
+        print(*program.steps, sep="\n")
+        run(given.seed)
+        return
+    _, failed = campaign(given.seed or 0, int(given.programs or 1e5))
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
