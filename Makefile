@@ -8,12 +8,15 @@
 # make docs          build a site of the documentation, in build/docs
 # make guide         apply CONTRIBUTING.md's op guide to a copy, and run the tests there
 # make sanitize      run the tests under gcc's sanitizers
-# make ulps          measure the errors of exp, log and others on vectors
+# make ulps          measure the errors of the ops, eager and on vectors
 # make bench         compare with other engines
 # make hostile       call all entries with arguments that lie, raise or change
 # make mutated       load pickles, states and safetensors files with bytes or items changed
 # make mutants       build faulty engines, one change each, and count those that the tests find
 # make coverage      measure which lines of the sources the tests run
+# make fuzz          random programs on the engine and on an oracle of plain Python
+# make fuzzcompile   random programs, compiled and eager
+# make grid          all ops on special values, in each form
 #
 # make wheels        build and test what users install, into dist/
 # make wasm          build the wheel for browsers, and test it under node
@@ -36,7 +39,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -97,7 +100,18 @@ coverage: .venv/installed-test $(REFERENCE)
 	$(BIN)/python -m coverage report
 	$(BIN)/python tests/reliability/compiled_coverage.py
 
+# Two of the next three take minutes. `make fuzz ARGS='--seed 7'` runs one program again, `ARGS='--steps 1e4'` fewer.
+fuzz: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.fuzz $(ARGS)
+
+fuzzcompile: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.compiled $(ARGS)
+
+grid: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.grid
+
 ulps: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.precision
 	$(BIN)/python tests/ulps.py
 
 # PyTorch and JAX are compared if they are installed in .venv. XAD is small, and is installed if it has a wheel.

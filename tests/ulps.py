@@ -1,4 +1,4 @@
-"""Measures the functions of lanes_math.h, for each variant of this machine: `make ulps`.
+"""Measures the functions of lanes_math.h, for each variant of this machine: the second part of `make ulps`.
 
 Prints the largest error found in units in the last place, where it is, and the time for a lane next to libm's. The
 reference has 64 bits; the worst points are computed again in 40 digits. Needs an x86-64 machine and a C compiler.

@@ -138,7 +138,7 @@ def test_unused_inputs(create_graph):
 
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_inputs_computed_from_the_output_pass_nothing_on(create_graph):
-    """Their derivatives by the output and by others are not taken: at 0, that of the root raises, and 0 * inf is NaN."""
+    """Their derivatives by the output are not taken: at 0, that of the root raises, and 0 * inf is NaN."""
     x, other = Value(0.0), Value(5e-324)
     for y in (x.sqrt(), x * other + other, other.log() * x, MLP(2, [2])([x, other])[1]):
         found = grad(x, [y, other, x], create_graph, allow_unused=True)

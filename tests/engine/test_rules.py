@@ -4,10 +4,8 @@ The rows are read from the table; what a library has under another name stands i
 from __future__ import annotations
 
 import functools
-import importlib.util
 import itertools
 import math
-import operator
 import random
 import sys
 
@@ -17,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracle
+from exact import by_oracle, in_mpmath
 from helpers import BINARY, SPECIAL, UNARY, bits, op, outcome
 from micrograd._core import OPS, Value
 
@@ -25,19 +24,7 @@ ORDINARY = [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.25, 19.0, 1e-3, 1e-9, 40.0, 300.0]
 ORDINARY += [-x for x in ORDINARY]
 ENOUGH = 90  # gradients that each comparison must reach; log and sqrt, defined at half of the points, have some 110
 
-# Ops that the library has under another name, or with other arguments. An op it has by this name needs no line. One
-# that mpmath lacks is computed by the oracle's text on mpmath's numbers; for one that PyTorch lacks, None stands here.
-IN_MPMATH = {
-    "abs": mpmath.fabs,
-    "log2": lambda x: mpmath.log(x, 2),
-    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
-    "gelu": lambda x: x * mpmath.ncdf(x),
-    "gelu_tanh": lambda x: x / (1 + mpmath.exp(-mpmath.sqrt(8 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))),
-    "silu": lambda x: x / (1 + mpmath.exp(-x)),
-    "mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
-    "elu": lambda x, alpha: x if x > 0 else alpha * mpmath.expm1(x),
-    "leaky_relu": lambda x, slope: x if x > 0 else slope * x,
-}
+# Ops that PyTorch has under another name, or with other arguments; None for one that it lacks.
 IN_TORCH = {
     # Linear above its threshold, at 20 if not told.
     "softplus": lambda torch: functools.partial(torch.nn.functional.softplus, threshold=40),
@@ -52,28 +39,6 @@ ROUNDED = {"gelu_tanh": lambda x: abs(1.6 * x + 0.0714 * x**3)}
 ROUNDED_IN_TORCH = {"silu": abs, "elu": lambda _x, alpha: abs(alpha), "gelu_tanh": lambda x: abs(x) ** 3}
 # Where an op or its derivative is infinite: one of the two raises.
 POLES = {"log1p": [-1.0], "asin": [-1.0, 1.0], "acos": [-1.0, 1.0]}
-
-
-def load_exact_oracle():
-    """oracle.py with mpmath's numbers and functions in place of float and math."""
-    spec = importlib.util.spec_from_file_location("exact_oracle", oracle.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.float, module.math = mpmath.mpf, mpmath
-    return module
-
-
-EXACT = load_exact_oracle()
-
-
-def by_oracle(engine, name):
-    """The op on numbers, by way of the oracle."""
-    return lambda *args: op(name)(*map(engine.Value, args)).data
-
-
-def in_mpmath(name):
-    by_name = getattr(operator if name.startswith("__") else mpmath, name, None)
-    return IN_MPMATH.get(name) or by_name or by_oracle(EXACT, name)
 
 
 def in_torch(name):

@@ -157,7 +157,7 @@ def child(seed, steps, path):
     faulthandler.enable()
     sys.setswitchinterval(1e-4)
     gc.freeze()
-    with open(path, "r+b", buffering=0) as file:
+    with Path(path).open("r+b", buffering=0) as file:
 
         def note(seed):
             file.seek(0)

@@ -88,14 +88,20 @@ def cases(values):
     for name in UNARY:
         for (form, makes), x in itertools.product(FORMS.items(), values):
             if makes[1] is Value and makes[0] is not None:
-                yield name, form, (x,), lambda name=name, m=makes[:1], x=x: compare(
-                    name, operands(m, (x,)), operands(twins(m), (x,))
+                yield (
+                    name,
+                    form,
+                    (x,),
+                    lambda name=name, m=makes[:1], x=x: compare(name, operands(m, (x,)), operands(twins(m), (x,))),
                 )
     for name in BINARY:
         forms = [form for form, makes in FORMS.items() if makes[0] is not None or name in OPERATORS]
         for form, args in itertools.product(forms, itertools.product(values, repeat=2)):
-            yield name, form, args, lambda name=name, m=FORMS[form], args=args: compare(
-                name, operands(m, args), operands(twins(m), args)
+            yield (
+                name,
+                form,
+                args,
+                lambda name=name, m=FORMS[form], args=args: compare(name, operands(m, args), operands(twins(m), args)),
             )
         for x in values:
             yield name, "twice", (x,), lambda name=name, x=x: twice(name, x)
@@ -103,8 +109,13 @@ def cases(values):
         arity = 1 if name in UNARY else 2
         for before, after in itertools.product([0.5, 2.0], itertools.product(values, repeat=arity)):
             if before == 0.5 or arity == 2:
-                yield name, f"{before} at first", after, lambda n=name, b=before, a=after: compare(
-                    n, operands([Value] * len(a), [b] * len(a)), operands([oracle.Value] * len(a), [b] * len(a)), a
+                yield (
+                    name,
+                    f"{before} at first",
+                    after,
+                    lambda n=name, b=before, a=after: compare(
+                        n, operands([Value] * len(a), [b] * len(a)), operands([oracle.Value] * len(a), [b] * len(a)), a
+                    ),
                 )
 
 

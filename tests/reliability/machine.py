@@ -26,11 +26,11 @@ class Opaque(oracle.Value):
     """The twin of a node with numbers or Python code for derivatives, which has no second ones."""
 
 
-class Planned(ArithmeticError):
+class PlannedError(ArithmeticError):
     """Raised by a `_backward` of the program's own."""
 
 
-class Interrupted(ArithmeticError):
+class SignalError(ArithmeticError):
     """Raised by a signal handler."""
 
 
@@ -175,7 +175,7 @@ class Machine:
 
         def twin_term(g):
             if armed:
-                raise Planned
+                raise PlannedError
             return 3.0 * g
 
         def make(x):
@@ -183,7 +183,7 @@ class Machine:
 
             def step():
                 if armed:
-                    raise Planned
+                    raise PlannedError
                 self.meanwhile(what)
                 x.grad += 3.0 * out.grad
 
@@ -271,7 +271,7 @@ class Machine:
     # -- passes
 
     def backward(self, i, times, retain_grads):
-        mine, twin = self.at(i)
+        mine, _ = self.at(i)
         for _ in range(times):
             _, error = outcome(lambda: mine.backward(retain_grads=retain_grads))
             if not self.passed(i, retain_grads, error):
@@ -282,7 +282,7 @@ class Machine:
         """The oracle's pass, after this engine's. False where one raised, and the graph is cleared."""
         _, twin = self.at(i)
         errors = twin.backward() if retain_grads else twin.backward_to_leaves()
-        if error is not Interrupted:
+        if error is not SignalError:
             assert error in errors if errors else error is None, f"{error} is not in {errors}"
         if error is not None:  # which grads were added before it depends on the order
             self.zero_grad(i)

@@ -1,4 +1,4 @@
-"""The machine's instructions on modules, optimizers, compiled functions and `grad`; passes with signals, and threads."""
+"""The machine's instructions on modules, optimizers, compiled functions and `grad`; passes with signals; threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import micrograd
 import oracle
 from helpers import bits, outcome
 from micrograd import Value, nn, nn_tanh, optim
-from reliability.machine import Interrupted, Machine, Opaque, Weight, evaluate
+from reliability.machine import Machine, Opaque, SignalError, Weight, evaluate
 
 MOST = 6  # networks, optimizers and compiled functions at a time
 
@@ -21,6 +21,11 @@ MOST = 6  # networks, optimizers and compiled functions at a time
 def alone(twin):
     """A leaf of the oracle with the same data, for passes that leave no trace."""
     return oracle.Value(twin.data)
+
+
+def flat(layers):
+    """The parameters, in the order of parameters()."""
+    return [p for layer in layers for row in layer for p in row]
 
 
 def network_of_oracle(layers, activations, x):
@@ -47,7 +52,7 @@ class Everything(Machine):
     def check(self):
         super().check()
         for model, layers, _ in self.networks:
-            for mine, twin in zip(model.parameters(), sum(sum(layers, []), [])):
+            for mine, twin in zip(model.parameters(), flat(layers)):
                 assert bits(mine.data) == bits(twin.data)
                 assert twin.agrees(mine.grad), f"{mine.grad!r} is not {twin.grad!r} within {twin.tolerance!r}"
 
@@ -84,7 +89,7 @@ class Everything(Machine):
         if not self.networks:
             return
         model, layers, activations = self.networks[k % len(self.networks)]
-        twins = sum(sum(layers, []), [])
+        twins = flat(layers)
         if how == "data":
             model.parameters()[k % len(twins)].data = twins[k % len(twins)].data = x
         elif how == "zero_grad":
@@ -100,7 +105,7 @@ class Everything(Machine):
             other = copy.deepcopy(model) if how == "deepcopy" else pickle.loads(pickle.dumps(model))
             assert [bits(p.data) for p in other.parameters()] == [bits(twin.data) for twin in twins]
             others = [[[alone(twin) for twin in row] for row in layer] for layer in layers]
-            for twin, old in zip(sum(sum(others, []), []), twins):
+            for twin, old in zip(flat(others), twins):
                 twin.grad, twin.scale, twin.sure = old.grad, old.scale, old.sure
             self.networks = [*self.networks[-MOST:], (other, others, activations)]
 
@@ -108,7 +113,7 @@ class Everything(Machine):
         pairs = self.leaves(indices)
         if self.networks and k % 2:
             model, layers, _ = self.networks[k % len(self.networks)]
-            pairs = list(zip(model.parameters(), sum(sum(layers, []), [])))
+            pairs = list(zip(model.parameters(), flat(layers)))
         if pairs:
             made = getattr(optim, kind)([mine for mine, _ in pairs], lr=lr)
             self.optimizers = [*self.optimizers[-MOST:], (made, pairs, lr, {})]
@@ -222,7 +227,7 @@ class Everything(Machine):
 
         def handle(_number, _frame):
             if what == "raise" and self.may_raise:
-                raise Interrupted
+                raise SignalError
             self.meanwhile(what)
 
         def run():
@@ -258,7 +263,7 @@ class Everything(Machine):
             self.may_raise = True
             signal.setitimer(signal.ITIMER_REAL, seconds)
             y.backward()
-        except Interrupted:
+        except SignalError:
             pass
         finally:
             self.may_raise = False
@@ -271,7 +276,7 @@ class Everything(Machine):
 
     def _raise(self, _number, _frame):
         if self.may_raise:
-            raise Interrupted
+            raise SignalError
 
     def threads(self, programs, indices):
         """Threads that compute on leaves they share, each with a graph and a pass of its own."""
@@ -312,4 +317,3 @@ class Everything(Machine):
                 a.grad = 0.0
                 b.clear()
         self.check()
-
