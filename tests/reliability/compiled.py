@@ -17,7 +17,7 @@ import micrograd
 from helpers import BINARY, OF_A_LIST, SPECIAL, UNARY, bits, grads_of, in_order, op
 from micrograd import Value
 from micrograd import functional as F
-from oracle import EPS
+from oracle import EPS, TINY
 
 ERRORS = (ArithmeticError, ValueError, LookupError)
 LISTS = ["sum", "logsumexp", "dot", "softmax", "log_softmax", "linear", "mean"]
@@ -227,7 +227,7 @@ def rounding(out):
     error = {}
     for v in in_order(out, "_children"):
         terms = [abs(partial) * error[child] for child, partial in zip(v._children, v._local_grads)]
-        error[v] = sum(terms) + (4 * EPS * abs(v.data) if terms else 0.0)
+        error[v] = sum(terms) + (4 * EPS * max(abs(v.data), TINY) if terms else 0.0)
     return error[out]
 
 
