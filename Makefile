@@ -17,6 +17,7 @@
 # make fuzz          random programs on the engine and on an oracle of plain Python
 # make fuzzcompile   random programs, compiled and eager
 # make grid          all ops on special values, in each form
+# make leaks         repeat each public entry, and count what grows
 #
 # make wheels        build and test what users install, into dist/
 # make wasm          build the wheel for browsers, and test it under node
@@ -39,7 +40,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -113,6 +114,10 @@ grid: .venv/installed-test
 ulps: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.precision
 	$(BIN)/python tests/ulps.py
+
+# What docs/reliability.md has the figures of; the suite runs short forms.
+leaks: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.$@
 
 # PyTorch and JAX are compared if they are installed in .venv. XAD is small, and is installed if it has a wheel.
 bench: .venv/installed $(REFERENCE)
