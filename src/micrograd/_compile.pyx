@@ -45,9 +45,10 @@ from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, in_no_grad, is_checked, leaf_new,
                               member_changes, parent_at, parents_of, to_double, trace_begin, trace_end, trace_here,
                               trace_index_error, trace_refuse, traces, user_line)
-from micrograd._core.capi cimport (Py_REFCNT, Py_TYPE, PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred,
-                                   PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact, PySequence_Fast_ITEMS,
-                                   PyType_IsSubtype, PyTypeObject, own, raise_error, tuple_items)
+from micrograd._core.capi cimport (PyErr_CheckSignals, PyErr_Clear, PyErr_ExceptionMatches, PyErr_Occurred,
+                                   PyExc_MemoryError, PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact,
+                                   PySequence_Fast_ITEMS, PyTypeObject, PyType_IsSubtype, Py_REFCNT, Py_TYPE, own,
+                                   raise_error, tuple_items)
 from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)

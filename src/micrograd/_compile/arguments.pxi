@@ -409,6 +409,8 @@ cdef class Batch:
         if not PyObject_CheckBuffer(<PyObject *>array) or is_masked(array):
             return False
         if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
+            if PyErr_ExceptionMatches(PyExc_MemoryError):
+                raise_error()
             PyErr_Clear()
             return False
         # "g" is a long double. Where that is a double, as MSVC has it, NumPy keeps "g" even if asked for doubles.

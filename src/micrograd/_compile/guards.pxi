@@ -152,6 +152,7 @@ cdef class Guards:
 
     cdef object within(self, scope, int condition, bint holds):
         """The scope of the samples of a scope for which a condition holds, or does not."""
+        cdef tuple cases
         outer, steps = scope, 0
         while outer != ALWAYS and len(self.scopes[outer]) == 1 and steps < STEPS_UP:
             (case,) = self.scopes[outer]
@@ -159,7 +160,8 @@ cdef class Guards:
             if other == condition:
                 return scope if held == holds else NEVER
             steps += 1
-        return self.scope(frozenset((self.number(self.cases, (scope, condition, holds)),)))
+        cases = (self.number(self.cases, (scope, condition, holds)),)
+        return self.scope(frozenset(cases))  # of a display, code from Cython 3.3 crashes where memory is out
 
     cdef bint covers(self, wide, scope) except -1:
         """Are all samples of a scope in a wide one, as far as a few steps tell?"""

@@ -153,12 +153,14 @@ cdef extern from "Python.h":
     PyObject *PyErr_Occurred() nogil
     PyObject *PyExc_AttributeError
     PyObject *PyExc_IndexError
+    PyObject *PyExc_MemoryError
     PyObject *PyExc_TypeError
     PyObject *PyExc_ValueError
     void PyErr_SetObject(PyObject *kind, PyObject *value)
     PyObject *PyErr_Format(PyObject *kind, const char *form, ...)
     PyObject *PyErr_NoMemory()
     void PyErr_Clear()
+    bint PyErr_ExceptionMatches(PyObject *kind)
     int PyErr_CheckSignals()
 
     ctypedef struct PyThreadState:

@@ -1,0 +1,153 @@
+"""`make interruption`: how long Ctrl-C waits in each long piece of work on ten million nodes or rows.
+
+    PYTHONPATH=tests python -m reliability.interruption [--size 10000000] [kind ...]
+
+A child process sends SIGINT at a random moment of the work and notes when; the figure is the longest time until
+KeyboardInterrupt reached Python code, of all rounds. A wait counts only where the work was not at its end by then."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from itertools import repeat
+
+import numpy as np
+
+import micrograd
+from micrograd import Value, functional
+
+LIMIT = 0.1  # s
+ROUNDS = 5
+# A deallocator cannot raise. `free` is measured, and its limit is what the release of all nodes takes.
+NO_LIMIT = {"free"}
+
+
+def chain(x, length):
+    for _ in repeat(None, length):
+        x = x + 1.0
+    return x
+
+
+def build(size):
+    return lambda: chain(Value(1.0), size)
+
+
+def build_sum(size):
+    values = [Value(1.0)] * size
+    return lambda: functional.sum(values)
+
+
+def backward(size):
+    y = chain(Value(1.0), size)
+    return lambda: y.backward()
+
+
+def zero_grad(size):
+    y = chain(Value(1.0), size)
+    return lambda: y.zero_grad()
+
+
+def general(size):
+    x = Value(1.0)
+    first = Value(1.0, (x,), "op")
+    first._backward = print
+    y = chain(first * 1.0, size)
+    first._backward = int
+    return lambda: y.backward()
+
+
+def replay(size):
+    f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh())
+    X = np.ones(size)
+    f.map(X[:4])
+    return lambda: f.map(X)
+
+
+def trace(size):
+    f = micrograd.compile(lambda x: chain(x, size // 10))  # a tenth: a program takes ten times the memory of nodes
+    return lambda: f(1.0)
+
+
+def free(size):
+    graph = [chain(Value(1.0), size)]
+
+    def work():
+        graph.clear()
+        time.sleep(0)
+
+    return work
+
+
+KINDS = {f.__name__: f for f in (build, build_sum, backward, zero_grad, general, replay, trace, free)}
+
+
+def interrupt(work, delay):
+    """Run the work and send SIGINT after `delay` seconds. How long the signal waited; None where the work was over."""
+    sent, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(go[0], 1)
+        time.sleep(delay)
+        os.write(sent[1], repr(time.monotonic()).encode())
+        os.kill(os.getppid(), signal.SIGINT)
+        os._exit(0)
+    over = caught = None
+    try:
+        os.write(go[1], b".")
+        work()
+        over = time.monotonic()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        caught = time.monotonic()
+    os.waitpid(child, 0)
+    at = float(os.read(sent[0], 100))
+    for end in (*sent, *go):
+        os.close(end)
+    if over is not None and over < at:
+        return None
+    return caught - at
+
+
+def longest(kind, size, rounds=ROUNDS):
+    """The work's whole time, and the longest wait of all rounds; None where no signal came in time."""
+    whole, waits = None, []
+    for _ in range(4 * rounds):
+        work = KINDS[kind](size)
+        if whole is None:
+            start = time.monotonic()
+            work()
+            whole = time.monotonic() - start
+        else:
+            waits.append(interrupt(work, random.uniform(0.05, 0.6) * whole))
+        del work
+        gc.collect()
+        if len([wait for wait in waits if wait is not None]) == rounds:
+            break
+    return whole, max((wait for wait in waits if wait is not None), default=None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=10**7)
+    parser.add_argument("--limit", type=float, default=LIMIT * 1000, help="ms")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("kinds", nargs="*", default=list(KINDS))
+    options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    late = []
+    for kind in options.kinds:
+        whole, wait = longest(kind, options.size, options.rounds)
+        told = "no signal came in time" if wait is None else f"Ctrl-C waited {wait * 1000:.0f} ms at most"
+        print(f"{kind}: {whole * 1000:.0f} ms for {options.size}, {told}", flush=True)
+        if kind not in NO_LIMIT and (wait is None or wait > options.limit / 1000):
+            late.append(kind)
+    sys.exit(f"late: {', '.join(late)}" if late else 0)
+
+
+if __name__ == "__main__":
+    main()

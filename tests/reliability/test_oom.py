@@ -1,0 +1,37 @@
+"""MemoryError at any allocation of the engine: the short form of `make oom`."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from reliability import counts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
+]
+
+
+@pytest.mark.parametrize(
+    ("group", "stride"),
+    [("ops", 1), ("values", 1), ("functional", 3), ("modules", 17), ("optimizers", 11), ("errors", 3), ("compile", 13)],
+)
+def test_memory_error_alone_comes_of_it(driver, group, stride):
+    print(driver("oom", "--stride", str(stride), group))
+
+
+def test_the_system_may_refuse_memory(driver):
+    print(driver("oom", "--stride", "5", "system"))
+
+
+def test_a_trace_of_choices_may_run_out_of_memory(driver):
+    """A frozenset of a display crashed there, in code from Cython."""
+    print(driver("oom", "--only", "compile where", "compile"))
+
+
+def test_an_array_that_cannot_be_held_is_a_memory_error(driver):
+    """It was TypeError: the array was taken for one that has no buffer of doubles."""
+    print(driver("oom", "--only", "compile static", "compile"))
