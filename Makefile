@@ -18,6 +18,11 @@
 # make fuzzcompile   random programs, compiled and eager
 # make grid          all ops on special values, in each form
 # make leaks         repeat each public entry, and count what grows
+# make oom           let each allocation of the engine fail
+# make soak          repeat steps a million times, and print by how much the process grows
+# make interruption  measure how long Ctrl-C waits in long work
+# make threads       compiled calls under ThreadSanitizer
+# make valgrind      a short program under valgrind
 #
 # make wheels        build and test what users install, into dist/
 # make wasm          build the wheel for browsers, and test it under node
@@ -40,7 +45,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -116,8 +121,12 @@ ulps: .venv/installed-test
 	$(BIN)/python tests/ulps.py
 
 # What docs/reliability.md has the figures of; the suite runs short forms.
-leaks: .venv/installed-test
+leaks soak interruption: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.$@
+
+oom: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m reliability.oom
+	PYTHONPATH=tests $(BIN)/python -m reliability.oom system
 
 # PyTorch and JAX are compared if they are installed in .venv. XAD is small, and is installed if it has a wheel.
 bench: .venv/installed $(REFERENCE)

@@ -1,4 +1,5 @@
-"""Programs that run for long do not grow, and Ctrl-C is soon heard: short forms of `make soak` and `make interruption`."""
+"""Programs that run for long do not grow, and Ctrl-C does not wait: short forms of `make soak` and
+`make interruption`."""
 
 from __future__ import annotations
 
@@ -22,6 +23,6 @@ def test_memory_is_flat_over_steps(driver):
 
 @pytest.mark.slow
 @posix
-def test_ctrl_c_is_heard_in_long_work(driver):
+def test_ctrl_c_does_not_wait_for_long_work(driver):
     """The limit of 100 ms is `make interruption`'s; tests share their processors."""
     print(driver("interruption", "--size", "2000000", "--rounds", "1", "--limit", "400"))
