@@ -124,6 +124,17 @@ ulps: .venv/installed-test
 leaks soak interruption: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.$@
 
+# A build in a folder of its own. CPython itself is not instrumented: its lock is seen by its calls of pthread.
+threads: .venv/installed-test
+	CC=gcc MICROGRAD_SANITIZE=thread $(PIP) install --quiet --no-deps --upgrade --target build/thread/lib .
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS=suppressions=tests/reliability/threads.txt \
+	PYTHONPATH=build/thread/lib:tests $(BIN)/python -m reliability.threads
+
+# What it says of CPython alone is not shown: without pymalloc there is little, and threads.txt has it.
+valgrind: .venv/installed-test
+	PYTHONMALLOC=malloc PYTHONPATH=tests valgrind --quiet --error-exitcode=1 --suppressions=tests/reliability/valgrind.txt \
+	$(BIN)/python -m reliability.threads --rounds 1 --samples 300
+
 oom: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.oom
 	PYTHONPATH=tests $(BIN)/python -m reliability.oom system

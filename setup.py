@@ -1,9 +1,9 @@
 """Builds the extension modules, or says in one sentence why they cannot be built. Everything else is in pyproject.toml.
 
 MICROGRAD_DEBUG=1 builds with assertions and debug information, without optimisation. MICROGRAD_SANITIZE=1 builds with
-assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer. MICROGRAD_PLAIN=1 builds in standard C, with the
-fallbacks for compilers and systems that lack the rest. MICROGRAD_COVERAGE=1 builds for gcov, which then counts lines
-of the Cython sources.
+assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer, MICROGRAD_SANITIZE=thread with ThreadSanitizer.
+MICROGRAD_COVERAGE=1 builds for gcov, which then counts lines of the Cython sources. MICROGRAD_PLAIN=1 builds in
+standard C, with the fallbacks for compilers and systems that lack the rest.
 """
 
 import os
@@ -19,7 +19,7 @@ from setuptools import Extension, setup
 
 windows = sys.platform == "win32"
 debug = os.environ.get("MICROGRAD_DEBUG", "0") != "0"
-sanitize = os.environ.get("MICROGRAD_SANITIZE", "0") != "0"
+sanitize = os.environ.get("MICROGRAD_SANITIZE", "0")
 coverage = os.environ.get("MICROGRAD_COVERAGE", "0") != "0"
 plain = os.environ.get("MICROGRAD_PLAIN", "0") != "0"
 # No contraction: a fused multiply-add rounds once where Python rounds twice, and last bits would depend on the machine.
@@ -29,18 +29,24 @@ else:
     # CFLAGS replaces Python's own optimisation flags. -g0 cancels Python's -g, which makes wheels six times as large.
     flags = ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3", "-g0", "-DNDEBUG"]
     flags += ["-ffp-contract=off", "-fno-math-errno"]  # the engine does not read errno; setting it prevents vector sqrt
-sanitizers = []
-if sanitize:
-    sanitizers = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
-    flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *sanitizers]
-
-if coverage:
-    sanitizers = ["--coverage"]
-    flags += ["-O0", *sanitizers]
+instruments, folder = [], "build"  # these builds share no object files
+if sanitize == "thread":
+    instruments, folder = ["-fsanitize=thread"], "build/thread"
+elif sanitize != "0":
+    instruments = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    folder = "build/sanitize"
+elif coverage:
+    instruments, folder = ["--coverage"], "build/coverage"
+if sanitize != "0":
+    flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer"]
+elif coverage:
+    flags += ["-O0"]
+flags += instruments
 
 macros = [("MICROGRAD_PLAIN", None)] if plain else []
 strip = []
-if "bdist_wheel" in sys.argv and not (windows or debug or sanitize):  # other builds keep function names, for profilers
+# Other builds keep function names, for profilers.
+if "bdist_wheel" in sys.argv and not (windows or debug or instruments):
     strip = ["-Wl,-s" if sys.platform.startswith("linux") else "-Wl,-x"]
 
 sources = Path("src/micrograd")
@@ -49,7 +55,7 @@ extensions = [
         f"micrograd.{module.stem}",
         [module.as_posix()],
         extra_compile_args=flags,
-        extra_link_args=[*sanitizers, *strip],
+        extra_link_args=[*instruments, *strip],
         define_macros=macros + ([("CYTHON_USE_TYPE_SPECS", "1")] if module.stem == "_core" else []),
         libraries=[] if windows else ["m"],
         depends=[part.as_posix() for part in sorted((sources / module.stem).glob("*"))],  # its headers and parts
@@ -98,8 +104,8 @@ def compiler_error(program):
     for variable in ("CFLAGS", "CPPFLAGS"):
         command += shlex.split(os.environ.get(variable, ""))
     command += [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder, "probe.c")
+    with tempfile.TemporaryDirectory() as scratch:
+        probe = Path(scratch, "probe.c")
         probe.write_text(f"{program}\n", encoding="ascii")
         try:
             subprocess.run([*command, "-c", probe, "-o", f"{probe}.o"], check=True, capture_output=True)
@@ -132,12 +138,11 @@ def main():
         from Cython.Build import cythonize
 
         modules = cythonize(extensions, include_path=["src"], compiler_directives=directives, emit_linenums=coverage)
-    folder = "build/sanitize" if sanitize else "build/coverage" if coverage else "build"
     setup(
         ext_modules=modules,
         options={
             "build_ext": {"parallel": True},  # compiles as many modules at once as there are processors
-            "build": {"build_base": folder},  # these builds share no object files
+            "build": {"build_base": folder},
         },
     )
 

@@ -60,6 +60,16 @@ cdef extern from *:
     #else
       #define ObjectApart PyObject
     #endif
+    /* The engine is one for the process. Cython binds a module to the interpreter that imports it first, which may be a
+       subinterpreter: then the main interpreter could not import it any more. What Cython asks for its number refuses
+       subinterpreters. */
+    static int64_t number_of_main(PyInterpreterState *interpreter) {
+        if (interpreter == PyInterpreterState_Main())
+            return PyInterpreterState_GetID(interpreter);
+        PyErr_SetString(PyExc_ImportError, "micrograd cannot be imported in a subinterpreter");
+        return -1;
+    }
+    #define PyInterpreterState_GetID number_of_main
     """
     ctypedef PyObject ObjectApart
 

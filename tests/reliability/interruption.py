@@ -3,11 +3,13 @@
     PYTHONPATH=tests python -m reliability.interruption [--size 10000000] [kind ...]
 
 A child process sends SIGINT at a random moment of the work and notes when; the figure is the longest time until
-KeyboardInterrupt reached Python code, of all rounds. A wait counts only where the work was not at its end by then."""
+KeyboardInterrupt reached Python code, of all rounds, less the time in which the process waited for a processor (Linux).
+A wait counts only where the work was not at its end by then."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import gc
 import os
 import random
@@ -15,6 +17,7 @@ import signal
 import sys
 import time
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 
@@ -86,6 +89,14 @@ def free(size):
 KINDS = {f.__name__: f for f in (build, build_sum, backward, zero_grad, general, replay, trace, free)}
 
 
+def queued(process):
+    """For how many seconds a process has waited for a processor that others had, where the system says so."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) * 1e-9
+    except OSError:
+        return 0.0
+
+
 def interrupt(work, delay):
     """Run the work and send SIGINT after `delay` seconds. How long the signal waited; None where the work was over."""
     sent, go = os.pipe(), os.pipe()
@@ -93,7 +104,7 @@ def interrupt(work, delay):
     if not child:
         os.read(go[0], 1)
         time.sleep(delay)
-        os.write(sent[1], repr(time.monotonic()).encode())
+        os.write(sent[1], repr((time.monotonic(), queued(os.getppid()))).encode())
         os.kill(os.getppid(), signal.SIGINT)
         os._exit(0)
     over = caught = None
@@ -103,14 +114,14 @@ def interrupt(work, delay):
         over = time.monotonic()
         time.sleep(60)
     except KeyboardInterrupt:
-        caught = time.monotonic()
+        caught = time.monotonic() - queued(os.getpid())
     os.waitpid(child, 0)
-    at = float(os.read(sent[0], 100))
+    at, before = ast.literal_eval(os.read(sent[0], 200).decode())
     for end in (*sent, *go):
         os.close(end)
     if over is not None and over < at:
         return None
-    return caught - at
+    return max(caught - (at - before), 0.0)
 
 
 def longest(kind, size, rounds=ROUNDS):

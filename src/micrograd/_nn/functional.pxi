@@ -54,6 +54,8 @@ def as_values(items, str what):
     cdef list values = []
     for item in sample(items):
         values.append(item if isinstance(item, Value) else Value(to_double(item, what)))
+        if not len(values) & 0xFFFF and PyErr_CheckSignals():  # ten million items take a second
+            raise_error()
     return values
 
 
