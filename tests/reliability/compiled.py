@@ -14,7 +14,7 @@ import sys
 import time
 
 import micrograd
-from helpers import BINARY, OF_A_LIST, SPECIAL, UNARY, bits, grads_of, in_order, op
+from helpers import BINARY, OF_A_LIST, SPECIAL, UNARY, bits, grads_of, in_order, op, weights_for
 from micrograd import Value
 from micrograd import functional as F
 from oracle import EPS, TINY
@@ -24,7 +24,7 @@ LISTS = ["sum", "logsumexp", "dot", "softmax", "log_softmax", "linear", "mean"]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, F.eq]
 GRID = [-2.0, -0.5, 0.0, -0.0, 0.25, 1.0, 3.0]
 OUTPUTS = 3
-OPERANDS = {"constant": 0, "unary": 1, "number": 1, "cut": 1, "binary": 2, "sums": 3, "take": 3, "where": 4}
+OPERANDS = {"constant": 0, "unary": 1, "number": 1, "cut": 1, "binary": 2, "sums": 3, "layer": 3, "take": 3, "where": 4}
 
 
 class AbsentError(Exception):
@@ -53,6 +53,7 @@ class Program:
             "number": lambda: (draw.choice(["__add__", "__mul__"]), draw.choice([0.0, -0.0, 1.0, -1.0, 0.5, 3.0])),
             "constant": lambda: draw.choice([0.0, -0.0, 1.0, 2.0, -3.0]),
             "where": lambda: draw.choice(COMPARISONS),
+            "layer": lambda: draw.choice([2, 5, 8, 13]),
             "take": lambda: None,
             "cut": lambda: draw.choice(["detach", "no_grad"]),
         }[kind]()
@@ -124,6 +125,10 @@ class Program:
         picked = self.operands(node, operands, errors)
         if kind == "take":
             return F.take(picked, index)
+        if kind == "layer":
+            w, n = self.leaves, len(self.leaves)
+            out = F.linear(picked, [[w[(r + k) % n] for k in range(n)] for r in range(what)], (w * what)[:what])
+            return F.dot([v.tanh() for v in out], weights_for(what))
         return op(what)(*picked) if kind == "binary" else OF_A_LIST[what](picked)
 
     def choose(self, compare, operands, node, errors):
@@ -143,7 +148,7 @@ def batch(draw, ragged, special):
     def number():
         return draw.choice(SPECIAL) if special and draw.random() < 0.3 else draw.choice([*GRID, draw.uniform(-2, 2)])
 
-    count = draw.choice([1, 2, 3, 4, 5, 8, 9, 17])
+    count = draw.choice([1, 1, 2, 2, 3, 3, 4, 5, 8, 9, 17, 37])
     X = [[number() for _ in range(draw.randint(1, 3) if ragged else 2)] for _ in range(count)]
     last = 3 if draw.random() < 0.1 else 2
     return X, [number() for _ in range(count)], [draw.randint(0, last) for _ in range(count)]

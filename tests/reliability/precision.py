@@ -1,7 +1,7 @@
 """How far data and gradients of single ops are from the true ones, in units in the last place: part of `make ulps`.
 
 The true values have 40 digits, by mpmath. Where a formula is well conditioned, the error is within 2 units; else within
-2 and the condition number: what a relative change of the arguments is multiplied by, as near a root or of x in exp(x).
+2 and four times the condition number: what a relative change of the arguments is multiplied by, as it is near a root.
 EXCEPTIONS has what is not, with bounds of its own and the reason: derivatives that cancel, as those of tanh and sigmoid
 do where they are saturated, and functions of the C library.
 """
@@ -51,7 +51,7 @@ EXCEPTIONS = {
     ("softsign", "a"): Region(anywhere, 5.0, 0.0, "1 + |x| is rounded, and squared"),
 }
 ORDINARY = Region(anywhere, BOUND, 0.0, "")
-ILL = "more than 2, but within 2 and the condition number"
+ILL = "ill-conditioned"
 
 
 def draw_number(draw, narrow):
@@ -101,7 +101,7 @@ def errors_at(name, args):
                 where, bound, least, why = ORDINARY
             error = float(abs(ours - true) / mpmath.mpf(math.ulp(max(size, least))))
             if error > bound and not why:
-                bound, why = BOUND + condition(name, args, order), ILL
+                bound, why = BOUND + 4 * condition(name, args, order), ILL
             yield what, why, error, bound
 
 
