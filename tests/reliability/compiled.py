@@ -63,7 +63,9 @@ class Program:
         """Which values depend on the arguments, of which there are so many."""
         found = [True] * arguments + [False] * (len(self.leaves) + 1)
         for kind, _, operands in self.steps:
-            found.append(kind == "take" or any(found[i % len(found)] for i in operands))
+            used = [i % len(found) for i in operands]
+            decided = kind == "where" and (used[0] == used[1] or used[2] == used[3])  # the trace has one side of it
+            found.append(kind == "take" or not decided and any(found[i] for i in used))
         return found
 
     def __call__(self, x, y, index, errors=None):
