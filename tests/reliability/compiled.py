@@ -65,7 +65,7 @@ class Program:
         for kind, _, operands in self.steps:
             used = [i % len(found) for i in operands]
             decided = kind == "where" and (used[0] == used[1] or used[2] == used[3])  # the trace has one side of it
-            found.append(kind == "take" or not decided and any(found[i] for i in used))
+            found.append(kind == "take" or (not decided and any(found[i] for i in used)))
         return found
 
     def __call__(self, x, y, index, errors=None):
