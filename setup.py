@@ -2,8 +2,7 @@
 
 MICROGRAD_DEBUG=1 builds with assertions and debug information, without optimisation. MICROGRAD_SANITIZE=1 builds with
 assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer, MICROGRAD_SANITIZE=thread with ThreadSanitizer.
-MICROGRAD_COVERAGE=1 builds for gcov, which then counts lines of the Cython sources. MICROGRAD_PLAIN=1 builds in
-standard C, with the fallbacks for compilers and systems that lack the rest.
+MICROGRAD_COVERAGE=1 builds for gcov. MICROGRAD_PLAIN=1 builds in standard C, with the fallbacks for compilers and systems that lack the rest.
 """
 
 import os
@@ -137,7 +136,7 @@ def main():
             flags.extend(SSE2)  # the list that all extensions have
         from Cython.Build import cythonize
 
-        modules = cythonize(extensions, include_path=["src"], compiler_directives=directives, emit_linenums=coverage)
+        modules = cythonize(extensions, include_path=["src"], compiler_directives=directives)
     setup(
         ext_modules=modules,
         options={

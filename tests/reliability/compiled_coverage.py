@@ -1,5 +1,6 @@
-"""Which lines of the Cython sources and headers the tests run: a build for gcov, whose C has the sources' line numbers,
-then the tests, or those that are named as arguments. Prints a row for each file with lines that were not run.
+"""Which lines of the Cython sources and headers the tests run: a build for gcov, which counts lines of the generated C,
+then the tests in one process, or those that are named as arguments. The comments that Cython writes say which line of
+the sources a line of C belongs to. Prints a row for each file with lines that were not run.
 
 A line counts as run if any of its C code ran; lines that compile to nothing in this build are not counted. gcov writes
 its counts when a process exits, so tests whose processes end by a signal or os._exit() count nothing.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,23 +41,45 @@ def build() -> None:
 def run_tests(arguments: list[str]) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TREE / "src"), os.environ.get("PYTHONPATH", "")])}
     environment.pop("COVERAGE_PROCESS_START", None)
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", *arguments], cwd=ROOT, env=environment).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", *arguments], cwd=ROOT, env=environment
+    ).returncode
+
+
+MARK = re.compile(r'^\s*/\* "(?:src/)?micrograd/([^"]+)":(\d+)$')
+
+
+def origins(path: Path) -> dict[int, tuple[str, int]]:
+    """The file and line of the sources that each line of a generated C file comes from."""
+    found: dict[int, tuple[str, int]] = {}
+    place, in_comment = None, False
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if match := MARK.match(line):
+            place, in_comment = (match[1], int(match[2])), True
+        elif in_comment:
+            in_comment = "*/" not in line
+        elif line.startswith(("}", "static ", "/*")) or "function exit code" in line:
+            place = None
+        elif place and "__PYX_ERR" not in line:
+            found[number] = place
+    return found
 
 
 def counts() -> dict[str, dict[int, int]]:
     """Of each source, how often each line ran, in the module where it ran most."""
     found: dict[str, dict[int, int]] = defaultdict(dict)
+    generated = {path.name: origins(path) for path in (TREE / PACKAGE).glob("*.c")}
     for data in sorted(TREE.rglob("*.gcda")):
         command = ["gcov", "--json-format", "--stdout", str(data)]
         out = subprocess.run(command, cwd=TREE, check=True, capture_output=True, text=True).stdout
         for report in out.splitlines():
             for file in json.loads(report)["files"]:
                 _, package, name = file["file"].rpartition("micrograd/")
-                if package and (TREE / PACKAGE / name).exists():
-                    name = name.removeprefix("./")
-                    for line in file["lines"]:
-                        number = line["line_number"]
-                        found[name][number] = max(found[name].get(number, 0), line["count"])
+                for line in file["lines"] if package else ():
+                    number = line["line_number"]
+                    place = generated[name].get(number) if name in generated else (name, number)
+                    if place:
+                        found[place[0]][place[1]] = max(found[place[0]].get(place[1], 0), line["count"])
     return found
 
 

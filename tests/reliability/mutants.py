@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import random
 import re
 import shlex
@@ -26,7 +27,7 @@ from compiled_coverage import copy_sources
 ROOT = Path(__file__).parents[2]
 TREE = ROOT / "build" / "mutants"
 FOLDER = TREE / "src" / "micrograd"
-SECONDS = 900  # after this long, tests hang, which counts as found
+SECONDS = 120  # after this long, a test hangs, which counts as found; twenty times as long, all of them
 MODULES = ["_core", "_nn", "_compile", "_optim"]
 
 CORE, COMPILE = "micrograd/_core/", "src/micrograd/_compile/"
@@ -221,16 +222,18 @@ def failing(tests: list[str], k: int = -1) -> str | None:
     path = os.pathsep.join([str(TREE / "src"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "MICROGRAD_MUTANT": str(k)}
     environment.setdefault("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rf"]
+    options = ["-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rf", "-vv"]
+    options += ["-o", f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
     command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20 * SECONDS)
     except subprocess.TimeoutExpired:
-        return f"no end after {SECONDS} s"
+        return f"no end after {20 * SECONDS} s"
     if done.returncode == 0:
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return failed[1] if failed else f"pytest ends with {done.returncode}"
+    begun = re.findall(r"^(\S+::\S+)", done.stdout, re.MULTILINE)
+    return failed[1] if failed else f"pytest ends with {done.returncode} in {begun[-1] if begun else tests[0]}"
 
 
 def main() -> None:
@@ -238,14 +241,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="print the mutants, and build none")
+    parser.add_argument("--again", action="store_true", help="use the build of the last run")
     parser.add_argument("--unchecked", action="store_true", help="do not run the tests without a change first")
     options = parser.parse_args()
-    generate()
-    mutants = dict(enumerate(draw_mutants(options.seed, options.count)))
+    built = TREE / "mutants.pickle"
+    if options.again:
+        mutants = pickle.loads(built.read_bytes())
+    else:
+        generate()
+        mutants = dict(enumerate(draw_mutants(options.seed, options.count)))
     if options.list:
         print(*mutants.values(), sep="\n")
         return
-    build(mutants)
+    if not options.again:
+        build(mutants)
+        built.write_bytes(pickle.dumps(mutants))
     for area, (_, tests) in AREAS.items():
         by = None if options.unchecked else failing(tests)
         assert not by, f"the tests of {area} fail without a change: {by}"
