@@ -37,7 +37,7 @@ HEADERS = ["loops", "products", "dots", "math", "choices"]
 AREAS: dict[str, tuple[list[str], list[str]]] = {
     "op table": (
         [CORE + "ops.pxd", CORE + "activations.pxd", CORE + "choices.pxd"],
-        [*(f"tests/engine/{name}" for name in OPS), "tests/compile/test_math.py", "tests/compile/test_choices.py"],
+        [*(f"tests/engine/{name}" for name in OPS), "tests/nn/test_functional.py", "tests/compile/test_math.py"],
     ),
     "backward": (
         ["micrograd/_core.pyx", "src/micrograd/_core/walk.pxi", "src/micrograd/_core/leaf_grads.pxi"],
