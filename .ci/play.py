@@ -1,0 +1,62 @@
+"""`make play` and `make play-test`: the playground, docs/play, as a folder that a browser can load, build/play.
+
+build  copies the page, npm's package of Pyodide and the wheel of `make wasm-wheel` into it
+serve  serves it on the loopback address; PORT chooses the port
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import sys
+
+import wasm
+
+PAGE = wasm.ROOT / "docs" / "play"
+SITE = wasm.ROOT / "build" / "play"
+PARTS = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip"]
+
+
+class Handler(wasm.Quiet):
+    """Serves files as what they are on any system, and has each asked for anew, since they may just have been built."""
+
+    extensions_map = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json"}
+    extensions_map |= {".mjs": "text/javascript", ".wasm": "application/wasm", "": "application/octet-stream"}
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+
+def build() -> None:
+    wheel = wasm.built_wheel()
+    wasm.WORK.mkdir(parents=True, exist_ok=True)
+    wasm.get_pyodide()
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.copytree(PAGE, SITE, ignore=shutil.ignore_patterns("__pycache__"))
+    (SITE / "pyodide").mkdir()
+    for name in PARTS:
+        shutil.copy(wasm.PACKAGE / name, SITE / "pyodide")
+    shutil.copy(wheel, SITE / "micrograd.whl")
+
+
+def server(port: int) -> http.server.ThreadingHTTPServer:
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=SITE))
+
+
+def serve() -> None:
+    try:
+        serving = server(int(os.environ.get("PORT", "8000")))
+    except (OSError, ValueError, OverflowError) as error:
+        sys.exit(f"make play cannot serve: {error}; PORT=8001 make play chooses another port")
+    print(f"the playground: http://127.0.0.1:{serving.server_port}/ (Ctrl-C ends it)", flush=True)
+    try:
+        serving.serve_forever()
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    {"build": build, "serve": serve}[sys.argv[1]]()
