@@ -10,6 +10,8 @@
 # make sanitize      run the tests under gcc's sanitizers
 # make ulps          measure the errors of the ops, eager and on vectors
 # make bench         compare with other engines
+#
+# Long runs, whose figures are in docs/reliability.md:
 # make hostile       call all entries with arguments that lie, raise or change
 # make mutated       load pickles, states and safetensors files with bytes or items changed
 # make mutants       build faulty engines, one change each, and count those that the tests find
@@ -28,6 +30,8 @@
 # make wasm          build the wheel for browsers, and test it under node
 # make wasm-wheel    only build it
 # make wasm-browser  run it in Chromium
+# make play          build the playground, a page with this wheel, and serve it on the loopback address
+# make play-test     test it in Chromium
 # make elsewhere     build for other machines, and test there what can be emulated; ON=arm64 does one of them
 #
 # make setup         prepare a checkout for changes: all tools, and pre-commit
@@ -45,7 +49,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind play play-test
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -192,6 +196,18 @@ $(ELSEWHERE)/installed: requirements-elsewhere.txt | needs
 	$(PYTHON) -m venv $(ELSEWHERE)
 	$(ELSEWHERE)/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements-elsewhere.txt
 	touch $@
+
+# The playground, built in build/play. The wheel in dist/ is used if there is one.
+play: build/play/index.html
+	$(BIN)/python .ci/play.py serve
+
+play-test: build/play/index.html
+	$(PIP) install --quiet playwright
+	$(BIN)/python .ci/play_test.py
+
+build/play/index.html: $(wildcard docs/play/* dist/*_wasm32.whl) .ci/play.py | .venv/bin/python
+	ls dist/*_wasm32.whl >/dev/null 2>&1 || $(MAKE) wasm-wheel
+	$(BIN)/python .ci/play.py build
 
 .venv/bin/python: | needs
 	$(PYTHON) -m venv .venv

@@ -2,7 +2,8 @@
 
 MICROGRAD_DEBUG=1 builds with assertions and debug information, without optimisation. MICROGRAD_SANITIZE=1 builds with
 assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer, MICROGRAD_SANITIZE=thread with ThreadSanitizer.
-MICROGRAD_COVERAGE=1 builds for gcov. MICROGRAD_PLAIN=1 builds in standard C, with the fallbacks for compilers and systems that lack the rest.
+MICROGRAD_COVERAGE=1 builds for gcov. MICROGRAD_PLAIN=1 builds in standard C, with the fallbacks for compilers and
+systems that lack the rest.
 """
 
 import os

@@ -209,7 +209,7 @@ function drawWeights(box, columns, weights) {
     const lines = weights.flatMap((layer, i) =>
         layer.flatMap((numbers, j) =>
             places[i].map((start, k) => {
-                const [w, end] = [numbers[k], places[i + 1][j]];
+                const [w, end] = [Number(numbers[k]) || 0, places[i + 1][j]]; // texts stand for NaN and infinities
                 const middle = (start.right + end.left) / 2;
                 return svg("path", {
                     d: `M${start.right} ${start.y}C${middle} ${start.y} ${middle} ${end.y} ${end.left} ${end.y}`,
@@ -227,9 +227,9 @@ function drawWeights(box, columns, weights) {
 
 // ---- The graph of a neuron ------------------------------------------------------------------------------------------
 
-const WIDE = 76, HIGH = 32, PITCH = 46; // of a box of data and grad, and from one row to the next
-const AT = { weight: 24, input: 112, product: 226, sum: 340 };
-const short = (x) => (Math.abs(x) >= 1e4 || (x !== 0 && Math.abs(x) < 1e-4) ? x.toExponential(1) : x.toFixed(4));
+const WIDE = 70, HIGH = 32, PITCH = 46; // of a box of data and grad, and from one row to the next
+const AT = { weight: 17, input: 101, product: 205, sum: 309 };
+const short = (x) => (typeof x === "string" ? x : Math.abs(x) >= 1e4 || (x !== 0 && Math.abs(x) < 1e-4) ? x.toExponential(1) : x.toFixed(4));
 
 // Rows for the inputs: weight times input is a product, which is added to the sum of the rows above; below the last, the
 // activation. Grads come in the order of the backward pass, from the bottom to the top, if they are `flowing`.
@@ -250,7 +250,7 @@ export function drawGraph(box, { graph }, label, layer, flowing) {
     node(AT.sum, y(-1), bias, late);
     rows.forEach(([w, x, product, sum], i) => {
         const [at, time] = [y(i), late - 1 - i];
-        const [times, plus] = [AT.product - 18, AT.sum - 18];
+        const [times, plus] = [AT.product - 16, AT.sum - 17];
         node(AT.weight, at, w, time + 2);
         node(AT.input, at, x, time + 2);
         node(AT.product, at, product, time + 1);
@@ -264,7 +264,7 @@ export function drawGraph(box, { graph }, label, layer, flowing) {
         wire(`M${plus} ${at}H${AT.sum}`, time);
         op(times, at, "×");
         op(plus, at, "+");
-        parts.nodes.push(svg("text", { class: "title", x: 2, y: at + 4 }, String(i)));
+        parts.nodes.push(svg("text", { class: "title", x: 1, y: at + 4 }, String(i)));
     });
     let at = y(rows.length - 1);
     head.forEach(([name, data, grad], i) => {
@@ -275,14 +275,14 @@ export function drawGraph(box, { graph }, label, layer, flowing) {
         node(AT.sum, next, [data, grad], head.length - 1 - i);
         at = next;
     });
-    const from = layer ? `output of layer ${layer}` : "input x";
-    const titles = [["weight", AT.weight], [from, AT.input], ["product", AT.product], ["bias", AT.sum]];
+    const from = layer ? `from layer ${layer}` : "input";
+    const titles = [["weight", AT.weight], [from, AT.input], ["product", AT.product], ["bias, sums", AT.sum]];
     const words = titles.map(([text, x]) => svg("text", { class: "title", x, y: 14 }, text));
     const legend = [["data", 0], ["grad", 56]].map(([kind, x]) =>
         svg("g", {}, svg("rect", { class: kind, x: AT.weight + x, y: at - 7, width: 14, height: 14 }), svg("text", { class: "title", x: AT.weight + x + 19, y: at + 4 }, kind)),
     );
     const out = svg("text", { class: "title", x: AT.sum - 8, y: at + 4, "text-anchor": "end" }, "result");
-    const all = svg("svg", { viewBox: `0 0 424 ${at + half + 4}`, role: "img", "aria-label": label, style: `--pass:${pass}s` });
+    const all = svg("svg", { viewBox: `0 0 ${AT.sum + WIDE + 2} ${at + half + 4}`, role: "img", "aria-label": label, style: `--pass:${pass}s` });
     all.append(...words, ...parts.wires, ...parts.nodes, ...parts.dots, ...legend, out);
     if (flowing) all.classList.add("flowing");
     box.replaceChildren(all);

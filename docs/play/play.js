@@ -46,7 +46,7 @@ async function stopPython() {
 
 async function load() {
     view.ready = false;
-    say("Loading Python, 13 MB …");
+    say("Loading Python, 13 MB …", true);
     const choices = await ask({ do: "choices" });
     view.ready = true;
     say("Python is ready");
@@ -56,13 +56,14 @@ async function load() {
 // ---- Settings and programs ------------------------------------------------------------------------------------------
 
 function settings() {
-    const chosen = Object.fromEntries(SETTINGS.map((name) => [name, $(name).value]));
-    return { ...chosen, data: document.querySelector("#data input:checked").value };
+    const data = document.querySelector("#data input:checked").value;
+    return { data, ...Object.fromEntries(SETTINGS.map((name) => [name, $(name).value])) };
 }
 
 // Write the program of the settings and run it, or show what is wrong with them.
 async function apply() {
     pause();
+    $("chosen").textContent = Object.values(settings()).join(" · ");
     const { wrong = {}, source } = await ask({ do: "write", settings: settings() });
     for (const name of ["layers", "rate", "seed"]) {
         $(`${name}-wrong`).textContent = wrong[name] ?? "";
@@ -154,7 +155,7 @@ function show(reply) {
     if (!view.counted) view.loss = undefined;
     Object.assign(view, { scores: reply.scores, thumbs: reply.thumbs, weights: reply.weights });
     $("steps").textContent = reply.steps.toLocaleString("en");
-    $("loss").textContent = view.loss?.toPrecision(3) ?? "–";
+    $("loss").textContent = view.loss === undefined ? "–" : short(view.loss, 3);
     $("right").textContent = `${reply.right} of ${view.points.length}`;
     $("boundary").setAttribute("aria-label", `Decision boundary: ${reply.right} of ${view.points.length} points are on the right side`);
     $("curve").setAttribute("aria-label", view.counted ? `Loss over ${view.counted} steps, now ${$("loss").textContent}` : "Loss over the steps, none yet");
@@ -200,7 +201,7 @@ async function showNeuron(flowing) {
     const { layer, index } = view.selected;
     const name = layer === view.weights.length - 1 ? "Output" : `Layer ${layer + 1}, neuron ${index + 1}`;
     const [x0, x1] = reply.point.map((x) => x.toFixed(2));
-    const text = `${name}, for the point (${x0}, ${x1}) with label ${reply.label}. Its ${reply.of} is ${reply.result.toPrecision(4)}; grads are those of that.`;
+    const text = `${name}, for the point (${x0}, ${x1}) with label ${reply.label}. Its ${reply.of} is ${short(reply.result, 4)}; grads are those of that.`;
     if ($("graph-text").textContent !== text && !view.running) $("graph-text").textContent = text;
     drawGraph($("graph"), reply, `Graph: ${name}`, layer, flowing);
     $("numbers").replaceChildren(...numbersOf(reply.graph));
@@ -216,7 +217,10 @@ function showPrinted(text = "") {
     $("printed-part").hidden = !text;
 }
 
-const say = (text) => ($("status").textContent = text);
+function say(text, busy = false) {
+    $("status").textContent = text;
+    $("status").classList.toggle("busy", busy);
+}
 
 // For screen readers: now and then, as the numbers change many times a second.
 function speak() {
@@ -228,6 +232,9 @@ function allow(training) {
     for (const id of ["go", "step"]) $(id).disabled = !training;
     for (const id of ["restart", "run"]) $(id).disabled = !view.ready;
 }
+
+// Texts stand for NaN and infinities.
+const short = (x, digits) => (typeof x === "string" ? x : x.toPrecision(digits));
 
 // ---- The start ------------------------------------------------------------------------------------------------------
 
@@ -259,7 +266,7 @@ function failed(error) {
 window.addEventListener("unhandledrejection", (event) => failed(event.reason));
 $("go").onclick = () => (view.running ? pause() : train());
 $("step").onclick = step;
-$("restart").onclick = apply;
+$("restart").onclick = run;
 $("run").onclick = run;
 $("stop").onclick = stopPython;
 $("backward").onclick = () => showNeuron(true);
@@ -283,6 +290,9 @@ $("boundary").onclick = (event) => {
     $("sample").onchange();
 };
 new ResizeObserver(draw).observe(document.querySelector("main"));
+const narrow = matchMedia("(max-width: 40rem)"); // there, the settings are folded up
+narrow.onchange = () => ($("settings-part").open = !narrow.matches);
+narrow.onchange();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 startPython();

@@ -42,8 +42,8 @@ def moons(n):  # type: ignore[no-untyped-def]
     for i in range(n):
         side = 1 if i % 2 else -1
         t = math.pi * random.random()
-        x0, x1 = 1.5 * math.cos(t) + 0.75, 1.5 * math.sin(t) - 0.375
-        X.append([side * x0 + random.gauss(0, 0.15), side * x1 + random.gauss(0, 0.15)])
+        x0, x1 = 1.5 * math.cos(t) + 0.75, 1.5 * math.sin(t) - 0.4
+        X.append([random.gauss(side * x0, 0.15), random.gauss(side * x1, 0.15)])
         y.append(side)
     return X, y
 
@@ -66,7 +66,7 @@ def spiral(n):  # type: ignore[no-untyped-def]
     for i in range(n):
         side = 1 if i % 2 else -1
         radius = 0.2 + 2.2 * i / n
-        t = 1.9 * radius
+        t = 2.6 * radius
         X.append([side * radius * math.cos(t), side * radius * math.sin(t)])
         y.append(side)
     return X, y
@@ -84,7 +84,7 @@ def xor(n):  # type: ignore[no-untyped-def]
 
 DATA = {function.__name__: function for function in (moons, circles, spiral, xor)}
 
-PROGRAM = '''\
+PROGRAM = """\
 import math
 import random
 
@@ -122,7 +122,7 @@ if __name__ == "__main__":  # in a file of its own
         loss = step()
         if i % 100 == 0:
             print(f"step {{i}}  loss {{loss:.4f}}")
-'''
+"""
 
 
 # ---- Settings, which are the texts of the page's form ---------------------------------------------------------------
@@ -268,7 +268,7 @@ class Playground:
         except ProgramError as error:
             problem = str(error)
         self.steps += len(losses)
-        return {"losses": [loss if math.isfinite(loss) else None for loss in losses], "problem": problem}
+        return {"losses": losses, "problem": problem}
 
     def state(self) -> tuple[dict[str, Any], array[float], array[float]]:
         """What the page draws: counts and weights; the scores on a grid, from the upper left on; each neuron's."""
@@ -393,4 +393,13 @@ def answer(request: str) -> tuple[str, array[float], array[float]]:
             head.update(state)
     except ProgramError as error:
         head = {"error": str(error), "printed": playground.printed.getvalue()[-5000:]}
-    return json.dumps(head), scores, thumbs
+    return json.dumps(_expressible(head)), scores, thumbs
+
+
+def _expressible(x: Any) -> Any:
+    """The same with texts, such as 'nan', in place of the floats that JSON does not have."""
+    if isinstance(x, dict):
+        return {name: _expressible(item) for name, item in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_expressible(item) for item in x]
+    return str(x) if isinstance(x, float) and not math.isfinite(x) else x

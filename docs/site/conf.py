@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ CONTENTS = {
             "/docs/compile",
             "A GPT of scalars </docs/microgpt>",
             "/docs/pictures",
+            "/docs/playground",
         ],
         "Notebooks": [
             "The lecture </notebooks/lecture>",
@@ -100,6 +102,16 @@ def add_download(app: Sphinx, page: str, source: list[str]) -> None:
 
 # States of tqdm's progress bar before the last. They begin with a carriage return, for which myst-nb puts a line break.
 _BAR = re.compile(r"^\r? *\d+%\|.*\n(?=\r? *\d+%\|)", re.MULTILINE)
+
+
+# The playground, if `make play` has built it, goes along, with a link from its page.
+PLAYGROUND = ROOT / "build" / "play"
+
+
+def add_playground(app: Sphinx, page: str, source: list[str]) -> None:
+    if page == "docs/playground" and (PLAYGROUND / "index.html").exists():
+        shutil.copytree(PLAYGROUND, app.outdir / "play", dirs_exist_ok=True)
+        source[0] = source[0].replace("\n\n", "\n\n<p><a href='../play/index.html'>Open the playground</a></p>\n\n", 1)
 
 
 # ---- Markdown, code and docstrings -----------------------------------------------------------------------------------
@@ -203,6 +215,7 @@ templates_path = ["."]
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_contents)
     app.connect("source-read", add_download)
+    app.connect("source-read", add_playground)
     app.connect("autodoc-process-docstring", as_rest)
     app.connect("doctree-read", trim_examples)
     app.connect("doctree-resolved", link_names)
