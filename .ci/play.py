@@ -11,6 +11,7 @@ import http.server
 import os
 import shutil
 import sys
+from typing import ClassVar
 
 import wasm
 
@@ -22,8 +23,15 @@ PARTS = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.jso
 class Handler(wasm.Quiet):
     """Serves files as what they are on any system, and has each asked for anew, since they may just have been built."""
 
-    extensions_map = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json"}
-    extensions_map |= {".mjs": "text/javascript", ".wasm": "application/wasm", "": "application/octet-stream"}
+    extensions_map: ClassVar = {
+        "": "application/octet-stream",
+        ".css": "text/css",
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-cache")

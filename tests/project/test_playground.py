@@ -1,11 +1,10 @@
-"""The playground's part in Python, docs/play/play.py: programs written from settings, what is refused, what the page gets
-of a network. `make play-test` tests the page in a browser."""
+"""The playground's part in Python, docs/play/play.py: programs written from settings, what is refused, what the page
+gets of a network. `make play-test` tests the page in a browser."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import re
 import runpy
 
