@@ -173,6 +173,7 @@ def errors_of_programs_are_shown(page: Any) -> str:
         shown = "document.querySelector('#problem').textContent"
         wait(page, f"(all) => all.every((part) => {shown}.includes(part))", list(expected))
         assert "play.py" not in page.inner_text("#problem")
+        assert page.inner_text("#trouble") == page.inner_text("#problem")  # which may be out of sight
     counting = "def step(seen=[]):\n    if len(seen) == 7: seen[9]\n    seen.append(1)"
     run_program(page, good.replace("def step():", counting))
     wait(page, "() => !document.querySelector('#problem').textContent")

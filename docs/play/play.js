@@ -82,7 +82,7 @@ async function run() {
     pause();
     const reply = await ask({ do: "run", source: $("source").value });
     showPrinted(reply.printed);
-    showProblem(reply.error ?? "");
+    showProblem(reply.error ?? "", true);
     allow(reply.error === undefined);
     if (reply.error !== undefined) return;
     Object.assign(view, { points: reply.points, labels: reply.labels, extent: reply.extent });
@@ -136,7 +136,7 @@ function pause() {
 
 // What a request to train gave.
 function took(reply) {
-    showProblem(reply.problem || reply.error || "");
+    showProblem(reply.problem || reply.error || "", true);
     if (reply.problem || reply.error) pause();
     for (const loss of reply.losses ?? []) {
         if (view.counted++ % view.every === 0) view.losses.push(loss);
@@ -208,7 +208,9 @@ async function showNeuron(flowing) {
     $("table-of-graph").hidden = $("backward").disabled = false;
 }
 
-function showProblem(text) {
+// What is wrong; beside the program too, if it is at fault.
+function showProblem(text, ofProgram = false) {
+    $("trouble").textContent = ofProgram ? text : "";
     if ($("problem").textContent !== text) $("problem").textContent = text; // the same text is not read out again
 }
 

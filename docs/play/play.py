@@ -36,7 +36,7 @@ OPTIMIZERS = ["SGD", "Adam", "AdamW", "RMSprop"]
 # ---- Data: the source of the function that is chosen becomes a part of the program ----------------------------------
 
 
-def moons(n):  # type: ignore[no-untyped-def]
+def moons(n):
     """Two half-moons that reach into each other."""
     X, y = [], []
     for i in range(n):
@@ -48,7 +48,7 @@ def moons(n):  # type: ignore[no-untyped-def]
     return X, y
 
 
-def circles(n):  # type: ignore[no-untyped-def]
+def circles(n):
     """A disc, and a ring around it."""
     X, y = [], []
     for i in range(n):
@@ -60,7 +60,7 @@ def circles(n):  # type: ignore[no-untyped-def]
     return X, y
 
 
-def spiral(n):  # type: ignore[no-untyped-def]
+def spiral(n):
     """Two arms around each other."""
     X, y = [], []
     for i in range(n):
@@ -72,7 +72,7 @@ def spiral(n):  # type: ignore[no-untyped-def]
     return X, y
 
 
-def xor(n):  # type: ignore[no-untyped-def]
+def xor(n):
     """Four squares; those across from each other are of one class."""
     X, y = [], []
     for i in range(n):
@@ -179,9 +179,8 @@ def check(settings: dict[str, str]) -> dict[str, str]:
 
 def program(settings: dict[str, str]) -> str:
     """The program of settings that `check` finds nothing wrong with."""
-    source = re.sub(r"  # type: ignore.*", "", inspect.getsource(DATA[settings["data"]]))
     return PROGRAM.format(
-        data=source,
+        data=inspect.getsource(DATA[settings["data"]]),
         name=settings["data"],
         seed=read_seed(settings["seed"]),
         layers=[*read_layers(settings["layers"]), 1],
