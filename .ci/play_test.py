@@ -163,6 +163,7 @@ def errors_of_programs_are_shown(page: Any) -> str:
     cases = {
         f"{good}\n1 / 0\n": (f'File "program.py", line {lines + 2}', "1 / 0", "ZeroDivisionError"),
         "def f(:": ("SyntaxError",),
+        "def f(): f()\nf()": ("RecursionError", "Previous line repeated"),
         "X = 1": ("It lacks y, model, step",),
         good.replace("[6, 4, 1]", "[8, 0]").replace("[8, 6, 1]", "[8, 0]"): ("line", "model = nn.MLP", "Error"),
         "import sys; sys.exit(3)": ("SystemExit: 3",),
@@ -225,7 +226,7 @@ def edited_programs_run(page: Any) -> str:
     assert "no MLP" in page.inner_text("#graph-text")
     run_program(page, "while True: pass")
     page.click("#stop")  # it shows after two seconds
-    wait(page, "() => document.querySelector('#problem').textContent.includes('stopped')")
+    wait(page, "() => document.querySelector('#problem').textContent.includes('restarted')")
     run_program(page, good)
     page.wait_for_selector("#go:enabled")
     return "in other ways, and one without an end was stopped"

@@ -3,7 +3,7 @@ import { drawBoundary, drawCurve, drawGraph, drawNetwork, drawPreview, numbersOf
 
 const $ = (id) => document.getElementById(id);
 const SETTINGS = ["layers", "activation", "optimizer", "rate", "seed"];
-const SLOW = 2000; // milliseconds after which Python can be stopped
+const SLOW = 2000; // milliseconds after which Python can be restarted
 const view = { running: false, ready: false, losses: [], every: 1, counted: 0, selected: null, replayed: 0 };
 
 // ---- Python ---------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ async function stopPython() {
     allow(false);
     startPython();
     await load();
-    showProblem("Python was stopped. Change the program, then run it.");
+    showProblem("Python was restarted. Change the program, then run it.");
 }
 
 async function load() {
@@ -263,6 +263,7 @@ function redraw() {
 function failed(error) {
     pause();
     showProblem(`This page failed: ${error?.message ?? error}`);
+    $("stop").hidden = false;
 }
 
 window.addEventListener("unhandledrejection", (event) => failed(event.reason));

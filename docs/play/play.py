@@ -236,7 +236,7 @@ class Playground:
         names: dict[str, Any] = {"__name__": "program"}
         self.printed = io.StringIO()
         with _reported(), contextlib.redirect_stdout(self.printed):
-            exec(compile(source, FILE, "exec"), names)
+            exec(compile(source, FILE, "exec", dont_inherit=True), names)
         missing = [name for name in ("X", "y", "model", "step") if name not in names]
         if missing:
             raise ProgramError(f"The program must define X, y, model and step(). It lacks {', '.join(missing)}.")

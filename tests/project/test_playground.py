@@ -139,6 +139,11 @@ def test_what_a_program_prints_is_shown(ask):
     assert ask("run", source=f"{written(ask)}\nprint('hello')")["printed"] == "hello\n"
 
 
+def test_programs_have_no_future_of_the_module_that_runs_them(ask):
+    reply = ask("run", source=f"{written(ask)}\ndef f(x: int):\n    pass\nprint(f.__annotations__)")
+    assert reply["printed"] == "{'x': <class 'int'>}\n"
+
+
 def test_a_neuron_that_has_a_nan_can_be_shown(ask, play):
     ask("run", source=f"{written(ask)}\nmodel.parameters()[0].data = math.nan")
     assert ask("neuron", layer=0, index=0, sample=0)["graph"]["rows"][0][0] == ["nan", "nan"]
