@@ -26,7 +26,7 @@ from micrograd import Value, functional
 
 LIMIT = 0.1  # s
 ROUNDS = 5
-NO_LIMIT = {"free", "trace"}  # docs/reliability.md says why
+NO_LIMIT = {"free"}  # docs/reliability.md says why
 
 
 def chain(x, length):

@@ -512,8 +512,10 @@ cdef Plan plan_prologue(Program program):
     cdef Draft draft = Draft(program, CAPTURED_ONLY, True)
     cdef int g
     for g in range(program.prologue_groups):
+        check_signals(g)
         draft.compute(&program.groups[g])
     for g in range(program.prologue_groups - 1, -1, -1):
+        check_signals(g)
         draft.propagate(&program.groups[g])
     return Slots(draft).finish()
 
@@ -524,6 +526,7 @@ cdef Plan plan_sample(Program program, int mode):
     cdef Py_ssize_t i, k
     cdef int g, output
     for g in range(program.prologue_groups, program.group_count):
+        check_signals(g)
         draft.compute(&program.groups[g])
     if mode != FORWARD:
         for k in range(len(program.outputs)):
@@ -533,6 +536,7 @@ cdef Plan plan_sample(Program program, int mode):
                 push(&draft.header, draft.target(output))
                 draft.put(&draft.backward, SEED)
         for g in range(program.group_count - 1, program.prologue_groups - 1, -1):
+            check_signals(g)
             draft.propagate(&program.groups[g])
         for i in range(program.code.count):
             if program.invariant[i] and draft.written[i]:

@@ -266,6 +266,7 @@ cdef class Program:
             i = 0
             while i < computed:
                 j = crowd_end(placed, i, computed)
+                check_signals(self.group_count)
                 self.group(placed + i, j - i)
                 if not placed[i].varies:
                     self.prologue_groups = self.group_count
@@ -289,9 +290,10 @@ cdef class Program:
         """The level of each instruction. `placed` is memory to use."""
         cdef Py_ssize_t i
         cdef int *level = ints_new(self.code.count, 0)
-        for i in range(self.code.count):
-            level[i] = <int>i if self.ordered else self.level_after(i, level)
         try:
+            for i in range(self.code.count):
+                check_signals(i)
+                level[i] = <int>i if self.ordered else self.level_after(i, level)
             if not self.ordered:
                 self.choose_levels(placed, level)
         except BaseException:
@@ -309,8 +311,12 @@ cdef class Program:
         cdef int lowest
         try:
             highest = self.highest_levels(level)
-            low_crowd, high_crowd = self.crowds(placed, level), self.crowds(placed, highest)
+            low_crowd = self.crowds(placed, level)
+            if PyErr_CheckSignals():
+                raise_error()
+            high_crowd = self.crowds(placed, highest)
             for i in range(self.code.count):
+                check_signals(i)
                 lowest = self.level_after(i, level)  # higher than at first, where an operand's is
                 level[i] = highest[i] if lowest > level[i] or high_crowd[i] > low_crowd[i] else lowest
         finally:
@@ -397,6 +403,7 @@ cdef class Program:
         self.groups[g] = Group(op, self.ordered_count, <int>len(members), layer, calls)
         self.group_count += 1
         for i in members:
+            check_signals(self.ordered_count)
             self.order[self.ordered_count] = i
             self.group_of[i] = g
             self.ordered_count += 1
