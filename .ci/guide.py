@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "guide"
-NOT_COPIED = shutil.ignore_patterns(".*", "build", "dist", "*.so", "*.pyd", "*.c", "*.egg-info", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns(".*", "build", "dist", "_*.c", "*.so", "*.pyd", "*.egg-info", "__pycache__")
 
 
 class Hunk(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import pytest
 
@@ -15,9 +16,22 @@ pytestmark = [
 ]
 
 
+# As it clears the attributes of an object that dies, CPython 3.14 prints and clears the MemoryError that is on its way;
+# the pickle or copy under way then ends in SystemError.
+loses_errors = pytest.mark.skipif(sys.version_info >= (3, 13), reason="CPython loses the exception of a dying object")
+
+
 @pytest.mark.parametrize(
     ("group", "stride"),
-    [("ops", 1), ("values", 1), ("functional", 3), ("modules", 17), ("optimizers", 11), ("errors", 3), ("compile", 13)],
+    [
+        ("ops", 1),
+        ("values", 1),
+        ("functional", 3),
+        pytest.param("modules", 17, marks=loses_errors),
+        ("optimizers", 11),
+        ("errors", 3),
+        ("compile", 13),
+    ],
 )
 def test_memory_error_alone_comes_of_it(driver, group, stride):
     print(driver("oom", "--stride", str(stride), group))
