@@ -132,7 +132,7 @@ def rounds_once():
 def isolated():
     """Run Python source in a fresh process and return what it printed; a crash or a non-zero exit fails the test."""
 
-    def run(source: str, *, timeout: float = 120, **env: str) -> str:
+    def run(source: str, *, timeout: float = 300, **env: str) -> str:
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", source],
             capture_output=True,

@@ -31,7 +31,6 @@
 import functools
 import sys
 from collections import abc
-from importlib import import_module
 
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release

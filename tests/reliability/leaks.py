@@ -68,7 +68,11 @@ def main():
     if not counts.ABLE:
         sys.exit("it reads the slabs of a release build on 64-bit Linux")
     if "GLIBC_TUNABLES" not in os.environ:  # blocks in malloc's caches would count
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **counts.exact_environment()})
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "reliability.leaks", *sys.argv[1:]],
+            {**os.environ, **counts.exact_environment()},
+        )
     gc.disable()
     counter = counts.Counter()
     self_test(counter)

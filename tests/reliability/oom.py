@@ -171,9 +171,8 @@ def _preloaded():
     subprocess.run(
         ["cc", "-O1", "-fPIC", "-shared", "-fno-builtin", "-fno-omit-frame-pointer", "-o", LIBRARY, source], check=True
     )
-    os.execve(
-        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "LD_PRELOAD": str(LIBRARY.resolve())}
-    )
+    again = [sys.executable, "-m", "reliability.oom", *sys.argv[1:]]
+    os.execve(sys.executable, again, {**os.environ, "LD_PRELOAD": str(LIBRARY.resolve())})
 
 
 def main():

@@ -138,7 +138,7 @@ def tree_of_shape(tuple shape):
 def numpy_for(str what):
     """NumPy. Raises ImportError, with what needs it, where it is missing."""
     try:
-        return import_module("numpy")
+        return __import__("numpy")
     except ImportError as error:
         raise ImportError(f"{what} needs NumPy: pip install numpy", name="numpy") from error
 
@@ -148,7 +148,9 @@ cdef object converted(object array, str name):
     cdef Py_ssize_t shape[DEEPEST + 1]
     cdef bint is_array = not isinstance(array, (list, tuple))
     try:
-        numpy = import_module("numpy")  # Cython's `import` gives None where Python's raises ImportError
+        # Cython's `import` gives None where Python's raises ImportError. import_module() takes a lock on CPython 3.9,
+        # for which memory may be out, and which fork() may leave locked in the child.
+        numpy = __import__("numpy")
     except ImportError:
         return converted_lists(array, name)
     if is_array:
