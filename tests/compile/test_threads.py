@@ -153,7 +153,7 @@ def test_a_signal_interrupts_a_batch(isolated):
         f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin().exp(), threads=2)
         x = np.ones(20_000_000)
         f.map(x[:10])
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         start = time.perf_counter()
         try:
             f.map(x)
