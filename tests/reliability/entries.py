@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import micrograd
-from helpers import OF_A_LIST, op
+from helpers import OF_A_LIST, doubled, op
 from micrograd import Value, functional, interop, nn, nn_tanh, optim, utils, viz
 from micrograd._core import OPS
 from micrograd.nn import init
@@ -63,19 +63,9 @@ class Sub(Value):
     """A subclass has attributes of its own and is walked in depth-first order."""
 
 
-def _user_op(x, kind=Value):
-    out = kind(2.0 * x.data, (x,), "twice")
-
-    def step():
-        x.grad += 2.0 * out.grad
-
-    out._backward = step
-    return out
-
-
 def _cycle():
     x = Sub(1.0)  # cycles through attributes of plain Values are not collected, see DIFFERENCES.md
-    y = _user_op(x) * x
+    y = doubled(x) * x
     x.result = y
     y.backward()
     return [x.grad]
@@ -116,8 +106,8 @@ def _value_entries():
     yield "Value(children, op)", lambda: _grads(lambda a, b: Value(1.0, (a, b), "op"), XS[:2])[:1]
     yield "Value(local_grads)", lambda: _grads(lambda a, b: Value(1.0, (a, b), (2.0, 3.0)), XS[:2])
     yield "Value attributes", _attributes
-    yield "Value._backward", lambda: _grads(_user_op, XS[:1])
-    yield "Value subclass", lambda: _grads(lambda a: _user_op(a, Sub) * Sub(2.0), XS[:1])
+    yield "Value._backward", lambda: _grads(doubled, XS[:1])
+    yield "Value subclass", lambda: _grads(lambda a: doubled(a, Sub) * Sub(2.0), XS[:1])
     yield "Value cycle", _cycle
     yield "Value looking", _looking
     yield "Value format", lambda: [len(f"{x:.3f} {x!r} {x}"), x.item(), (x * y).detach().data]

@@ -138,6 +138,8 @@ def tree_of_shape(tuple shape):
 def numpy_for(str what):
     """NumPy. Raises ImportError, with what needs it, where it is missing."""
     try:
+        # Cython's `import` gives None where Python's raises ImportError. import_module() takes a lock on CPython 3.9,
+        # for which memory may be out, and which fork() may leave locked in the child.
         return __import__("numpy")
     except ImportError as error:
         raise ImportError(f"{what} needs NumPy: pip install numpy", name="numpy") from error
@@ -148,9 +150,7 @@ cdef object converted(object array, str name):
     cdef Py_ssize_t shape[DEEPEST + 1]
     cdef bint is_array = not isinstance(array, (list, tuple))
     try:
-        # Cython's `import` gives None where Python's raises ImportError. import_module() takes a lock on CPython 3.9,
-        # for which memory may be out, and which fork() may leave locked in the child.
-        numpy = __import__("numpy")
+        numpy = numpy_for(name)
     except ImportError:
         return converted_lists(array, name)
     if is_array:
