@@ -112,7 +112,6 @@ def check_packages() -> None:
     print(*(f"{package.name}: {package.stat().st_size:,} bytes" for package in packages), sep="\n")
     print(run(TOOLS / "twine", "--no-color", "check", "--strict", *packages, COLUMNS="200"))
     print(run(TOOLS / "check-wheel-contents", *DIST.glob("*.whl")))
-    print(run(TOOLS / "validate-pyproject", "pyproject.toml"))
     machines = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64", "pyodide": "wasm32"}
     for system, archs in machines.items():
         options = "--platform", system, "--archs", archs, "--print-build-identifiers"
