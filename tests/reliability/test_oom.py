@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytest.importorskip("resource")  # which Windows and browsers lack
+
 from reliability import counts
 
 pytestmark = [
