@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import gc
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ from pathlib import Path
 from helpers import BINARY, OPERATORS, SPECIAL, UNARY
 from reliability.networks import Everything
 
-ALARMS = sys.platform != "win32"
+ALARMS = hasattr(signal, "setitimer")
+THREADS = sys.platform != "emscripten"
 MEANWHILE = ["", "", "look", "build", "pass", "collect", "free"]
 MOST_CHUNK = 20_000
 
@@ -92,7 +94,7 @@ STEPS = {
     "compile": (1, lambda d: (small_program(d), indices(d), d.random() < 0.8)),
     "call_compiled": (3, lambda d: (d.randrange(9), index(d), number(d), d.choice(["number", "value", "pickle"]))),
     "grad": (2, lambda d: (index(d), indices(d), d.random() < 0.3)),
-    "threads": (0.3, lambda d: ([small_program(d) for _ in range(d.randint(2, 4))], indices(d))),
+    "threads": (0.3 * THREADS, lambda d: ([small_program(d) for _ in range(d.randint(2, 4))], indices(d))),
     "signalled": (1 * ALARMS, lambda d: (index(d), seconds(d), d.choice([*MEANWHILE, "raise"]), d.random() < 0.7)),
     "long_pass": (0.1 * ALARMS, lambda d: (index(d), d.choice([3000, 30_000]), seconds(d) * 10, d.random() < 0.5)),
 }

@@ -13,6 +13,7 @@ from reliability import compiled
 
 @pytest.mark.slow
 def test_random_programs_are_eager_codes():
+    pytest.importorskip("numpy")
     complete, failed = compiled.campaign(0, 800)
     assert failed == []
     assert 500 < complete < 750  # in the rest a sample raises
