@@ -119,7 +119,7 @@ KINDS.update(
         "array, masked": lambda: np.ma.masked_array([1.0, 2.0], [True, False]),
         "array, masked 0-d": lambda: np.ma.masked,
         "array, empty": lambda: np.empty((0,)),
-        "array, empty and wide": lambda: np.empty((0, 2**40)),
+        "array, empty and wide": lambda: np.empty((0, sys.maxsize // 2**20)),
         "array of 32 dimensions": lambda: np.ones((1,) * 32),
         "array of three dimensions": lambda: np.ones((2, 2, 2)),
         "array of Values": lambda: np.array([Value(1.0), Value(2.0)]),
