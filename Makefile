@@ -32,6 +32,8 @@
 # make wasm-browser  run it in Chromium
 # make play          build the playground, a page with this wheel, and serve it on the loopback address
 # make play-test     test it in Chromium
+# make lite          build the notebooks in JupyterLite, which run in the browser, and serve them likewise
+# make lite-test     test them in Chromium
 # make elsewhere     build for other machines, and test there what can be emulated; ON=arm64 does one of them
 #
 # make setup         prepare a checkout for changes: all tools, and pre-commit
@@ -49,7 +51,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind play play-test
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind play play-test lite lite-test
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -210,6 +212,18 @@ build/play/index.html: $(wildcard docs/play/* dist/*_wasm32.whl) .ci/play.py | .
 	ls dist/*_wasm32.whl >/dev/null 2>&1 || $(MAKE) wasm-wheel
 	$(BIN)/python .ci/play.py build
 
+# The notebooks in JupyterLite, with the same wheel, in build/lite.
+lite: build/lite/graphviz.js
+	$(BIN)/python .ci/lite.py serve
+
+lite-test: build/lite/graphviz.js
+	$(PIP) install --quiet playwright
+	$(BIN)/python .ci/lite_test.py
+
+build/lite/graphviz.js: $(wildcard docs/lite/* notebooks/* dist/*_wasm32.whl) .ci/lite.py .venv/installed-lite
+	ls dist/*_wasm32.whl >/dev/null 2>&1 || $(MAKE) wasm-wheel
+	$(BIN)/python .ci/lite.py build
+
 .venv/bin/python: | needs
 	$(PYTHON) -m venv .venv
 
@@ -223,7 +237,7 @@ build/play/index.html: $(wildcard docs/play/* dist/*_wasm32.whl) .ci/play.py | .
 	$(PIP) install --quiet --editable '.[test,viz,parallel,notebooks]'
 	touch .venv/installed $@
 
-.venv/installed-lint .venv/installed-docs: .venv/installed-%: requirements-%.txt | .venv/bin/python
+.venv/installed-lint .venv/installed-docs .venv/installed-lite: .venv/installed-%: requirements-%.txt | .venv/bin/python
 	$(PIP) install --quiet --requirement $<
 	touch $@
 

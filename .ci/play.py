@@ -11,6 +11,7 @@ import http.server
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import wasm
@@ -50,16 +51,16 @@ def build() -> None:
     shutil.copy(wheel, SITE / "micrograd.whl")
 
 
-def server(port: int) -> http.server.ThreadingHTTPServer:
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=SITE))
+def server(port: int, folder: Path = SITE) -> http.server.ThreadingHTTPServer:
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=folder))
 
 
-def serve() -> None:
+def serve(what: str = "the playground", folder: Path = SITE) -> None:
     try:
-        serving = server(int(os.environ.get("PORT", "8000")))
+        serving = server(int(os.environ.get("PORT", "8000")), folder)
     except (OSError, ValueError, OverflowError) as error:
-        sys.exit(f"make play cannot serve: {error}; PORT=8001 make play chooses another port")
-    print(f"the playground: http://127.0.0.1:{serving.server_port}/ (Ctrl-C ends it)", flush=True)
+        sys.exit(f"make {folder.name} cannot serve: {error}; PORT=8001 make {folder.name} chooses another port")
+    print(f"{what}: http://127.0.0.1:{serving.server_port}/ (Ctrl-C ends it)", flush=True)
     try:
         serving.serve_forever()
     except KeyboardInterrupt:

@@ -95,6 +95,8 @@ def add_download(app: Sphinx, page: str, source: list[str]) -> None:
         name = page.removeprefix("notebooks/")
         about = f"This page is a notebook with its outputs: {{download}}`{name}.ipynb`. "
         about += "[Notebooks and editors](../docs/notebooks.md) says how to run it."
+        if (ROOT / "build" / "lite" / "index.html").exists():
+            about += f" <a href='../lite/notebooks/index.html?path={page}.ipynb'>Run it in the browser</a>"
         title, *rest = notebook["cells"][0]["source"]
         notebook["cells"][0]["source"] = [title, "\n", about + "\n", *rest]
         source[0] = json.dumps(notebook)
@@ -104,14 +106,18 @@ def add_download(app: Sphinx, page: str, source: list[str]) -> None:
 _BAR = re.compile(r"^\r? *\d+%\|.*\n(?=\r? *\d+%\|)", re.MULTILINE)
 
 
-# The playground, if `make play` has built it, goes along, with a link from its page.
-PLAYGROUND = ROOT / "build" / "play"
+# What `make play` and `make lite` have built goes along, with a link from its page.
+BUILT = {
+    "docs/playground": ("play", "Open the playground"),
+    "docs/notebooks": ("lite", "Run the notebooks in the browser"),
+}
 
 
-def add_playground(app: Sphinx, page: str, source: list[str]) -> None:
-    if page == "docs/playground" and (PLAYGROUND / "index.html").exists():
-        shutil.copytree(PLAYGROUND, app.outdir / "play", dirs_exist_ok=True)
-        source[0] = source[0].replace("\n\n", "\n\n<p><a href='../play/index.html'>Open the playground</a></p>\n\n", 1)
+def add_built(app: Sphinx, page: str, source: list[str]) -> None:
+    folder, text = BUILT.get(page, ("", ""))
+    if folder and (ROOT / "build" / folder / "index.html").exists():
+        shutil.copytree(ROOT / "build" / folder, app.outdir / folder, dirs_exist_ok=True)
+        source[0] = source[0].replace("\n\n", f"\n\n<p><a href='../{folder}/index.html'>{text}</a></p>\n\n", 1)
 
 
 # ---- Markdown, code and docstrings -----------------------------------------------------------------------------------
@@ -215,7 +221,7 @@ templates_path = ["."]
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_contents)
     app.connect("source-read", add_download)
-    app.connect("source-read", add_playground)
+    app.connect("source-read", add_built)
     app.connect("autodoc-process-docstring", as_rest)
     app.connect("doctree-read", trim_examples)
     app.connect("doctree-resolved", link_names)
