@@ -5,14 +5,10 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
-import sys
-import threading
 import time
 from typing import Any
 
 import lite
-import play
 
 TESTS = (lite.wasm.ROOT / "tests" / "project" / "test_notebooks.py").read_text(encoding="utf-8")
 [text] = re.findall(r"^PRINTED = (\{.*?^\})", TESTS, re.MULTILINE | re.DOTALL)
@@ -35,6 +31,11 @@ RUN = """async (index) => {
     await jupyterapp.commands.execute("notebook:run-cell");
     return [cell.model.sharedModel.source, cell.model.outputs.toJSON()];
 }"""
+# The texts of graphs that are wider than what they stand in.
+TOO_WIDE = """() => [...document.querySelectorAll(".jp-OutputArea svg text")].filter((text) => {
+    const { x, width } = text.getBBox(), shapes = [...text.parentNode.querySelectorAll("polygon, path, ellipse")];
+    return !shapes.map((shape) => shape.getBBox()).some((box) => box.x <= x && x + width <= box.x + box.width);
+}).map((text) => text.textContent)"""
 
 
 def text_of(output: dict[str, Any]) -> str:
@@ -66,29 +67,20 @@ def check(page: Any, address: str, name: str) -> str:
         place = match.end()
     assert "Warning" not in texts, texts
     page.wait_for_function("(n) => document.querySelectorAll('.jp-OutputArea svg g.graph').length === n", arg=graphs)
+    assert page.evaluate(TOO_WIDE) == [], page.evaluate(TOO_WIDE)
     assert all(url.startswith(lite.DISTRIBUTION) for url in asked), asked
     assert any(url.startswith(f"{lite.DISTRIBUTION}{package}-") for url in asked), asked
     return f"loaded in {loaded:.0f} s; {len(expected)} outputs, {graphs} graphs; asks for {package} when imported"
 
 
 def main() -> None:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sys.exit("make lite-test needs Playwright: pip install playwright")
-    chromium = shutil.which("chromium") or sys.exit("make lite-test needs Chromium (Debian: apt install chromium)")
-    server = play.server(0, lite.SITE)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/"
-    options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with lite.wasm.chromium("lite-test", lite.SITE, offline) as (browser, address):
         for name in NOTEBOOKS:
             context = browser.new_context()
             print(f"{name}: {check(context.new_page(), address, name)}", flush=True)
             context.close()
         print(f"Chromium {browser.version}: all passed")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -6,37 +6,16 @@ serve  serves it on the loopback address; PORT chooses the port
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import wasm
 
 PAGE = wasm.ROOT / "docs" / "play"
 SITE = wasm.ROOT / "build" / "play"
 PARTS = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip"]
-
-
-class Handler(wasm.Quiet):
-    """Serves files as what they are on any system, and has each asked for anew, since they may just have been built."""
-
-    extensions_map: ClassVar = {
-        "": "application/octet-stream",
-        ".css": "text/css",
-        ".html": "text/html",
-        ".js": "text/javascript",
-        ".json": "application/json",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-    }
-
-    def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
 
 
 def build() -> None:
@@ -51,13 +30,9 @@ def build() -> None:
     shutil.copy(wheel, SITE / "micrograd.whl")
 
 
-def server(port: int, folder: Path = SITE) -> http.server.ThreadingHTTPServer:
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=folder))
-
-
 def serve(what: str = "the playground", folder: Path = SITE) -> None:
     try:
-        serving = server(int(os.environ.get("PORT", "8000")), folder)
+        serving = wasm.server(folder, int(os.environ.get("PORT", "8000")))
     except (OSError, ValueError, OverflowError) as error:
         sys.exit(f"make {folder.name} cannot serve: {error}; PORT=8001 make {folder.name} chooses another port")
     print(f"{what}: http://127.0.0.1:{serving.server_port}/ (Ctrl-C ends it)", flush=True)

@@ -4,9 +4,6 @@ by tests/project/test_playground.py, without a browser."""
 from __future__ import annotations
 
 import re
-import shutil
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -375,16 +372,7 @@ VISITS = [
 
 
 def main() -> None:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sys.exit("make play-test needs Playwright: pip install playwright")
-    chromium = shutil.which("chromium") or sys.exit("make play-test needs Chromium (Debian: apt install chromium)")
-    server = play.server(0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with play.wasm.chromium("play-test", play.SITE) as (browser, address):
         for options, checks in VISITS:
             with opened(browser, address, **options) as page:
                 for check in checks:
@@ -392,7 +380,6 @@ def main() -> None:
                     said = check(page)
                     print(f"{check.__name__.replace('_', ' ')}: {said} ({time.monotonic() - start:.0f} s)", flush=True)
         print(f"Chromium {browser.version}: all passed")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 PYODIDE = "314.0.7"
 PYTHON = "3.14"  # of this Pyodide
@@ -159,26 +162,54 @@ IN_PAGE = """async ([wheel, program]) => {
 }"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files as what they are on any system, and has each asked for anew, since they may just have been built."""
+
+    extensions_map: ClassVar = {
+        "": "application/octet-stream",
+        ".css": "text/css",
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".mjs": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".wasm": "application/wasm",
+    }
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
     def log_message(self, *args: object) -> None:
         pass
 
 
-def run_in_browser() -> None:
+def server(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=folder))
+
+
+@contextmanager
+def chromium(target: str, folder: Path, *options: str) -> Iterator[tuple[Any, str]]:
+    """Headless Chromium, and the address at which it finds the folder's files."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        sys.exit("make wasm-browser needs Playwright: pip install playwright")
-    chromium = shutil.which("chromium") or sys.exit("make wasm-browser needs Chromium (Debian: apt install chromium)")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=ROOT))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+        sys.exit(f"make {target} needs Playwright: pip install playwright")
+    program = shutil.which("chromium") or sys.exit(f"make {target} needs Chromium (Debian: apt install chromium)")
+    serving = server(folder)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *options])
+        yield browser, f"http://127.0.0.1:{serving.server_port}/"
+        browser.close()
+
+
+def run_in_browser() -> None:
+    with chromium("wasm-browser", ROOT) as (browser, address):
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/")  # the list of the files: any page will do
+        page.goto(address)  # the list of the files: any page will do
         program = (ROOT / "examples" / "train_mlp.py").read_text()
         print(page.evaluate(IN_PAGE, [f"/{built_wheel().relative_to(ROOT)}", program]))
-        browser.close()
 
 
 if __name__ == "__main__":

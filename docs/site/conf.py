@@ -96,7 +96,7 @@ def add_download(app: Sphinx, page: str, source: list[str]) -> None:
         about = f"This page is a notebook with its outputs: {{download}}`{name}.ipynb`. "
         about += "[Notebooks and editors](../docs/notebooks.md) says how to run it."
         if (ROOT / "build" / "lite" / "index.html").exists():
-            about += f" <a href='../lite/notebooks/index.html?path={page}.ipynb'>Run it in the browser</a>"
+            about += f" <a href='../lite/notebooks/index.html?path={page}.ipynb'>Run it in the browser</a>."
         title, *rest = notebook["cells"][0]["source"]
         notebook["cells"][0]["source"] = [title, "\n", about + "\n", *rest]
         source[0] = json.dumps(notebook)
