@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import original
-from helpers import FREE_THREADED, NOT_IN_PYODIDE, NOT_ON_313T, NOT_SANITIZED, PREAMBLE
+from helpers import FREE_THREADED, NOT_IN_PYODIDE, NOT_ON_313T, NOT_SANITIZED, NOT_TRACED, PREAMBLE
 
 os.environ.setdefault("MPLBACKEND", "agg")  # Matplotlib draws without a screen
 if FREE_THREADED:
@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         (SANITIZED, "under AddressSanitizer", NOT_SANITIZED),
         (sys.platform == "emscripten", "in Pyodide", NOT_IN_PYODIDE),
         (FREE_THREADED and sys.version_info < (3, 14), "on a free-threaded CPython 3.13", NOT_ON_313T),
+        ("COVERAGE_RUN" in os.environ, "under coverage.py", NOT_TRACED),
     ):
         if here:
             impossible.update((name, f"{where}: {reason}") for name, reason in tests.items())

@@ -58,6 +58,9 @@ NOT_ON_313T = {
     "test_out_of_memory_while_arrays_grow": _LIST,
 }
 
+# What coverage.py's tracer, which allocates at each call, keeps from passing.
+NOT_TRACED = {"test_each_allocation_in_a_mode_may_fail": "the call of `__exit__` may raise MemoryError before its body runs"}
+
 
 # ---- Calling and comparing -------------------------------------------------------------------------------------------
 

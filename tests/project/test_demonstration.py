@@ -139,7 +139,7 @@ def site(tmp_path):
     metadata = home / "micrograd_cython-1.2.3.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: micrograd-cython\nVersion: 1.2.3\n")
-    lines = []
+    lines = [f"{metadata.name}/RECORD,,\n"]
     for file in filter(Path.is_file, (home / "micrograd").rglob("*")):
         digest = base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).decode().rstrip("=")
         lines.append(f"{file.relative_to(home).as_posix()},sha256={digest},{file.stat().st_size}\n")
