@@ -120,6 +120,7 @@ HOLDERS = {
     "a neuron's output": "y.extra = None; y = MLP(2, [2, 1])([y, y]); y.keep = sentinel; y._backward = lambda: y",
     "an attribute of a subclass": "y = Sub(1.0); y.keep = sentinel; y.out = y * 2.0",
     "what was computed from a subclass": "y = Sub(1.0); y.keep = sentinel; z = y * 2.0; y._backward = lambda: [(z,)]",
+    "a network's output in an attribute": "y = Sub(1.0); y.keep = sentinel; y.me = y; y.out = MLP(1, [2, 1])([2.0])",
     "lists in an attribute": "y = Sub(1.0); y.keep = sentinel; y.out = [(y * 2.0,), {'a': y.exp()}]",
 }
 

@@ -77,3 +77,51 @@ def test_nodes_of_one_thread_are_freed_by_another(check):
         still_works()
         """
     )
+
+
+def test_modes_traces_and_finalizers_of_threads_end_in_any_order(check):
+    """Lists of what threads are in, the newest first: the older of two ends first."""
+    check(
+        """
+        import micrograd
+
+        def older_ends_first(work):
+            def older():
+                work(lambda: (begun.set(), end.wait(60)))
+
+            def newer():
+                end.set()
+                thread.join()
+
+            begun, end = threading.Event(), threading.Event()
+            thread = threading.Thread(target=older)
+            thread.start()
+            assert begun.wait(60)
+            work(newer)
+
+        def in_a_mode(meanwhile):
+            with micrograd.no_grad():
+                meanwhile()
+                assert not micrograd.is_grad_enabled()
+
+        def in_a_trace(meanwhile):
+            f = micrograd.compile(lambda x: x * 2.0 if meanwhile() else x * 2.0)
+            assert f(1.5).data == 3.0
+
+        def in_a_finalizer(meanwhile):
+            class End:
+                def __del__(self):
+                    meanwhile()
+                    ends.append(chain(Value(1.0), 100).data)
+
+            v = Value(1.0)
+            v.end = End()
+
+        ends = []
+        for work in (in_a_mode, in_a_trace, in_a_finalizer):
+            older_ends_first(work)
+            assert micrograd.is_grad_enabled()
+            still_works()
+        assert ends == [101.0, 101.0]
+        """
+    )

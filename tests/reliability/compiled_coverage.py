@@ -60,7 +60,7 @@ def origins(path: Path) -> dict[int, tuple[str, int]]:
             in_comment = "*/" not in line
         elif line.startswith(("}", "static ", "/*")) or "function exit code" in line:
             place = None
-        elif place and "__PYX_ERR" not in line:
+        elif place:
             found[number] = place
     return found
 

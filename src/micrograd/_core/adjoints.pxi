@@ -48,7 +48,7 @@ cdef class _TermPool:
         PyMem_Free(self.terms)
 
     cdef int append(self, Terms *terms, PyObject *slope, PyObject *adjoint) except -1:
-        """Add slope * adjoint, each a Value or a float, unless it is 0."""
+        """Add slope * adjoint, each a Value or a float."""
         cdef Py_ssize_t i = self.spare
         cdef PyObject *left = NULL
         cdef PyObject *right = NULL
@@ -66,8 +66,6 @@ cdef class _TermPool:
             right = adjoint
         if left == NULL:
             terms.constant += number
-            return 0
-        if number == 0.0:
             return 0
         if i:
             self.spare = self.terms[i].next

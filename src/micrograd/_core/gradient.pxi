@@ -58,7 +58,6 @@ cdef bint nodes_ordered(Node *root, Order *order) except -1:
             if PyErr_Occurred() != NULL:
                 raise_error()
             order_release(order)
-            order[0] = Order(NULL, 0, 0)
             return False
     engine.walking = False
     check_no_marks()

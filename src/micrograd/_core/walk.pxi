@@ -139,6 +139,8 @@ cdef void order_release(Order *order) noexcept:
         order.count -= 1
         Py_DECREF(object_of(order.items[order.count].node))
     free(order.items)
+    order.items = NULL
+    order.capacity = 0
 
 
 cdef inline bint first_visit(Node *n, int mark, set nested) except -1:

@@ -1,0 +1,81 @@
+"""Derivatives that raise in the middle of a pass: what is left behind, and that the next pass is right."""
+
+from __future__ import annotations
+
+import pytest
+
+import micrograd
+from micrograd import Value, nn
+
+
+class Sub(Value):
+    """Its graphs are walked in depth-first order."""
+
+
+def layer_at(x):
+    """A layer of square roots, whose derivative raises at 0, with an output sqrt(x) and others."""
+    layer = nn.Layer(1, 3, activation="sqrt")
+    for neuron in layer.neurons:
+        neuron.w[0].data = neuron.b.data = 1.0
+    layer.neurons[1].b.data = 0.0
+    return layer([x])
+
+
+# A node that raises where x is 0, and others that the pass comes to before and after it.
+GRAPHS = {
+    "an op": lambda x: (x**0.5 + x) * 2.0,
+    "a layer": lambda x: layer_at(x)[1] + x * 2.0,
+    "outputs of a layer": lambda x: layer_at(x)[2] * 2.0 + layer_at(x)[1] + x,
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+@pytest.mark.parametrize("kind", [Value, Sub])
+@pytest.mark.parametrize("retain", [True, False])
+def test_grads_so_far_are_kept(graph, kind, retain):
+    x = kind(0.0)
+    y = graph(x)
+    y.zero_grad()
+    with pytest.raises(ZeroDivisionError):
+        y.backward(retain_grads=retain)
+    assert y.grad == (1.0 if retain else 0.0)
+    nodes = [y, *y._children]
+    assert retain or not any(node.grad for node in nodes if node._children)
+    x = kind(4.0)
+    z = graph(x)
+    z.backward(retain_grads=retain)
+    (expected,) = micrograd.grad(graph(w := Value(4.0)), [w])
+    assert x.grad == expected
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+def test_gradients_apart_from_grads(graph):
+    x = Value(0.0)
+    y = graph(x)
+    with pytest.raises(ZeroDivisionError):
+        micrograd.grad(y, [x])
+    assert (x.grad, y.grad) == (0.0, 0.0)
+
+
+def test_the_step_of_one_node():
+    x = Value(0.0)
+    y = x**0.5
+    y.grad = 1.0
+    with pytest.raises(ZeroDivisionError):
+        y._backward()
+    assert x.grad == 0.0
+
+
+def test_a_further_pass_at_a_layer():
+    """The reference's nodes of a neuron have adjoints of their own from the second pass on."""
+    x = Value(4.0)
+    y = layer_at(x)[1]
+    y.backward()
+    y.data = 0.0
+    with pytest.raises(ZeroDivisionError):
+        y.backward()
+    assert x.grad == 0.25
+    y.data = 2.0
+    y.zero_grad()
+    y.backward()
+    assert x.grad == 0.25

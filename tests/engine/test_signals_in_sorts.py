@@ -1,0 +1,183 @@
+"""Signal handlers that change the graph while it is sorted, walked for gradients apart, or cleared."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from helpers import posix
+
+# `attempt` sets the timer at its end, before the work that the handler is to interrupt; it is repeated until that was so.
+PROGRAM = """
+from micrograd import grad, compile, nn
+
+def handle(signum, frame):
+    global came
+    came = working
+    if working:
+        meanwhile()
+
+def begin():
+    global working
+    working = True
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+def repeat_until_interrupted(attempt):
+    global working, came, seconds
+    came, seconds = False, 1e-4
+    for k in range(1000):
+        attempt()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        working = False
+        if came:
+            return
+    raise AssertionError("no signal came in time")
+
+working = False
+signal.signal(signal.SIGALRM, handle)
+layer = nn.Layer(1, 2, nonlin=False)
+w = layer.neurons[0].w[0]
+w.data = 0.5
+x = Value(2.0)
+"""
+
+# A neuron's output, of which the handler makes the reference's nodes: products and sums, and what is done meanwhile.
+LOOKED_AT = {
+    "zero_grad of a sorted graph": """
+        y = chain(user_op(out), 150_000)
+        y.backward()
+        begin()
+        y.zero_grad()
+        assert not any(node.grad for node in (y, out, *out._children, x))
+    """,
+    "backward of a sorted graph": """
+        y = chain(user_op(out), 150_000)
+        x.grad = 0.0
+        begin()
+        y.backward()
+        assert x.grad == w.data
+    """,
+    "gradients apart": """
+        y = chain(out, 150_000)
+        begin()
+        assert grad(y, [x, w]) == [w.data, x.data]
+    """,
+    "a trace": """
+        def traced(a):
+            global out
+            out = layer([a])[0]
+            y = chain(out, 150_000)
+            begin()
+            return y
+        f = compile(traced)
+        assert f(3.0).data == 3.0 * w.data + 150_000
+    """,
+}
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("work", LOOKED_AT.values(), ids=LOOKED_AT)
+def test_a_handler_that_makes_nodes_of_a_neuron(check, work):
+    check(
+        PROGRAM
+        + """
+def meanwhile():
+    assert len(out._children) == 2
+
+def attempt():
+    global out
+    out = layer([x])[0]
+"""
+        + textwrap.indent(textwrap.dedent(work), "    ")
+        + "\nrepeat_until_interrupted(attempt)\nstill_works()\n"
+    )
+
+
+@posix
+def test_a_handler_cannot_give_nodes_other_parents(check):
+    check(
+        PROGRAM
+        + """
+def meanwhile():
+    for value in (y, chain(y, 1)):
+        try:
+            value.__init__(1.0, (x,))
+        except RuntimeError as error:
+            assert "while backward() walks graphs" in str(error)
+        else:
+            raise AssertionError
+
+def attempt():
+    global y
+    y = chain(x, 150_000)
+    x.grad = 0.0
+    begin()
+    y.backward()
+    assert x.grad == 1.0
+
+repeat_until_interrupted(attempt)
+still_works()
+"""
+    )
+
+
+@posix
+def test_an_exception_in_a_handler_in_the_sort_for_gradients(check):
+    """The order, of two nodes, was freed twice."""
+    check(
+        PROGRAM
+        + """
+def meanwhile():
+    raise LookupError
+
+def attempt():
+    try:
+        begin()
+        grad(y, [x])
+    except LookupError:
+        pass
+
+y = Value(1.0, (x,) * 1_000_000, "op")
+y._backward = print
+repeat_until_interrupted(attempt)
+still_works()
+"""
+    )
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["y.backward()", "y.backward(retain_grads=False)", "grad(y, [x])", "y.zero_grad()"])
+@pytest.mark.parametrize("kind", ["x", "user_op(x)"], ids=["ordered", "sorted"])
+def test_an_exception_in_a_handler_at_any_time(check, kind, work):
+    """From the beginning of the work to its end."""
+    check(
+        PROGRAM
+        + f"""
+def meanwhile():
+    raise LookupError
+
+y = chain({kind}, 150_000)
+start = time.perf_counter()
+{work}
+whole = time.perf_counter() - start
+raised = 0
+for seconds in (1e-4, 1e-3, *[whole * k / 8 for k in range(1, 8)]):
+    try:
+        begin()
+        {work}
+    except LookupError:
+        raised += 1
+    working = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+assert raised, "no signal came in time"
+y.zero_grad()
+x.grad = 0.0
+y.backward()
+assert x.grad == 1.0
+assert grad(y, [x]) == [1.0]
+still_works()
+"""
+    )
