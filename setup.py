@@ -1,9 +1,9 @@
 """Builds the extension modules, or says in one sentence why they cannot be built. Everything else is in pyproject.toml.
 
 MICROGRAD_DEBUG=1 builds with assertions and debug information, without optimisation. MICROGRAD_SANITIZE=1 builds with
-assertions, gcc's AddressSanitizer and UndefinedBehaviorSanitizer, MICROGRAD_SANITIZE=thread with ThreadSanitizer.
-MICROGRAD_COVERAGE=1 builds for gcov. MICROGRAD_PLAIN=1 builds in standard C, with the fallbacks for compilers and
-systems that lack the rest.
+assertions, AddressSanitizer and UndefinedBehaviorSanitizer, MICROGRAD_SANITIZE=fuzzer with these and clang's counters
+for libFuzzer, MICROGRAD_SANITIZE=thread with ThreadSanitizer. MICROGRAD_COVERAGE=1 builds for gcov. MICROGRAD_PLAIN=1
+builds in standard C, with the fallbacks for compilers and systems that lack the rest.
 """
 
 import os
@@ -33,8 +33,10 @@ instruments, folder = [], "build"  # these builds share no object files
 if sanitize == "thread":
     instruments, folder = ["-fsanitize=thread"], "build/thread"
 elif sanitize != "0":
-    instruments = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
     folder = "build/sanitize"
+    instruments = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    if sanitize == "fuzzer":
+        instruments, folder = ["-fsanitize=fuzzer-no-link", *instruments], "build/fuzzer"
 elif coverage:
     instruments, folder = ["--coverage"], "build/coverage"
 if sanitize != "0":

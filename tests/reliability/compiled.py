@@ -286,14 +286,17 @@ def check_gradients(program, columns, expected):
 
 
 def run(seed):
-    """Whether all samples of the program had results."""
-    draw = random.Random(seed)
+    return check(random.Random(seed), alone=seed % 4 == 0)
+
+
+def check(draw, alone):
+    """Whether all samples of a program had results."""
     program = Program(draw)
     columns = batch(draw, ragged=draw.random() < 0.3, special=draw.random() < 0.5)
     expected = eager(program, columns)
     check_map(program, columns, expected, True, draw.choice([1, 2]))
     f, found = check_map(program, columns, expected, False, draw.choice([1, 2]))
-    if seed % 4 == 0:
+    if alone:
         check_alone(f, columns, found)
     check_close(program, found, expected)
     if all(out is not None for out, _ in expected):

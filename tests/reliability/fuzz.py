@@ -104,7 +104,10 @@ NAMES, WEIGHTS = list(STEPS), [weight for weight, _ in STEPS.values()]
 
 
 def program_of(seed):
-    draw = random.Random(seed)
+    return drawn(random.Random(seed))
+
+
+def drawn(draw):
     names = draw.choices(NAMES, WEIGHTS, k=draw.randint(1, 60))
     return [(name, *STEPS[name][1](draw)) for name in names]
 

@@ -265,13 +265,13 @@ def check_results() -> None:
     functional.sum([a * 1.0, b, 1.0]).backward()
 
 
-def case(draw: random.Random, say: Callable[[str], None]) -> Counter[str]:
+def case(draw: random.Random, say: Callable[[str], None], calls: int = CALLS) -> Counter[str]:
     """Some calls on the same objects."""
     random.seed(draw.random())
     world = World()
     outcomes: Counter[str] = Counter()
     results: list[Any] = []
-    for _ in range(CALLS):
+    for _ in range(calls):
         name, get, parameters = draw.choice(ENTRIES)
         args, named, said = arguments(draw, parameters)
         text = f"{name}({', '.join(said)})"

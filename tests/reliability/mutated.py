@@ -202,7 +202,10 @@ def holds_a_class(x: Any, depth: int = 3) -> bool:
 
 
 def pickles(draw: random.Random, say: Callable[[str], None]) -> str:
-    content = change_bytes(draw, draw.choice(PICKLES))
+    return load_pickle(change_bytes(draw, draw.choice(PICKLES)), say)
+
+
+def load_pickle(content: bytes, say: Callable[[str], None]) -> str:
     say(f"pickle {content!r:.400}")
     outcome, found = try_to(Loader(io.BytesIO(content)).load)
     if isinstance(found, micrograd.compiler.Compiled):
@@ -218,10 +221,14 @@ def states(draw: random.Random, say: Callable[[str], None]) -> str:
     state = copy.deepcopy(owner.state_dict())
     for _ in range(draw.choice([1, 1, 2, 3])):
         change_items(draw, state)
+    strict = {"strict": False} if isinstance(owner, nn.Module) and draw.random() < 0.3 else {}
+    return load_state(owner, state, strict, say)
+
+
+def load_state(owner: Any, state: Any, options: dict[str, Any], say: Callable[[str], None]) -> str:
     say(f"state of {type(owner).__name__}: {state!r:.400}")
     before = repr(owner.state_dict())
-    strict = {"strict": False} if isinstance(owner, nn.Module) and draw.random() < 0.3 else {}
-    outcome, _ = try_to(lambda: owner.load_state_dict(state, **strict))
+    outcome, _ = try_to(lambda: owner.load_state_dict(state, **options))
     if outcome == "refused":
         assert repr(owner.state_dict()) == before, f"changed by a refused state: {owner.state_dict()}, not {before}"
     try_to(lambda: use(owner))
@@ -232,7 +239,12 @@ def tensors(draw: random.Random, say: Callable[[str], None]) -> str:
     model = nn.MLP(2, [3, 1])
     path = Path("mutated.safetensors")
     interop.save_safetensors(model, path, draw.choice(["float64", "float32", "float16"]))
-    content = change_bytes(draw, path.read_bytes())
+    return load_tensors(change_bytes(draw, path.read_bytes()), say)
+
+
+def load_tensors(content: bytes, say: Callable[[str], None]) -> str:
+    model = nn.MLP(2, [3, 1])
+    path = Path("mutated.safetensors")
     path.write_bytes(content)
     say(f"safetensors {content!r:.400}")
     before = model.state_dict()

@@ -19,8 +19,14 @@ cdef extern from *:
       #define static_check(holds) ((void)sizeof(char[(holds) ? 1 : -1]))
     #endif
     #if defined(__SANITIZE_ADDRESS__)
-      #include <sanitizer/asan_interface.h>
       #define MICROGRAD_SANITIZE 1
+    #elif defined(__has_feature) /* of clang, which lacks the macro */
+      #if __has_feature(address_sanitizer)
+        #define MICROGRAD_SANITIZE 1
+      #endif
+    #endif
+    #if defined(MICROGRAD_SANITIZE)
+      #include <sanitizer/asan_interface.h>
       #define poison(p, size) ASAN_POISON_MEMORY_REGION(p, size)
       #define unpoison(p, size) ASAN_UNPOISON_MEMORY_REGION(p, size)
     #else
