@@ -18,6 +18,7 @@
 # make coverage      measure which lines of the sources the tests run
 # make fuzz          random programs on the engine and on an oracle of plain Python
 # make fuzzcompile   random programs, compiled and eager
+# make fuzz-c        cases that libFuzzer makes of bytes, guided by the coverage of the engine's code
 # make grid          all ops on special values, in each form
 # make leaks         repeat each public entry, and count what grows
 # make oom           let each allocation of the engine fail
@@ -51,7 +52,7 @@ REFERENCE := build/reference/micrograd/engine.py
 ELSEWHERE := build/elsewhere/tools
 
 .NOTPARALLEL:
-.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind play play-test lite lite-test
+.PHONY: help setup train moons gpt lab test guide sanitize bench docs lint workflows wheels wasm wasm-wheel wasm-browser elsewhere needs dot clean ulps hostile mutated coverage mutants fuzz fuzzcompile grid leaks oom soak interruption threads valgrind play play-test lite lite-test fuzz-c
 
 # The first target, which `make` alone runs. It prints the lines at the top of this file.
 help:
@@ -118,6 +119,21 @@ fuzz: .venv/installed-test
 
 fuzzcompile: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.compiled $(ARGS)
+
+# A build by clang in a folder of its own, with libFuzzer's counters and the sanitizers. atheris has libFuzzer, and what
+# is preloaded. `ARGS=build/fuzzer/found/crash-...` runs a case that was found again.
+MINUTES := 60
+
+fuzz-c: | .venv/bin/python
+	@command -v clang >/dev/null || { echo 'missing: clang (Debian: apt install clang)' >&2; exit 1; }
+	@$(PIP) install --quiet --only-binary atheris atheris numpy safetensors || \
+		{ echo 'missing: atheris, which has wheels for CPython 3.11 to 3.14 on x86-64 Linux' >&2; exit 1; }
+	CC=clang MICROGRAD_SANITIZE=fuzzer $(PIP) install --quiet --no-deps --upgrade --target build/fuzzer/lib .
+	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=1024:quarantine_size_mb=64:abort_on_error=1 \
+	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
+	PYTHONMALLOC=malloc PYTHONHASHSEED=0 PYTHONPATH=$(CURDIR)/build/fuzzer/lib:tests \
+	$(BIN)/python -m reliability.guided --minutes $(MINUTES) $(ARGS)
 
 grid: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m reliability.grid

@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of the constructor, ops, passes, compiled functions and loaders: `make fuzz-c`.
 
 libFuzzer, of the package atheris, changes the bytes of byte_cases.py so that they reach code of the engine that none
-did before; the engine is built with its counters and sanitizers. `python -m reliability.guided FILE` in tests/ runs the
-case in a file again, on any build.
+did before; the engine is built with its counters and sanitizers. A finding is kept in a file, and libFuzzer goes on.
+`python -m reliability.guided FILE` in tests/ runs it again, on any build; `--seeds 20` runs the cases to begin with.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 MOST_FINDINGS = 10
+SEEDS = 100  # of each kind of case that draws
 OPTIONS = [
     "-timeout=120",
     "-rss_limit_mb=4096",
@@ -25,7 +26,6 @@ OPTIONS = [
     "-detect_leaks=0",
     "-print_final_stats=1",
     "-print_funcs=0",
-    "-use_value_profile=0",
 ]
 PULSE = re.compile(r"#(\d+)\t.*?cov: (\d+) ft: (\d+) corp: (\d+)")
 
@@ -36,7 +36,7 @@ def fuzz(corpus: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["micrograd"]):
         from reliability import byte_cases
-    for k, content in enumerate(byte_cases.seeds(100)):
+    for k, content in enumerate(byte_cases.seeds(SEEDS)):
         Path(corpus, f"seed-{k}").write_bytes(content)
 
     def target(content: bytes) -> None:
@@ -85,20 +85,22 @@ def watch(command: list[str], log: Path, before: int) -> tuple[int, int, str]:
     return runs, process.wait(), "".join(last)
 
 
-def replay(paths: list[str]) -> None:
+def again(contents: list[bytes]) -> None:
+    """Run these cases in this process, and print what each one does."""
     from reliability import byte_cases
 
-    for path in paths:
-        content = Path(path).read_bytes()
-        print(path, flush=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            os.chdir(scratch)
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        for content in contents:
             byte_cases.run(content, lambda text: print(text, flush=True))
+        os.chdir(here)  # Windows removes no folder that a process is in
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*", help="cases to run again")
+    parser.add_argument("files", nargs="*", type=Path, help="cases to run again")
+    parser.add_argument("--seeds", type=int, help="run the cases to begin with, so many of each kind that draws")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--folder", type=Path, default=Path("build/fuzzer"), help="of the corpus and the findings")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -106,7 +108,11 @@ def main() -> None:
     if given.child:
         fuzz(given.child, options)
     elif given.files:
-        replay([str(Path(path).resolve()) for path in given.files])
+        again([path.read_bytes() for path in given.files])
+    elif given.seeds:
+        from reliability import byte_cases
+
+        again(byte_cases.seeds(given.seeds))
     else:
         sys.exit(bool(campaign(given.minutes, given.folder.resolve())))
 
