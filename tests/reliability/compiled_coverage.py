@@ -24,7 +24,7 @@ PACKAGE = "src/micrograd/"
 
 def copy_sources(tree: Path) -> None:
     """What setup.py needs, without what earlier builds left."""
-    shutil.rmtree(tree, ignore_errors=True)
+    shutil.rmtree(tree / "src", ignore_errors=True)
     ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", tree / "src", ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):

@@ -1,10 +1,12 @@
 """How many faults in the engine the tests find. A mutant has one change in the op table, the backward pass, the layers
-or replay: an operator or a number replaced, a condition negated, an assignment or a call left out. The tests of its
-area run until one fails; if none does, all tests of the engine run. `make mutants`.
+or replay: an operator or a number replaced, a condition negated, an assignment or a call left out. The tests that reach
+the change run until one fails (mutant_tests.py). `make mutants`.
 
 Changes are made in the C that Cython generates, in the statements of a randomly drawn line of the sources, and in
-headers. One build has all of them, each behind a test of the environment variable MICROGRAD_MUTANT. A mutant that
-computes the same for every input is no fault: EQUIVALENT names those that were found, each with the reason.
+headers. One build has all of them. Which one runs, a file says that all processes of the tests share; there the build
+notes which mutants were reached. build/mutants/report.jsonl has what came of each: a run that was interrupted goes on,
+and only mutants that no test found meet the tests again, those written since included. A mutant that computes the same
+for every input is no fault: EQUIVALENT names those that were found, each with the reason.
 """
 
 from __future__ import annotations
@@ -18,38 +20,29 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from compiled_coverage import copy_sources
+from mutant_tests import SIZE, Shared, append, make_shared, read_lines
 
 ROOT = Path(__file__).parents[2]
 TREE = ROOT / "build" / "mutants"
 FOLDER = TREE / "src" / "micrograd"
-SECONDS = 120  # after this long, a test hangs, which counts as found; twenty times as long, all of them
+SHARED, REPORT = TREE / "shared", TREE / "report.jsonl"
+SECONDS = 120  # after this long, a test in a process of its own hangs; twenty times as long, all of them
 MODULES = ["_core", "_nn", "_compile", "_optim"]
 
 CORE, COMPILE = "micrograd/_core/", "src/micrograd/_compile/"
-OPS = ["test_op_table.py", "test_rules.py", "test_infinities.py", "test_errors.py", "test_activations.py"]
 HEADERS = ["loops", "products", "dots", "math", "choices"]
-# Of each area: its sources as the generated C names them, and the tests that are run first.
-AREAS: dict[str, tuple[list[str], list[str]]] = {
-    "op table": (
-        [CORE + "ops.pxd", CORE + "activations.pxd", CORE + "choices.pxd"],
-        [*(f"tests/engine/{name}" for name in OPS), "tests/nn/test_functional.py", "tests/compile/test_math.py"],
-    ),
-    "backward": (
-        ["micrograd/_core.pyx", "src/micrograd/_core/walk.pxi", "src/micrograd/_core/leaf_grads.pxi"],
-        ["tests/engine"],
-    ),
-    "layers": (["src/micrograd/_core/affine.pxi"], ["tests/engine/test_affine_nodes.py", "tests/nn", "tests/engine"]),
-    "replay": (
-        [COMPILE + "execute.pxi", COMPILE + "draft.pxi", *(f"lanes_{x}.h" for x in HEADERS)],
-        ["tests/compile"],
-    ),
+# Of each area: its sources, as the generated C names them.
+AREAS = {
+    "op table": [CORE + "ops.pxd", CORE + "activations.pxd", CORE + "choices.pxd"],
+    "backward": ["micrograd/_core.pyx", "src/micrograd/_core/walk.pxi", "src/micrograd/_core/leaf_grads.pxi"],
+    "layers": ["src/micrograd/_core/affine.pxi"],
+    "replay": [COMPILE + "execute.pxi", COMPILE + "draft.pxi", *(f"lanes_{x}.h" for x in HEADERS)],
 }
-EVERYTHING = ["tests/engine", "tests/nn", "tests/compile", "tests/optim", "tests/forks"]
+TESTS = ["tests/engine", "tests/nn", "tests/compile", "tests/optim", "tests/forks"]
 
 # In generated C and in headers alike. Each match is one mutant.
 CHANGES = [
@@ -63,11 +56,11 @@ CHANGES = [
 ]  # fmt: skip
 # Cython's own statements, errors and reference counts; assertions of debug builds.
 NOT_CHANGED = re.compile(
-    r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename|^\s*(?:/?\*|//|#|return;)"
+    r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = 0;)"
 )
 
-# The line of C, and as changed: why no test can tell it from the original.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+# The source, the line of C, and as changed: why no test can tell it from the original.
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
 
 
 class Mutant(NamedTuple):
@@ -96,7 +89,7 @@ def changes_of(line: str) -> list[str]:
 
 def guarded(k: int, before: str, after: str) -> str | None:
     """A line that is `after` in mutant k and `before` in others; None where such a line cannot be written."""
-    is_mutant = f"micrograd_mutant == {k}"
+    is_mutant = f"IS_MUTANT({k})"
     for form in (r"(\s*(?:\} else )?if \()(.*)(\) \{)", r"(\s*return )(.*)(;)", r"([^=]*[^=!<>+*/|&-] = )([^=].*)(;)"):
         old, new = re.fullmatch(form, before), re.fullmatch(form, after)
         if old and new and old[1] == new[1]:
@@ -104,7 +97,7 @@ def guarded(k: int, before: str, after: str) -> str | None:
     if not before.endswith(";") or re.search("[{}]", before + after):
         return None
     if after.strip() == ";":
-        return f"if (!({is_mutant})) {{ {before} }}"
+        return f"if (!{is_mutant}) {{ {before} }}"
     return f"if ({is_mutant}) {{ {after} }} else {{ {before} }}"
 
 
@@ -122,7 +115,7 @@ def find_generated(sources: dict[str, str]) -> dict[tuple[str, str], dict[str, l
                 place, in_comment = (match[1], match[2]) if match[1] in sources else None, True
             elif in_comment:
                 in_comment = "*/" not in line
-            elif line.startswith(("}", "static ", "/*")):
+            elif line.startswith(("}", "static ", "/*", "  /* function exit code */")):
                 place = None
             elif place and changes_of(line):
                 places = found.setdefault((sources[place[0]], ":".join(place)), {}).setdefault(line, [])
@@ -144,10 +137,14 @@ def find_headers(sources: dict[str, str]) -> dict[tuple[str, str], dict[str, lis
     return found
 
 
+def find_lines() -> dict[tuple[str, str], dict[str, list[tuple[Path, int]]]]:
+    sources = {source: area for area, names in AREAS.items() for source in names}
+    return {**find_generated(sources), **find_headers(sources)}
+
+
 def draw_mutants(seed: int, count: int) -> list[Mutant]:
     """Mutants of the areas in turn, each of a source line of its own."""
-    sources = {source: area for area, (names, _) in AREAS.items() for source in names}
-    found = {**find_generated(sources), **find_headers(sources)}
+    found = find_lines()
     draw = random.Random(seed)
     mutants = []
     for i in range(count):
@@ -159,15 +156,34 @@ def draw_mutants(seed: int, count: int) -> list[Mutant]:
     return mutants
 
 
+def mutants_at(places: list[str]) -> list[Mutant]:
+    """All mutants of these lines of the sources."""
+    found = [item for item in find_lines().items() if item[0][1].rpartition("/")[2] in places]
+    return [
+        Mutant(*place, before, after, edits)
+        for place, lines in found
+        for before, edits in lines.items()
+        for after in changes_of(before)
+    ]
+
+
 # ---- Building and testing --------------------------------------------------------------------------------------------
 
 
-PROLOGUE = """#include <stdlib.h>
-static int micrograd_mutant;
-__attribute__((constructor)) static void micrograd_choose_mutant(void) {
-    const char *k = getenv("MICROGRAD_MUTANT");
-    micrograd_mutant = k ? atoi(k) : -1;
-}
+PROLOGUE = f"""#include <fcntl.h>
+#include <sys/mman.h>
+#include <stdlib.h>
+#include <unistd.h>
+struct micrograd_mutants {{ volatile int chosen; volatile char reached[{SIZE}]; }};
+static struct micrograd_mutants micrograd_unshared = {{-1}}, *micrograd_mutants = &micrograd_unshared;
+__attribute__((constructor)) static void micrograd_share_mutants(void) {{
+    const char *path = getenv("MICROGRAD_MUTANTS");
+    int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *shared = file < 0 ? MAP_FAILED : mmap(0, sizeof *micrograd_mutants, 3, MAP_SHARED, file, 0);
+    if (shared != MAP_FAILED) micrograd_mutants = shared;
+    if (file >= 0) close(file);
+}}
+#define IS_MUTANT(k) (micrograd_mutants->reached[k] = 1, micrograd_mutants->chosen == (k))
 """
 
 
@@ -180,9 +196,9 @@ def generate() -> None:
 
 
 def compile_module(module: str) -> str:
-    """Compile without optimisation, otherwise as setup.py does; gives what the compiler says."""
+    """Compile with little optimisation, otherwise as setup.py does; gives what the compiler says."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
-    options = ["-shared", "-fPIC", "-O0", "-g0", "-w", "-DNDEBUG", "-ffp-contract=off", "-fno-math-errno"]
+    options = ["-shared", "-fPIC", "-O1", "-g0", "-w", "-DNDEBUG", "-ffp-contract=off", "-fno-math-errno"]
     options += ["-DCYTHON_USE_TYPE_SPECS=1"] if module == "_core" else []
     library = FOLDER / (module + sysconfig.get_config_var("EXT_SUFFIX"))
     include = f"-I{sysconfig.get_path('include')}"
@@ -217,63 +233,103 @@ def sources_of(mutants: dict[int, Mutant]) -> set[Path]:
     return modules | {path for mutant in mutants.values() for path, _ in mutant.edits}
 
 
-def failing(tests: list[str], k: int = -1) -> str | None:
-    """The first test that fails in this mutant, or how pytest ended; None where all pass."""
-    path = os.pathsep.join([str(TREE / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "MICROGRAD_MUTANT": str(k)}
+def run_tests(options: list[str], **others: str) -> subprocess.Popen[str]:
+    """pytest on the build, in the environment that mutants need."""
+    path = os.pathsep.join([str(TREE / "src"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "MICROGRAD_MUTANTS": str(SHARED), **others}
     environment.setdefault("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
-    options = ["-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rf", "-vv"]
-    options += ["-o", f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--no-header", *options, *TESTS]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def failing_in_its_own_process(k: int) -> str | None:
+    """For a mutant that runs while modules are imported: the first test that fails, or how pytest ended, or None."""
+    options = ["-x", "--tb=no", "-rf", "-vv", "-o", f"faulthandler_timeout={SECONDS}"]
+    Shared(SHARED).choose(k)
+    process = run_tests([*options, "-o", "faulthandler_exit_on_timeout=true"])
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20 * SECONDS)
+        said, _ = process.communicate(timeout=20 * SECONDS)
     except subprocess.TimeoutExpired:
+        process.kill()
         return f"no end after {20 * SECONDS} s"
-    if done.returncode == 0:
+    finally:
+        Shared(SHARED).choose(-1)
+    if process.returncode == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    begun = re.findall(r"^(\S+::\S+)", done.stdout, re.MULTILINE)
-    return failed[1] if failed else f"pytest ends with {done.returncode} in {begun[-1] if begun else tests[0]}"
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+    begun = re.findall(r"^(\S+::\S+)", said, re.MULTILINE)
+    return failed[1] if failed else f"pytest ends with {process.returncode} in {begun[-1] if begun else 'imports'}"
+
+
+def read_report() -> dict[str, dict[str, Any]]:
+    return {line["key"]: line for line in read_lines(REPORT)}
+
+
+def run_mutants(mutants: dict[int, Mutant]) -> None:
+    """Run the tests on those that no test has found so far; the report gets a line for each."""
+    known = read_report()
+    jobs = [(k, str(m)) for k, m in mutants.items() if not known.get(str(m), {}).get("by") and not reason_of(m)]
+    (TREE / "jobs.pickle").write_bytes(pickle.dumps(jobs))
+    make_shared(SHARED)
+    process = run_tests(["-q", "-s", "-p", "mutant_tests"])
+    assert process.stdout
+    for line in process.stdout:
+        print(line, end="", flush=True)
+    assert process.wait() in (0, 5), "pytest ended before all mutants were tried"
+    at_import = set(read_lines(TREE / "reached.jsonl")[0][2])
+    known = read_report()
+    for k, key in jobs:
+        if k in at_import and not known[key]["by"] and (by := failing_in_its_own_process(k)):
+            append(REPORT, {**known[key], "by": by})
+
+
+def reason_of(mutant: Mutant) -> str | None:
+    name = Path(mutant.place.partition(":")[0]).name
+    return EQUIVALENT.get((name, mutant.before.strip(), mutant.after.strip()))
+
+
+def print_report(mutants: dict[int, Mutant]) -> float:
+    """A line for each mutant, and the share of those found in percent."""
+    report = read_report()
+    found = missed = 0
+    for k, mutant in mutants.items():
+        known = report.get(str(mutant))
+        if reason := reason_of(mutant):
+            print(f"equivalent: {k} {mutant}: {reason}")
+        elif known:
+            found += bool(known["by"])
+            missed += not known["by"]
+            print(f"{known['by'] or 'NOT FOUND by {tests} tests'.format(**known)}: {k} {mutant}")
+    share = 100 * found / max(found + missed, 1)
+    print(f"mutants: {found} of {found + missed} found, {share:.1f} %")
+    return share
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How many faults in the engine the tests find.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--place", nargs="*", default=[], help="all mutants of these lines (`affine.pxi:185`) instead")
     parser.add_argument("--list", action="store_true", help="print the mutants, and build none")
     parser.add_argument("--again", action="store_true", help="use the build of the last run")
-    parser.add_argument("--unchecked", action="store_true", help="do not run the tests without a change first")
+    parser.add_argument("--report", action="store_true", help="print what came of the last run's mutants, and run none")
     options = parser.parse_args()
     built = TREE / "mutants.pickle"
-    if options.again:
+    if options.again or options.report:
         mutants = pickle.loads(built.read_bytes())
     else:
         generate()
-        mutants = dict(enumerate(draw_mutants(options.seed, options.count)))
+        mutants = dict(enumerate(mutants_at(options.place) or draw_mutants(options.seed, options.count)))
     if options.list:
         print(*mutants.values(), sep="\n")
         return
-    if not options.again:
+    if not options.again and not options.report:
         build(mutants)
         built.write_bytes(pickle.dumps(mutants))
-    for area, (_, tests) in AREAS.items():
-        by = None if options.unchecked else failing(tests)
-        assert not by, f"the tests of {area} fail without a change: {by}"
-    found = missed = 0
-    for k, mutant in mutants.items():
-        start = time.perf_counter()
-        by = failing(AREAS[mutant.area][1], k)
-        reason = EQUIVALENT.get((mutant.before.strip(), mutant.after.strip()))
-        if not by and reason:
-            print(f"equivalent: {mutant}: {reason}", flush=True)
-            continue
-        by = by or failing(EVERYTHING, k)
-        found += bool(by)
-        missed += not by
-        print(f"{by or 'NOT FOUND'}, {time.perf_counter() - start:.0f} s: {k} {mutant}", flush=True)
-    share = 100 * found / max(found + missed, 1)
-    print(f"mutants: {found} of {found + missed} found, {share:.1f} %, seed {options.seed}")
-    sys.exit(1 if share < 95 else 0)
+        (TREE / "reached.jsonl").unlink(missing_ok=True)
+    if not options.report:
+        run_mutants(mutants)
+    sys.exit(1 if print_report(mutants) < 95 else 0)
 
 
 if __name__ == "__main__":
