@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import textwrap
 import weakref
 
 import pytest
 
-from helpers import linux
+import micrograd
+from helpers import BINARY, SPECIAL, UNARY, linux, op
 
 
 class Canary:
@@ -261,3 +264,21 @@ def test_new_may_be_replaced_by_that_of_object(check):
         still_works()
         """
     )
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_special_values_leave_the_collector_as_it_was(enabled):
+    """Python's own arithmetic on the edges, and errors there, are computed without the collector."""
+    values = [micrograd.Value(x) for x in SPECIAL]
+    calls = [(op(name), (v,)) for name in UNARY for v in values]
+    calls += [(op(name), pair) for name in BINARY for pair in itertools.product(values, values)]
+    take = micrograd.compile(lambda index: micrograd.functional.take(values, index))
+    calls += [(take, (index,)) for index in (1, 2.5, len(values))]
+    (gc.enable if enabled else gc.disable)()
+    try:
+        for call, arguments in calls:
+            with contextlib.suppress(ArithmeticError, ValueError, TypeError, IndexError):
+                call(*arguments).backward()
+            assert gc.isenabled() == enabled, (call, arguments)
+    finally:
+        gc.enable()

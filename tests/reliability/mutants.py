@@ -42,21 +42,22 @@ AREAS = {
     "layers": ["src/micrograd/_core/affine.pxi"],
     "replay": [COMPILE + "execute.pxi", COMPILE + "draft.pxi", *(f"lanes_{x}.h" for x in HEADERS)],
 }
-TESTS = ["tests/engine", "tests/nn", "tests/compile", "tests/optim", "tests/forks"]
+TESTS = ["tests/engine", "tests/nn", "tests/compile", "tests/optim", "tests/forks", "tests/reliability"]
 
 # In generated C and in headers alike. Each match is one mutant.
 CHANGES = [
     (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " / "), (r" / ", " * "), (r" < ", " <= "), (r" <= ", " < "),
     (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "), (r" != ", " == "), (r" && ", " || "), (r" \|\| ", " && "),
     (r" & ", " | "), (r" \| ", " & "), (r" \+= ", " -= "), (r" -= ", " += "), (r"\+\+", "--"), (r"\b0\.0\b", "1.0"),
-    (r"\b1\.0\b", "2.0"), (r"\b0\.5\b", "0.25"), (r"(?<=[ (])1(?=[);L])", "2"), (r"(?<=[ (])0(?=[);])", "1"),
-    (r"(?<=\()!", ""), (r"(?<=if )\((?=.*\) \{$)", "(!"), (r"\bfmin\b", "fmax"), (r"\bsin\b", "cos"), (r"~", ""),
-    (r"(?<=_v_)a\b", "b"), (r"(?<=_v_)r\b", "a"),
-    (r"^(\s*)(Py_INCREF\(.*\);|[^=(){}]+ [|&+-]?= .*;|[\w>.-]+\(.*\);)$", r"\1;"),
+    (r"\b1\.0\b", "2.0"), (r"\b0\.5\b", "0.25"), (r"(?<=[ (])1(?=[)L])", "2"), (r"(?<=[ (])0(?=[);])", "1"),
+    (r" = 1;", " = 0;"), (r"(?<=\()!", ""), (r"(?<=if )\((.*)\)(?= \{$|$)", r"(!(\1))"), (r"\bfmin\b", "fmax"),
+    (r"\bsin\b", "cos"), (r"~", ""), (r"(?<=_v_)a\b", "b"), (r"(?<=_v_)r\b", "a"),
+    (r"^(\s*)(?!__pyx_r = 0;)(Py_INCREF\(.*\);|[^=(){}]+ [|&+-]?= .*;|[\w>.-]+\(.*\);)$", r"\1;"),
 ]  # fmt: skip
 # Cython's own statements, errors and reference counts; assertions of debug builds.
 NOT_CHANGED = re.compile(
-    r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = 0;)"
+    r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename"
+    r"|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = 0;|(?:PyObject \*)?__pyx_temp)"
 )
 
 # The source, the line of C, and as changed: why no test can tell it from the original.
@@ -87,14 +88,27 @@ def changes_of(line: str) -> list[str]:
     return found
 
 
+# What a change is in, of statements that go on elsewhere.
+WHOLE = [
+    r"(\s*(?:\} else )?(?:if|while) \()(.*)(\)(?: \{)?)",
+    r"(\s*for \([^;]*; )([^;]*)(; [^;]*)",
+    r"(\s*return )(.*)(;)",
+    r"([^=]*[^=!<>+*/|&-] = )([^=].*)(;)",
+]
+DECLARATION = re.compile(r"\s*(?!return)(?:static |const )*\w+(?: \**|\* )(?:const )?\w+\b")
+
+
 def guarded(k: int, before: str, after: str) -> str | None:
     """A line that is `after` in mutant k and `before` in others; None where such a line cannot be written."""
     is_mutant = f"IS_MUTANT({k})"
-    for form in (r"(\s*(?:\} else )?if \()(.*)(\) \{)", r"(\s*return )(.*)(;)", r"([^=]*[^=!<>+*/|&-] = )([^=].*)(;)"):
+    declares = DECLARATION.match(before)
+    if declares and re.search(r", \**\w+ = ", before):
+        return None
+    for form in WHOLE:
         old, new = re.fullmatch(form, before), re.fullmatch(form, after)
-        if old and new and old[1] == new[1]:
+        if old and new and (old[1], old[3]) == (new[1], new[3]):
             return f"{old[1]}{is_mutant} ? ({new[2]}) : ({old[2]}){old[3]}"
-    if not before.endswith(";") or re.search("[{}]", before + after):
+    if declares or not before.endswith(";") or re.search("[{}]", before + after):
         return None
     if after.strip() == ";":
         return f"if (!{is_mutant}) {{ {before} }}"
@@ -195,14 +209,15 @@ def generate() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=TREE, check=True, stdout=subprocess.DEVNULL)
 
 
-def compile_module(module: str) -> str:
+def compile_module(module: str, *others: str) -> str:
     """Compile with little optimisation, otherwise as setup.py does; gives what the compiler says."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
     options = ["-shared", "-fPIC", "-O1", "-g0", "-w", "-DNDEBUG", "-ffp-contract=off", "-fno-math-errno"]
+    options += ["-ftrivial-auto-var-init=zero"]  # else the compiler may take the value that a mutant does not assign
     options += ["-DCYTHON_USE_TYPE_SPECS=1"] if module == "_core" else []
     library = FOLDER / (module + sysconfig.get_config_var("EXT_SUFFIX"))
     include = f"-I{sysconfig.get_path('include')}"
-    command = [*compiler, *options, include, str(FOLDER / f"{module}.c"), "-o", str(library), "-lm"]
+    command = [*compiler, *options, *others, include, str(FOLDER / f"{module}.c"), "-o", str(library), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stderr if done.returncode else ""
 
@@ -218,11 +233,16 @@ def build(mutants: dict[int, Mutant]) -> None:
         for path, lines in changed.items():
             prologue = f"{PROLOGUE}#line 1\n" if path.suffix == ".c" else ""
             path.write_text(prologue + "\n".join(lines), encoding="utf-8")
-        said = "".join(map(compile_module, MODULES))
-        faulty = {(Path(name).name, int(line) - 1) for name, line in re.findall(r"([\w./]+):(\d+):\d+: error", said)}
+        said = "".join(compile_module(module, "-fsyntax-only") for module in MODULES)
+        faulty = {
+            (Path(name).name, int(line) - 1)
+            for name, line in re.findall(r"([\w./]+):(\d+):\d+: (?:error|note: in expansion)", said)
+        }
         refused = [k for k, m in mutants.items() if any((path.name, i) in faulty for path, i in m.edits)]
         assert bool(refused) == bool(said), said
         if not said:
+            said = "".join(map(compile_module, MODULES))
+            assert not said, said
             return
         for k in refused:
             del mutants[k]
@@ -233,20 +253,20 @@ def sources_of(mutants: dict[int, Mutant]) -> set[Path]:
     return modules | {path for mutant in mutants.values() for path, _ in mutant.edits}
 
 
-def run_tests(options: list[str], **others: str) -> subprocess.Popen[str]:
+def run_tests(options: list[str], tests: list[str]) -> subprocess.Popen[str]:
     """pytest on the build, in the environment that mutants need."""
     path = os.pathsep.join([str(TREE / "src"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "MICROGRAD_MUTANTS": str(SHARED), **others}
+    environment = {**os.environ, "PYTHONPATH": path, "MICROGRAD_MUTANTS": str(SHARED)}
     environment.setdefault("MICROGRAD_REFERENCE", str(ROOT / "build" / "reference"))
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--no-header", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--no-header", *options, *tests]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def failing_in_its_own_process(k: int) -> str | None:
+def failing_in_its_own_process(k: int, tests: list[str]) -> str | None:
     """For a mutant that runs while modules are imported: the first test that fails, or how pytest ended, or None."""
     options = ["-x", "--tb=no", "-rf", "-vv", "-o", f"faulthandler_timeout={SECONDS}"]
     Shared(SHARED).choose(k)
-    process = run_tests([*options, "-o", "faulthandler_exit_on_timeout=true"])
+    process = run_tests([*options, "-o", "faulthandler_exit_on_timeout=true"], tests)
     try:
         said, _ = process.communicate(timeout=20 * SECONDS)
     except subprocess.TimeoutExpired:
@@ -265,13 +285,13 @@ def read_report() -> dict[str, dict[str, Any]]:
     return {line["key"]: line for line in read_lines(REPORT)}
 
 
-def run_mutants(mutants: dict[int, Mutant]) -> None:
+def run_mutants(mutants: dict[int, Mutant], tests: list[str]) -> None:
     """Run the tests on those that no test has found so far; the report gets a line for each."""
     known = read_report()
     jobs = [(k, str(m)) for k, m in mutants.items() if not known.get(str(m), {}).get("by") and not reason_of(m)]
     (TREE / "jobs.pickle").write_bytes(pickle.dumps(jobs))
     make_shared(SHARED)
-    process = run_tests(["-q", "-s", "-p", "mutant_tests"])
+    process = run_tests(["-q", "-s", "-p", "mutant_tests"], tests)
     assert process.stdout
     for line in process.stdout:
         print(line, end="", flush=True)
@@ -279,7 +299,7 @@ def run_mutants(mutants: dict[int, Mutant]) -> None:
     at_import = set(read_lines(TREE / "reached.jsonl")[0][2])
     known = read_report()
     for k, key in jobs:
-        if k in at_import and not known[key]["by"] and (by := failing_in_its_own_process(k)):
+        if k in at_import and not known[key]["by"] and (by := failing_in_its_own_process(k, tests)):
             append(REPORT, {**known[key], "by": by})
 
 
@@ -310,6 +330,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--place", nargs="*", default=[], help="all mutants of these lines (`affine.pxi:185`) instead")
+    parser.add_argument("--tests", nargs="*", default=TESTS)
     parser.add_argument("--list", action="store_true", help="print the mutants, and build none")
     parser.add_argument("--again", action="store_true", help="use the build of the last run")
     parser.add_argument("--report", action="store_true", help="print what came of the last run's mutants, and run none")
@@ -328,7 +349,7 @@ def main() -> None:
         built.write_bytes(pickle.dumps(mutants))
         (TREE / "reached.jsonl").unlink(missing_ok=True)
     if not options.report:
-        run_mutants(mutants)
+        run_mutants(mutants, options.tests)
     sys.exit(1 if print_report(mutants) < 95 else 0)
 
 
