@@ -175,7 +175,7 @@ class MutantTests:
                     os._exit(0)
 
         self.shared.choose(k)
-        *begun, how = in_child(work, lambda last: 20 + 20 * self.seconds(last) if last in self.reached else 60)
+        *begun, how = in_child(work, lambda last: 30 + 5 * self.seconds(last) if last in self.reached else 60)
         self.shared.choose(-1)
         if how is None:
             return None

@@ -111,7 +111,10 @@ def guarded(k: int, before: str, after: str) -> str | None:
     if declares or not before.endswith(";") or re.search("[{}]", before + after):
         return None
     if after.strip() == ";":
-        return f"if (!{is_mutant}) {{ {before} }}"
+        # That the variable keeps its value, or 0, the compiler has to be told. It might take what else is assigned.
+        kept = re.match(r"([^=(){}]+) [|&+-]?= ", before)
+        otherwise = f'__asm__ volatile("" : "+m"({kept[1].strip()}));' if kept else ";"
+        return f"if ({is_mutant}) {{ {otherwise} }} else {{ {before} }}"
     return f"if ({is_mutant}) {{ {after} }} else {{ {before} }}"
 
 
@@ -213,7 +216,7 @@ def compile_module(module: str, *others: str) -> str:
     """Compile with little optimisation, otherwise as setup.py does; gives what the compiler says."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
     options = ["-shared", "-fPIC", "-O1", "-g0", "-w", "-DNDEBUG", "-ffp-contract=off", "-fno-math-errno"]
-    options += ["-ftrivial-auto-var-init=zero"]  # else the compiler may take the value that a mutant does not assign
+    options += ["-ftrivial-auto-var-init=zero"]
     options += ["-DCYTHON_USE_TYPE_SPECS=1"] if module == "_core" else []
     library = FOLDER / (module + sysconfig.get_config_var("EXT_SUFFIX"))
     include = f"-I{sysconfig.get_path('include')}"
@@ -289,6 +292,7 @@ def run_mutants(mutants: dict[int, Mutant], tests: list[str]) -> None:
     """Run the tests on those that no test has found so far; the report gets a line for each."""
     known = read_report()
     jobs = [(k, str(m)) for k, m in mutants.items() if not known.get(str(m), {}).get("by") and not reason_of(m)]
+    jobs.sort(key=lambda job: job[1] in known)
     (TREE / "jobs.pickle").write_bytes(pickle.dumps(jobs))
     make_shared(SHARED)
     process = run_tests(["-q", "-s", "-p", "mutant_tests"], tests)

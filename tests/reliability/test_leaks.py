@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 
 import pytest
 
@@ -26,6 +27,52 @@ NOT_ENTRIES = {
 @pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
 def test_no_entry_leaks(driver):
     print(driver("leaks", "--short", "--repetitions", "100"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@pytest.mark.parametrize("retain_grads", [True, False])
+def test_interrupted_passes_leave_nothing(check, retain_grads):
+    """A signal handler looks into the graph, so that the pass goes on in depth-first order; or it raises, in that too."""
+    source = f"""
+import random
+from micrograd import nn
+from reliability.counts import Counter
+model = nn.MLP(2, [3, 2])
+x = Value(0.5)
+seen = 0
+def handler(*_):
+    global seen
+    seen += 1
+    low[0]._children
+    if seen % 4 == 2:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    if seen % 4 in (1, 3):
+        raise KeyError
+signal.signal(signal.SIGALRM, handler)
+def interrupted():
+    global low
+    low = model([x * 2.0, x])
+    y = low[0] * low[1]
+    for _ in range(200_000):
+        y = y + x * 1e-7
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+        y.backward(retain_grads={retain_grads})
+    except KeyError:
+        pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+counter = Counter()
+for n in (5, 40):
+    for _ in range(n):
+        interrupted()
+    counter.count(n == 40)
+grown = counter.growth()
+assert seen > 40
+assert grown.blocks < 10 and not grown.objects and grown.malloced < 500 and not grown.nodes, grown
+"""
+    path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
+    check(source, PYTHONPATH=path, **counts.exact_environment())
 
 
 def test_every_public_name_is_in_an_entry():
