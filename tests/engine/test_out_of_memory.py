@@ -144,3 +144,23 @@ def test_sizes_of_long_lists_do_not_overflow(check, items, work):
         still_works()
         """
     )
+
+
+@linux
+def test_backward_needs_no_memory_after_the_last_late_node_has_died(check):
+    """A `_backward` that is assigned later than descendants may exist makes its node late. While one lives, backward
+    goes by a depth-first order, which it makes first."""
+    check(
+        LIMIT
+        + """
+x = Value(1.0)
+late = [x * 2.0, x * 3.0]
+for node in late:
+    node._backward = print
+y = chain(x, 10**6)
+assert limited(2, y.backward)
+late.clear()
+del node
+assert not limited(2, y.backward)
+"""
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import json
 import mmap
 import os
@@ -32,8 +33,12 @@ class Shared:
     """The memory that all processes of a build share, in a file."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("r+b") as file:
-            self.memory = mmap.mmap(file.fileno(), HEAD.size + SIZE)
+        self.file = path.open("r+b")
+        self.memory = mmap.mmap(self.file.fileno(), HEAD.size + SIZE)
+
+    def lock(self) -> None:
+        """Raises BlockingIOError where another run uses it."""
+        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def choose(self, k: int) -> None:
         HEAD.pack_into(self.memory, 0, k)
@@ -106,6 +111,7 @@ class MutantTests:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shared = Shared(folder / "shared")
+        self.shared.lock()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:

@@ -33,7 +33,7 @@ def test_no_entry_leaks(driver):
 @pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
 @pytest.mark.parametrize("retain_grads", [True, False])
 def test_interrupted_passes_leave_nothing(check, retain_grads):
-    """A signal handler looks into the graph, so that the pass goes on in depth-first order; or it raises, in that too."""
+    """A signal handler looks into the graph, so that the pass goes on in depth-first order; or it raises, there too."""
     source = f"""
 import random
 from micrograd import nn
