@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 
-from helpers import graph_of, numbers_of
+from helpers import ROOT, graph_of, numbers_of
 from micrograd import Value, functional
+from reliability import counts
 
 KINDS = {
     "values": lambda rng: [Value(rng.uniform(-1, 1)) for _ in range(5)],
@@ -89,3 +91,25 @@ def test_affine_nodes_over_irregular_nodes_take_the_general_path():
     own._backward = lambda: setattr(x, "grad", x.grad + 2 * x.data * own.grad)
     functional.dot([Value(2.0)], [own]).backward()
     assert x.grad == 12.0
+
+
+@pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@pytest.mark.parametrize("inputs", ["[Value(0.5), Value(-1.0)]", "[0.5, -1.0]"])
+def test_an_output_of_a_layer_is_one_node(check, inputs):
+    """Hidden layers' too, and after passes: products and sums have no nodes unless someone looks at them."""
+    path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
+    check(
+        f"""
+        from micrograd import functional, nn
+        from reliability.counts import live_nodes
+        layers, model, x = nn.Layer(2, 2), nn.MLP(2, [4, 3, 2]), {inputs}
+        before = live_nodes()
+        outs = [functional.dot(layers.neurons[0].w, x, layers.neurons[0].b), *layers(x), *model(x)]
+        assert live_nodes() - before == 1 + 2 + 4 + 3 + 2
+        root = functional.sum(outs)
+        for _ in range(2):
+            root.backward()
+        assert live_nodes() - before == 1 + 2 + 4 + 3 + 2 + 1
+        """,
+        PYTHONPATH=path,
+    )

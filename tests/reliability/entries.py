@@ -172,6 +172,16 @@ def _trained(model, x, y):
     return [loss.data, *[p.grad for p in model.parameters()]]
 
 
+def _passes(model, x):
+    """Passes that add to each other, and after zero_grad()."""
+    out = functional.sum(out if isinstance(out := model(x), list) else [out])
+    for _ in range(2):
+        out.backward()
+        out.backward()
+        out.zero_grad()
+    return [out.data, out.grad]
+
+
 class Own(nn.Module):
     """A module as users write them: lists, tuples and dicts of parts."""
 
@@ -199,10 +209,18 @@ def _module_entries():
     }
     for name, model in models.items():
         yield f"{name} trained", lambda model=model: _trained(model, [0.5, XS[0]], 1.0)
+        yield f"{name} passes", lambda model=model: _passes(model, XS[:2]) + _passes(model, [0.5, -1.0])
         yield f"{name} state_dict", lambda model=model: _stated(model)
         yield f"{name} pickle", lambda model=model: [len(pickle.loads(pickle.dumps(model)).parameters())]
         yield f"{name} copy", lambda model=model: [len(copy.deepcopy(copy.copy(model)).parameters()), len(repr(model))]
         yield f"{name} zero_grad", lambda model=model: [model.zero_grad(), len(list(model.named_parameters()))][1:]
+    yield (
+        "neurons of Values and numbers",
+        lambda: (
+            [functional.dot(XS[:2], [0.5, XS[0]], 1.0).data]
+            + [functional.dot([XS[0], 0.5], XS[:2], bias).data for bias in (XS[1], 2.0)]
+        ),
+    )
     yield "nn.MLP()", lambda: [len(nn.MLP(2, [3, 1]).parameters()), len(nn.Layer(2, 2).parameters())]
     yield "nn_tanh.MLP()", lambda: [len(nn_tanh.MLP(2, [3, 1]).parameters()), len(nn_tanh.Neuron(2).parameters())]
     for name in init.__all__:
