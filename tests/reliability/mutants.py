@@ -6,7 +6,7 @@ Changes are made in the C that Cython generates, in the statements of a randomly
 headers. One build has all of them. Which one runs, a file says that all processes of the tests share; there the build
 notes which mutants were reached. build/mutants/report.jsonl has what came of each: a run that was interrupted goes on,
 and only mutants that no test found meet the tests again, those written since included. A mutant that computes the same
-for every input is no fault: EQUIVALENT names those that were found, each with the reason.
+for every input is no fault: equivalent_mutants.txt has those that were found, each with the reason.
 """
 
 from __future__ import annotations
@@ -59,9 +59,6 @@ NOT_CHANGED = re.compile(
     r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename"
     r"|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = 0;|(?:PyObject \*)?__pyx_temp)"
 )
-
-# The source, the line of C, and as changed: why no test can tell it from the original.
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
 
 
 class Mutant(NamedTuple):
@@ -308,8 +305,13 @@ def run_mutants(mutants: dict[int, Mutant], tests: list[str]) -> None:
 
 
 def reason_of(mutant: Mutant) -> str | None:
-    name = Path(mutant.place.partition(":")[0]).name
-    return EQUIVALENT.get((name, mutant.before.strip(), mutant.after.strip()))
+    """Why no test can find it, if that is known."""
+    if re.fullmatch(r"\s*__pyx_r = (0|NULL);", mutant.before) and mutant.after.strip() == ";":
+        return "the build gives 0 to what is not assigned"
+    lines = Path(__file__).with_name("equivalent_mutants.txt").read_text(encoding="utf-8").splitlines()[1:]
+    place = mutant.place.rpartition("/")[2]
+    name = f"{place}: {mutant.before.strip()}  ->  {mutant.after.strip()}"
+    return dict(zip(lines[::2], map(str.strip, lines[1::2]))).get(name)
 
 
 def print_report(mutants: dict[int, Mutant]) -> float:
