@@ -8,6 +8,7 @@ did before; the engine is built with its counters and sanitizers. A finding is k
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ OPTIONS = [
     "-malloc_limit_mb=0",  # what is asked for and not there is a MemoryError
     "-max_len=4096",
     "-detect_leaks=0",
+    "-report_slow_units=100",
     "-print_final_stats=1",
     "-print_funcs=0",
 ]
@@ -42,6 +44,7 @@ def fuzz(corpus: str, options: list[str]) -> None:
     def target(content: bytes) -> None:
         byte_cases.run(content)
 
+    gc.freeze()  # cases that collect are slow otherwise
     atheris.Setup([sys.argv[0], corpus, *OPTIONS, *options], target, internal_libfuzzer=False)
     atheris.Fuzz()
 
