@@ -97,7 +97,8 @@ SEED := 0
 hostile mutated: .venv/installed-test
 	$(BIN)/python tests/reliability/$@.py --seed $(SEED)
 
-# Some minutes for each mutant that no test finds, half a minute for the others.
+# A second for each mutant that a test finds, a minute or two for the others, after all tests without a change. The same
+# command goes on with a run that was interrupted; without build/mutants it begins anew.
 COUNT := 100
 
 mutants: .venv/installed-test $(REFERENCE)

@@ -94,8 +94,9 @@ def test_affine_nodes_over_irregular_nodes_take_the_general_path():
 
 
 @pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@pytest.mark.parametrize("weights", ["leaves", "results"])
 @pytest.mark.parametrize("inputs", ["[Value(0.5), Value(-1.0)]", "[0.5, -1.0]"])
-def test_an_output_of_a_layer_is_one_node(check, inputs):
+def test_an_output_of_a_layer_is_one_node(check, inputs, weights):
     """Hidden layers' too, and after passes: products and sums have no nodes unless someone looks at them."""
     path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
     check(
@@ -103,6 +104,8 @@ def test_an_output_of_a_layer_is_one_node(check, inputs):
         from micrograd import functional, nn
         from reliability.counts import live_nodes
         layers, model, x = nn.Layer(2, 2), nn.MLP(2, [4, 3, 2]), {inputs}
+        for neuron in [n for layer in model.layers for n in layer.neurons] if {weights == "results"} else []:
+            neuron.w = [w * 1.0 for w in neuron.w]
         before = live_nodes()
         outs = [functional.dot(layers.neurons[0].w, x, layers.neurons[0].b), *layers(x), *model(x)]
         assert live_nodes() - before == 1 + 2 + 4 + 3 + 2
