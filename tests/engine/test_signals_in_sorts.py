@@ -8,7 +8,7 @@ import pytest
 
 from helpers import posix
 
-# `attempt` sets the timer at its end, before the work that the handler is to interrupt; it is repeated until that was so.
+# `attempt` sets the timer at its end, before the work that the handler is to interrupt, and is repeated until it was.
 PROGRAM = """
 from micrograd import grad, compile, nn
 
