@@ -1,20 +1,21 @@
 """What a process holds, counted exactly: blocks of Python's allocator, objects, bytes of malloc, and nodes in slabs.
 
 Nodes are counted from the headers of the slabs, which have the layout of `struct Slab` in _core/slabs.pxi. That costs
-the engine nothing. It needs 64-bit Linux and a release's slabs (not MICROGRAD_PLAIN's)."""
+the engine nothing. It needs 64-bit Linux, a release's slabs (not MICROGRAD_PLAIN's), and a Python that takes its larger
+blocks from malloc, which a free-threaded one does not."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import os
-import resource
 import struct
 import sys
 from array import array
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers import FREE_THREADED
 from micrograd import Value
 from micrograd._core import BUILD, SANITIZED
 
@@ -23,7 +24,8 @@ ARENA_SIZE = SLAB_SIZE * ARENA_SLABS
 SPARES = 8  # dead leaves that the engine keeps
 ARENA_FIELD, USED_FIELD = 40, 52  # of struct Slab: `arena`, a pointer; `used` and `freed`, two ints
 
-ABLE = sys.platform.startswith("linux") and sys.maxsize > 2**32 and not SANITIZED and not BUILD["plain"]
+LINUX64 = sys.platform.startswith("linux") and sys.maxsize > 2**32
+ABLE = LINUX64 and not FREE_THREADED and not SANITIZED and not BUILD["plain"]
 
 
 class Counts(NamedTuple):
@@ -104,6 +106,8 @@ def rss() -> int:
 
 
 def peak_rss() -> int:
+    import resource  # which Windows and browsers lack
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

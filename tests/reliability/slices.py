@@ -24,7 +24,7 @@ from random import Random
 Case = Callable[[Random, Callable[[str], None]], "Counter[str]"]
 SLICE_SECONDS = 1800  # after this long a slice hangs
 CPU_SECONDS = 300  # or after this much of a processor's time, which ends it by SIGXCPU
-MEMORY = 1 << 30  # bytes of address space, so that a case that asks for all memory gets MemoryError
+MEMORY = 1 << 30  # bytes more of address space, so that a case that asks for all memory gets MemoryError
 SHOWN = 20  # faults of a slice that are printed
 
 
@@ -87,7 +87,8 @@ def inside(one: Case, options: argparse.Namespace) -> None:
 
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
         if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which reserves terabytes of addresses
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     faulthandler.enable()
     trail = os.open("trail", os.O_CREAT | os.O_RDWR)
     print(json.dumps(run_cases(one, options.seed, options.first, options.count, trail)))

@@ -12,9 +12,6 @@ from micrograd import functional
 from micrograd._core import OPS
 from micrograd.nn import init
 from public_names import public_names
-
-pytest.importorskip("resource")  # which Windows and browsers lack
-
 from reliability import counts
 
 NOT_ENTRIES = {

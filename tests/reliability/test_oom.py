@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("resource")  # which Windows and browsers lack
-
 from reliability import counts
 
 pytestmark = [
