@@ -125,15 +125,15 @@ fuzzcompile: .venv/installed-test
 # is preloaded. `ARGS=build/fuzzer/found/crash-...` runs a case that was found again.
 MINUTES := 60
 
-fuzz-c: | .venv/bin/python
+fuzz-c: .venv/installed-test
 	@command -v clang >/dev/null || { echo 'missing: clang (Debian: apt install clang)' >&2; exit 1; }
-	@$(PIP) install --quiet --only-binary atheris atheris numpy safetensors || \
+	@$(PIP) install --quiet --only-binary atheris atheris || \
 		{ echo 'missing: atheris, which has wheels for CPython 3.11 to 3.14 on x86-64 Linux' >&2; exit 1; }
 	CC=clang MICROGRAD_SANITIZE=fuzzer $(PIP) install --quiet --no-deps --upgrade --target build/fuzzer/lib .
 	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=1024:quarantine_size_mb=64:abort_on_error=1 \
 	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	PYTHONMALLOC=malloc PYTHONHASHSEED=0 PYTHONPATH=$(CURDIR)/build/fuzzer/lib:tests \
+	PYTHONMALLOC=malloc PYTHONHASHSEED=0 PYTHONPATH=$(CURDIR)/build/fuzzer/lib:$(CURDIR)/tests \
 	$(BIN)/python -m reliability.guided --minutes $(MINUTES) $(ARGS)
 
 grid: .venv/installed-test
