@@ -1,4 +1,4 @@
-"""Signal handlers that change the graph while it is sorted, walked for gradients apart, or cleared."""
+"""Signal handlers that change the graph, or raise, while it is sorted, walked for gradients apart, or cleared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from helpers import posix
 
-# `attempt` sets the timer at its end, before the work that the handler is to interrupt, and is repeated until it was.
+# `attempt` calls `begin` right before the work that the handler is to interrupt, and is repeated until that was so.
 PROGRAM = """
 from micrograd import grad, compile, nn
 
@@ -21,7 +21,7 @@ def handle(signum, frame):
 def begin():
     global working
     working = True
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, again)
 
 def repeat_until_interrupted(attempt):
     global working, came, seconds
@@ -34,7 +34,7 @@ def repeat_until_interrupted(attempt):
             return
     raise AssertionError("no signal came in time")
 
-working = False
+working, again = False, 0.0
 signal.signal(signal.SIGALRM, handle)
 layer = nn.Layer(1, 2, nonlin=False)
 w = layer.neurons[0].w[0]
@@ -45,7 +45,7 @@ x = Value(2.0)
 # A neuron's output, of which the handler makes the reference's nodes: products and sums, and what is done meanwhile.
 LOOKED_AT = {
     "zero_grad of a sorted graph": """
-        y = chain(user_op(out), 150_000)
+        y = chain(user_op(out), 300_000)
         y.backward()
         begin()
         y.zero_grad()
@@ -56,22 +56,12 @@ LOOKED_AT = {
         x.grad = 0.0
         begin()
         y.backward()
-        assert x.grad == w.data
+        assert x.grad == 8 * w.data
     """,
     "gradients apart": """
         y = chain(out, 150_000)
         begin()
-        assert grad(y, [x, w]) == [w.data, x.data]
-    """,
-    "a trace": """
-        def traced(a):
-            global out
-            out = layer([a])[0]
-            y = chain(out, 150_000)
-            begin()
-            return y
-        f = compile(traced)
-        assert f(3.0).data == 3.0 * w.data + 150_000
+        assert grad(y, [x, w]) == [8 * w.data, 8 * x.data]
     """,
 }
 
@@ -83,12 +73,16 @@ def test_a_handler_that_makes_nodes_of_a_neuron(check, work):
     check(
         PROGRAM
         + """
-def meanwhile():
-    assert len(out._children) == 2
+again = 2e-4
+
+def meanwhile():  # there are a few checks in each sort, some of them after the neurons were sorted
+    if unseen:
+        assert len(unseen.pop()._children) == 2
 
 def attempt():
-    global out
-    out = layer([x])[0]
+    global unseen
+    unseen = [layer([x])[0] for _ in range(8)]
+    out = sum(unseen)
 """
         + textwrap.indent(textwrap.dedent(work), "    ")
         + "\nrepeat_until_interrupted(attempt)\nstill_works()\n"

@@ -13,15 +13,18 @@
 cdef int nodes_behind(Node *root, Order *order) except -1:
     """Push the root and its ancestors, children first, with a reference to each. Leaves may be left out."""
     cdef Py_ssize_t i
+    cdef Node *n
     cdef Entry root_entry = Entry(root, root.form == AFFINE)
     if not (root.flags & IRREGULAR or engine.late_nodes or engine.walking):
         if root.form == LEAF or nodes_ordered(root, order):
             return 0
     order_sort(&root_entry, 1, order)
     i = 0
-    while i < order.count:  # a user's `_backward` adds to the grads of the nodes that Python code sees
-        if order.items[i].node.form == AFFINE and order.items[i].node.flags & CUSTOM:
-            node_materialize(order.items[i].node)
+    while i < order.count:
+        n = order.items[i].node
+        if n.form == AFFINE and n.flags & CUSTOM:  # a user's `_backward` adds to the grads of what Python code sees
+            node_materialize(n)
+        if is_stale(&order.items[i]):  # since then, or by a signal handler in the sort
             order_renew(order)
             i = 0
         i += 1
