@@ -10,7 +10,7 @@ import pytest
 
 import micrograd
 from helpers import linux
-from micrograd import Value
+from micrograd import Value, functional
 
 # ---- One sample ------------------------------------------------------------------------------------------------------
 
@@ -213,3 +213,25 @@ except MemoryError:
 assert f.sum(np.ones(3)).data == 3.0
 """
     )
+
+
+class Convertible:
+    """An array to NumPy, without `tolist`."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([1.0, 2.0, 3.0])
+
+
+def test_samples_of_a_ragged_batch_that_numpy_converts():
+    f = micrograd.compile(lambda x: functional.sum(x))
+    assert f.map([Convertible(), [1.0]]) == [6.0, 1.0]
+    assert f.map([[2.0], Convertible()]) == [2.0, 6.0]
+
+
+@pytest.mark.slow
+def test_lists_of_too_many_numbers():
+    many = [0.0] * (16_777_216 + 1)
+    f = micrograd.compile(lambda x: Value(1.0))
+    for call, argument in ((f, many), (f.map, [[1.0], many])):
+        with pytest.raises(ValueError, match="argument 0 has more than 16,777,216 numbers a sample"):
+            call(argument)

@@ -380,3 +380,9 @@ def test_a_condition_of_an_earlier_trace_is_refused():
         F.where(kept[0], 1.0, 2.0)
     with pytest.raises(TraceError, match="in the trace of another call"):
         micrograd.compile(lambda x: F.where(kept[0], x, -x))(1.0)
+
+
+def test_a_side_whose_derivative_raises_at_a_number():
+    """The power of a number is looked at while the function is traced."""
+    f = micrograd.compile(lambda x: F.where(x > 0.0, 0.0**x, x))
+    assert [f(x).data for x in (0.5, 2.0, -1.0)] == [0.0, 0.0, -1.0]

@@ -309,7 +309,10 @@ def test_nesting_is_bounded():
         deep = [deep]
     f = micrograd.compile(lambda x: Value(1.0))
     assert f.map([1.0, deep]) == [1.0, 1.0]
-    for batch in ([1.0, loop], loop, [1.0, [deep]], [[1.0], [deep, 1.0]]):
+    axes = np.ones((1,) * 6)
+    for _ in range(97):
+        axes = [axes]
+    for batch in ([1.0, loop], loop, [1.0, [deep]], [[1.0], [deep, 1.0]], [1.0, axes], axes):
         with pytest.raises(ValueError, match="argument 0 is nested more than 100 deep"):
             f.map(batch)
 

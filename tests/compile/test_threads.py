@@ -150,17 +150,67 @@ def test_a_signal_interrupts_a_batch(isolated):
         import numpy as np
         import micrograd
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-        f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin().exp(), threads=2)
-        x = np.ones(20_000_000)
+
+        def long(x):
+            for _ in range(20):
+                x = x.tanh().sin().exp()
+            return x
+
+        f = micrograd.compile(long, threads=2)
+        x = np.ones(20_000_000)  # a part of a thread's is longer than from one check for signals to the next
         f.map(x[:10])
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        start = time.perf_counter()
-        try:
-            f.map(x)
-        except KeyboardInterrupt:
-            assert time.perf_counter() - start < 2.0
-        else:
-            raise SystemExit("not interrupted")
-        assert f.map(x[:10]).shape == (10,)
+        for _ in range(3):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            start = time.perf_counter()
+            try:
+                f.map(x)
+            except KeyboardInterrupt:
+                assert time.perf_counter() - start < 2.0
+            else:
+                raise SystemExit("not interrupted")
+            assert f.map(x[:10]).shape == (10,)
     """.replace("\n        ", "\n")
+    )
+
+
+def test_as_many_threads_as_the_system_allows(monkeypatch):
+    import _thread
+
+    def limited(*arguments):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(True)
+        return start(*arguments)
+
+    f = micrograd.compile(lambda x: x.tanh().sin().exp().tanh().sin(), threads=4)
+    x = np.linspace(0, 1, 400_000)
+    expected = f.map(x)
+    start, started = _thread.start_new_thread, []
+    monkeypatch.setattr(_thread, "start_new_thread", limited)
+    assert (f.map(x) == expected).all()
+    assert started
+
+
+@posix
+def test_a_signal_interrupts_the_reading_of_a_ragged_batch(check):
+    check(
+        """
+        import micrograd
+
+        def handle(signum, frame):
+            raise LookupError
+
+        signal.signal(signal.SIGALRM, handle)
+        f = micrograd.compile(lambda x: x[0])
+        samples = [[1.0], [1.0, 2.0]] * 300_000
+        f.map(samples[:2])  # imports NumPy
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        try:
+            f.map(samples)
+        except LookupError:
+            pass
+        else:
+            raise AssertionError
+        assert f.map(samples[:2]) == [1.0, 1.0]
+        """
     )

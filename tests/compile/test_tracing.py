@@ -254,3 +254,13 @@ def test_arguments_of_compile():
     decorated = micrograd.compile(threads=2)(lambda x: x * 2)
     assert isinstance(decorated, Compiled)
     assert decorated.map([1.0, 2.0]).tolist() == [2.0, 4.0]
+
+
+def test_an_argument_from_a_trace_that_has_ended():
+    """It has no data; nothing is computed with it."""
+    kept = []
+    f = micrograd.compile(lambda x: x * 2.0)
+    assert f(1.0).data == 2.0
+    micrograd.compile(lambda x: kept.append(x) or x)(1.0)
+    assert repr(f(kept[0])) == "Value(data=?, grad=?)"
+    assert f(3.0).data == 6.0

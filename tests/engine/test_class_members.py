@@ -106,9 +106,12 @@ def test_data_can_become_a_property(monkeypatch):
     monkeypatch.setattr(Value, "data", property(lambda self: 5.0, lambda self, x: written.append(x)))
     v.data = 3.0
     assert (v.data, written) == (5.0, [3.0])
+    nn.Layer(1, 2)([1.0])  # asks for the members that were replaced
+    v.data = 4.0
+    assert (v.data, written) == (5.0, [3.0, 4.0])
     monkeypatch.undo()
     v.data = 3.0
-    assert (v.data, written) == (3.0, [3.0])
+    assert (v.data, written) == (3.0, [3.0, 4.0])
 
 
 @pytest.mark.parametrize("home", [nn, micrograd], ids=["relu", "tanh"])

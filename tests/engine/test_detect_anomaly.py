@@ -41,6 +41,7 @@ def message(work):
         (lambda x: x + x, "'+' of 1e+308, 1e+308 is inf"),
         (lambda x: -x - x, "'-' of -1e+308, 1e+308 is -inf"),
         (lambda x: 3.0 - x * Value(math.nan), "'*' of 1e+308, nan is nan"),
+        (lambda x: 3.0 - Value(math.inf), "'-' of 3.0, inf is -inf"),
         (lambda x: 1.0 / (x * 0.0 + 1.0) * Value(math.inf), "'*' of 1.0, inf is inf"),
         (lambda x: Value(math.nan).relu(), "'ReLU' of nan is nan"),
         (lambda x: Value(math.inf) ** 2, "'**2' of inf is inf"),
@@ -71,6 +72,12 @@ def test_the_line_is_the_users():
         expected = next_line()
         found = message(lambda: layer([1.0, x]))
     assert found == f"{expected}: '*' of 10.0, 1e+308 is inf"
+
+
+def test_a_sum_in_no_grad_names_the_sample():
+    f = micrograd.compile(lambda x: x * 1e308)
+    with detect_anomaly(), micrograd.no_grad(), pytest.raises(RuntimeError, match=r"sample 1: .* gives inf"):
+        f.sum([1.0, 10.0])
 
 
 @pytest.mark.parametrize("name", [*UNARY, *BINARY])

@@ -176,3 +176,27 @@ def test_deep_chains_of_any_kind_free(check, link, where):
         os._exit(0)
         """
     )
+
+
+def test_finalizers_in_finalizers(check):
+    """Each `__del__` holds the next Value: from a depth on, what dies waits for the outer ones."""
+    check(
+        """
+        class End:
+            def __init__(self, held):
+                self.held = held
+
+            def __del__(self):
+                ended.append(self.held)
+                self.held = ended.pop() is None
+
+        v, alive, ended = None, [], []
+        for _ in range(100):
+            end, v = End(v), Value(1.0)
+            v.end = end
+            alive.append(weakref.ref(end))
+        del v, end
+        assert not [end for end in alive if end()]
+        still_works()
+        """
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from micrograd import Value
 
 
@@ -94,3 +96,17 @@ def test_a_subclass_that_forgets_super_init_is_a_leaf_of_0():
     assert (v.data, v.grad, v._children) == (0.0, 0.0, ())
     (v * 3.0).backward()
     assert v.grad == 3.0
+
+
+def test_a_metaclass_that_raises_while_an_instance_is_made():
+    class Refuses(type):
+        def __getattribute__(cls, name):
+            if name == "_backward":
+                raise LookupError(name)
+            return super().__getattribute__(name)
+
+    class Refused(Value, metaclass=Refuses):
+        pass
+
+    with pytest.raises(LookupError, match="_backward"):
+        Refused(1.0)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import micrograd
 from helpers import complaint
 from micrograd import Value, nn
 
@@ -24,6 +25,16 @@ def test_an_activation_that_raises_leaves_nothing_behind():
         layer([1.0])
     layer.neurons[2].b.data = 2.0
     assert layer([1.0])[2].data == math.log(2.0)
+
+
+@pytest.mark.parametrize("x", [800.0, Value(800.0)], ids=["a number", "a Value"])
+def test_an_activation_that_raises_in_no_grad(x):
+    layer = nn.Layer(1, 2, activation="exp")
+    for neuron in layer.neurons:
+        neuron.w[0].data = 1.0
+    with micrograd.no_grad(), pytest.raises(OverflowError):
+        layer([x])
+    assert layer([0.0])[1].data == 1.0
 
 
 def test_an_activation_that_raises_in_the_middle_of_a_network():

@@ -299,6 +299,14 @@ def test_a_module_that_is_a_list_or_a_dict():
         assert list(Plain(inner=module).state_dict()) == [f"inner.{name}" for name in names]
 
 
+def test_neurons_in_a_tuple():
+    model = nn.MLP(2, [2, 1])
+    expected = model.parameters()
+    model.layers[0].neurons = tuple(model.layers[0].neurons)
+    assert model.parameters() == expected
+    assert model.layers[0].parameters() == expected[:6]
+
+
 def test_attributes_set_while_the_parameters_are_gone_through():
     module = Plain(a=Value(1.0), table={"b": Value(2.0)})
     for name, p in module.named_parameters():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
+
+import micrograd
 
 # NumPy is missing in a process that begins with this.
 MISSING = """
@@ -124,6 +127,20 @@ except ImportError as error:
 """
     )
     assert "needs numpy: pip install" in out.lower()
+
+
+def test_numpy_that_comes_back_meanwhile(monkeypatch):
+    numpy = pytest.importorskip("numpy")
+
+    class Late:
+        def tolist(self):
+            sys.modules["numpy"] = numpy
+            return 1.0
+
+    f = micrograd.compile(lambda x: x)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(TypeError, match="argument 0 must be an array of real numbers"):
+        f.map(Late())
 
 
 def test_numpy_gives_the_batches_of_lists_the_same_numbers(isolated):

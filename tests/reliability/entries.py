@@ -221,6 +221,9 @@ def _module_entries():
             + [functional.dot([XS[0], 0.5], XS[:2], bias).data for bias in (XS[1], 2.0)]
         ),
     )
+    wide = nn.MLP(2, [300, 1])  # layers of more than 4 KB have memory of their own each time
+    yield "wide network, two passes", lambda: _passed_twice(wide([0.5, XS[0]]))
+    yield "wide functional.linear", lambda: _passed_twice(F.linear(XS * 200, [XS * 200])[0])
     yield "nn.MLP()", lambda: [len(nn.MLP(2, [3, 1]).parameters()), len(nn.Layer(2, 2).parameters())]
     yield "nn_tanh.MLP()", lambda: [len(nn_tanh.MLP(2, [3, 1]).parameters()), len(nn_tanh.Neuron(2).parameters())]
     for name in init.__all__:
@@ -235,6 +238,13 @@ def _module_entries():
     yield "init.calculate_gain", lambda: [init.calculate_gain("tanh"), init.calculate_gain("leaky_relu", 0.2)]
     yield "utils.summary", lambda: [len(str(utils.summary(models["nn.MLP"])))]
     yield "utils.gradcheck", lambda: [utils.gradcheck(lambda a, b: (a * b).tanh(), XS[:2])]
+
+
+def _passed_twice(out):
+    XS[0].grad = 0.0
+    out.backward()
+    out.backward()
+    return [out.data, XS[0].grad]
 
 
 def _stated(model):

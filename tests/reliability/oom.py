@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+import micrograd
 from micrograd import Value, nn
 from reliability import counts
 from reliability.entries import GROUPS, Sub, flat
@@ -142,10 +143,10 @@ def _walked(make, x):
     return [y.data, x.grad]
 
 
-def _held(count):
+def _held(count, kind=Value):
     """A cycle of which the collector has to look through so many Values. Where memory is out, a later run finds it."""
-    out = Value(1.0)
     others = [Value(1.0) for _ in range(count)]
+    out = kind(1.0, tuple(others), "op")
     out._backward = functools.partial(print, others, out)
     del out, others
     gc.collect()
@@ -156,12 +157,16 @@ def of_system():
     x, model, sub = Value(1.0), nn.MLP(1, [300, 300]), Sub(2.0)
     yield "a chain", lambda: [_chain(x, MANY).data]
     yield "backward of a chain", lambda: _walked(lambda x: _chain(x, MANY), x)
+    yield "a chain of functions", lambda: [functools.reduce(lambda y, _: y.sin(), range(MANY), x).data]
+    yield "gradients of a chain", lambda: micrograd.grad(_chain(x, 3000), [x])
+    yield "a trace", lambda: [micrograd.compile(lambda a: a * 2.0)(1.0).data]
     yield "leaves", lambda: [len([Value(1.0) for _ in range(MANY)])]
     yield "networks", lambda: [len([model([x]) for _ in range(700)])]
     yield "looking at networks", lambda: [len([model([x])[0]._prev for _ in range(700)])]
     yield "depth first", lambda: _walked(lambda x: _chain(x * sub, 3000), x)
     yield "depth first, zero_grad", lambda: [_chain(x * sub, 3000).zero_grad() is None]
     yield "the collector", lambda: _held(200)
+    yield "the collector, of a subclass", lambda: _held(200, Sub)
 
 
 def _preloaded():

@@ -460,7 +460,6 @@ cdef class Replay:
             raise_error()
         except Exception as error:
             raise self.first_error(outcome, 0, error)[1] from None
-        return 0
 
     cdef object sample_backward(self, Py_ssize_t output):
         """Compute the grads of one output: grads() has them, those of arguments are in their slots. Returns the
