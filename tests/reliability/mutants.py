@@ -229,7 +229,7 @@ def build(mutants: dict[int, Mutant]) -> None:
         changed = {path: lines.copy() for path, lines in originals.items()}
         for k, mutant in mutants.items():
             for path, i in mutant.edits:
-                changed[path][i] = guarded(k, mutant.before, mutant.after) or ""
+                changed[path][i] = guarded(k, changed[path][i], mutant.after) or changed[path][i]
         for path, lines in changed.items():
             prologue = f"{PROLOGUE}#line 1\n" if path.suffix == ".c" else ""
             path.write_text(prologue + "\n".join(lines), encoding="utf-8")
