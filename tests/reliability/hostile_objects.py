@@ -209,7 +209,7 @@ def property_of(name: str) -> Any:
 
 KINDS.update(
     {
-        "__len__ of 2**62": lambda: made(__len__=lambda _s: 2**62, __getitem__=lambda _s, _i: 1.0),
+        "__len__ of 2**62": lambda: made(__len__=lambda _s: 2**62, __getitem__=lambda _s, i: [1.0][i // 10**5]),
         "__len__ of -1": lambda: made(__len__=lambda _s: -1, __iter__=lambda _s: iter([1.0, 2.0])),
         "__length_hint__ of 2**62": lambda: made(__length_hint__=lambda _s: 2**62, __iter__=lambda _s: iter([1.0])),
         "__len__ raises": lambda: made(__len__=boom, __iter__=lambda _s: iter([1.0, 2.0])),
