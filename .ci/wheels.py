@@ -95,7 +95,8 @@ def build_wheel(name: str, sdist: Path) -> Path:
     run(*command, cwd=work, CFLAGS=f"{os.environ.get('CFLAGS', '')} -include {ROOT / '.ci' / 'glibc_2_28.h'}")
     [wheel] = work.glob("*.whl")
     path = f"{TOOLS}:{os.environ['PATH']}"
-    run(TOOLS / "auditwheel", "repair", "--plat", NEWEST_TAG, "--wheel-dir", work / "repaired", wheel, PATH=path)
+    options = "--plat", NEWEST_TAG, "--zip-compression-level", "9", "--wheel-dir", work / "repaired"
+    run(TOOLS / "auditwheel", "repair", *options, wheel, PATH=path)
     [repaired] = (work / "repaired").glob("*.whl")
     with zipfile.ZipFile(repaired) as archive:
         sources = [file for file in archive.namelist() if file.endswith((".pyx", ".pxi", ".pxd", ".c", ".h"))]
