@@ -20,7 +20,6 @@ PARTS = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.jso
 
 def build() -> None:
     wheel = wasm.built_wheel()
-    wasm.WORK.mkdir(parents=True, exist_ok=True)
     wasm.get_pyodide()
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.copytree(PAGE, SITE, ignore=shutil.ignore_patterns("__pycache__"))

@@ -81,6 +81,7 @@ def enter_sid() -> list[str]:
 
 def get_pyodide() -> dict[str, object]:
     """Unpack npm's package into build/wasm/package. Returns the variables of Pyodide's `sysconfig`."""
+    WORK.mkdir(parents=True, exist_ok=True)
     archive = WORK / f"pyodide-{PYODIDE}.tgz"
     if not archive.exists():
         run("npm", "pack", "--silent", f"pyodide@{PYODIDE}", cwd=WORK)
@@ -109,10 +110,9 @@ def copy_sources(folder: Path) -> None:
 
 
 def build_wheel() -> None:
-    WORK.mkdir(parents=True, exist_ok=True)
     DIST.mkdir(exist_ok=True)
-    enter = enter_sid()
     variables = get_pyodide()
+    enter = enter_sid()
     write_headers(enter, variables)
     copy_sources(WORK / "source")
     pip_install(WORK / "tools", "Cython>=3.1,<4", "setuptools>=77")
