@@ -5,13 +5,12 @@ numbers."""
 
 from __future__ import annotations
 
-import importlib.util
 import operator
 
 import mpmath
 
 import oracle
-from helpers import op
+from helpers import load, op
 
 # Ops that mpmath has under another name, or with other arguments.
 IN_MPMATH = {
@@ -29,9 +28,7 @@ IN_MPMATH = {
 
 def load_exact_oracle():
     """oracle.py with mpmath's numbers and functions in place of float and math."""
-    spec = importlib.util.spec_from_file_location("exact_oracle", oracle.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(oracle.__file__, "exact_oracle")
     module.float, module.math = mpmath.mpf, mpmath
     return module
 

@@ -3,13 +3,16 @@ Fixtures are in conftest.py, the plain Python engine in oracle.py."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import operator
+import os
 import re
 import struct
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -62,6 +65,22 @@ NOT_ON_313T = {
 
 # What coverage.py's tracer, which allocates at each call, keeps from passing.
 NOT_TRACED = {"test_each_allocation_in_a_mode_may_fail": "the call of `__exit__` may raise before its body runs"}
+
+
+# ---- Files and processes ---------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path, name: str) -> ModuleType:
+    """A new module of a file that is not in a package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def path_of_tests() -> dict[str, str]:
+    """The environment of a process that imports modules of this folder."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))}
 
 
 # ---- Calling and comparing -------------------------------------------------------------------------------------------

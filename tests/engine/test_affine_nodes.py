@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
-from helpers import ROOT, graph_of, numbers_of
+from helpers import graph_of, numbers_of, path_of_tests
 from micrograd import Value, functional
 from reliability import counts
 
@@ -93,12 +92,11 @@ def test_affine_nodes_over_irregular_nodes_take_the_general_path():
     assert x.grad == 12.0
 
 
-@pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@counts.able
 @pytest.mark.parametrize("weights", ["leaves", "results"])
 @pytest.mark.parametrize("inputs", ["[Value(0.5), Value(-1.0)]", "[0.5, -1.0]"])
 def test_an_output_of_a_layer_is_one_node(check, inputs, weights):
     """Hidden layers' too, and after passes: products and sums have no nodes unless someone looks at them."""
-    path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
     check(
         f"""
         from micrograd import functional, nn
@@ -114,5 +112,5 @@ def test_an_output_of_a_layer_is_one_node(check, inputs, weights):
             root.backward()
         assert live_nodes() - before == 1 + 2 + 4 + 3 + 2 + 1
         """,
-        PYTHONPATH=path,
+        **path_of_tests(),
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, load
 
 SCRIPT = ROOT / ".ci" / "guide.py"
 
@@ -16,10 +15,7 @@ SCRIPT = ROOT / ".ci" / "guide.py"
 def guide():
     if not (ROOT / "src").exists() or not SCRIPT.exists():
         pytest.skip("there are no sources beside the tests")
-    spec = importlib.util.spec_from_file_location("guide", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(SCRIPT, "guide")
 
 
 def test_the_guide_to_adding_an_op_fits_the_sources(guide):

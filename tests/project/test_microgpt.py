@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
 import re
@@ -10,7 +9,7 @@ import sys
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, load
 
 EXAMPLE = ROOT / "examples" / "microgpt.py"
 WORDS = EXAMPLE.with_name("words.txt")
@@ -20,10 +19,7 @@ pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are n
 
 @pytest.fixture(scope="module")
 def microgpt():
-    spec = importlib.util.spec_from_file_location("microgpt", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(EXAMPLE, "microgpt")
 
 
 @pytest.fixture

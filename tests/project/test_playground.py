@@ -3,14 +3,13 @@ gets of a network. `make play-test` tests the page in a browser."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import runpy
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, load
 from micrograd import Value, nn
 
 FILE = ROOT / "docs" / "play" / "play.py"
@@ -21,10 +20,7 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason="there is no checkout 
 
 @pytest.fixture
 def play():
-    spec = importlib.util.spec_from_file_location("play", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(FILE, "play")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from helpers import ROOT
+from helpers import path_of_tests
 
 
 @pytest.fixture
@@ -16,13 +16,12 @@ def driver():
     """Run `python -m reliability.NAME ARGUMENTS`, and give what it printed. A non-zero exit fails the test."""
 
     def run(name: str, *arguments: str, timeout: float = 300) -> str:
-        path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-m", f"reliability.{name}", *arguments],
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **path_of_tests()},
             check=False,
         )
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -15,6 +15,8 @@ from array import array
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from helpers import FREE_THREADED
 from micrograd import Value
 from micrograd._core import BUILD, SANITIZED
@@ -26,6 +28,8 @@ ARENA_FIELD, USED_FIELD = 40, 52  # of struct Slab: `arena`, a pointer; `used` a
 
 LINUX64 = sys.platform.startswith("linux") and sys.maxsize > 2**32
 ABLE = LINUX64 and not FREE_THREADED and not SANITIZED and not BUILD["plain"]
+NEEDS = "reads the slabs of a release build on 64-bit Linux"
+able = pytest.mark.skipif(not ABLE, reason=NEEDS)
 
 
 class Counts(NamedTuple):

@@ -66,7 +66,7 @@ def main():
     parser.add_argument("groups", nargs="*", default=list(GROUPS))
     options = parser.parse_args()
     if not counts.ABLE:
-        sys.exit("it reads the slabs of a release build on 64-bit Linux")
+        sys.exit(f"it {counts.NEEDS}")
     if "GLIBC_TUNABLES" not in os.environ:  # blocks in malloc's caches would count
         os.execve(
             sys.executable,

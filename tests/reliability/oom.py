@@ -25,9 +25,8 @@ from reliability import counts
 from reliability.entries import GROUPS, Sub, flat
 from reliability.leaks import allowed
 
-SLACK = (
-    2000  # as so many repetitions: blocks in which CPython keeps what it has seen in error paths; no objects or nodes
-)
+# As so many repetitions: blocks in which CPython keeps what it has seen in error paths; no objects or nodes.
+SLACK = 2000
 FOR_EVER = 2**31 - 1
 LIBRARY = Path("build/reliability/failing.so")
 
@@ -187,7 +186,7 @@ def main():
     parser.add_argument("groups", nargs="*", default=[*GROUPS])
     options = parser.parse_args()
     if not counts.ABLE:
-        sys.exit("it reads the slabs of a release build on 64-bit Linux")
+        sys.exit(f"it {counts.NEEDS}")
     if "LD_PRELOAD" not in os.environ:
         _preloaded()
     system = options.groups == ["system"]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import os
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, path_of_tests
 from micrograd import functional
 from micrograd._core import OPS
 from micrograd.nn import init
@@ -21,13 +20,13 @@ NOT_ENTRIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@counts.able
 def test_no_entry_leaks(driver):
     print(driver("leaks", "--short", "--repetitions", "100"))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux")
+@counts.able
 @pytest.mark.parametrize("retain_grads", [True, False])
 def test_interrupted_passes_leave_nothing(check, retain_grads):
     """A signal handler looks into the graph, so that the pass goes on in depth-first order; or it raises, there too."""
@@ -68,8 +67,7 @@ grown = counter.growth()
 assert seen > 40
 assert grown.blocks < 10 and not grown.objects and grown.malloced < 2000 and not grown.nodes, grown
 """
-    path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
-    check(source, PYTHONPATH=path, **counts.exact_environment())
+    check(source, **path_of_tests(), **counts.exact_environment())
 
 
 def test_every_public_name_is_in_an_entry():

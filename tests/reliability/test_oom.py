@@ -11,7 +11,7 @@ from reliability import counts
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not counts.ABLE, reason="reads the slabs of a release build on 64-bit Linux"),
+    counts.able,
     pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
 ]
 
