@@ -5,7 +5,7 @@
 # Gives Replay. Uses arguments.pxi, program.pxi, plan.pxi, steps.pxi.
 
 cdef enum:
-    WORKING_SET = 262144       # bytes that the slots of a block should fit into, within the lanes below
+    WORKING_SET = 262144       # bytes that the slots of a block take about, within the lanes below
     LEAST_LANES = 16
     WIDE_LANES = 32           # LEAST_LANES of a program with as many weights for each slot
     MOST_LANES = 256
@@ -83,15 +83,16 @@ cdef class Replay:
         PyMem_Free(self.memory)
 
     cdef void cut(self) noexcept:
-        """Divide the batch into chunks and blocks."""
-        cdef Py_ssize_t samples = self.batch.samples
-        cdef Py_ssize_t fitting = WORKING_SET // (max(self.plan.slots, 1) * sizeof(double)) // TILE * TILE
-        cdef Py_ssize_t weights = self.program.weights // max(self.plan.slots, 1) // TILE * TILE
-        self.block_samples = min(max(fitting, LEAST_LANES, min(weights, WIDE_LANES)), MOST_LANES)
+        """Divide the batch into chunks, and a chunk into blocks of the same size."""
+        cdef Py_ssize_t samples = self.batch.samples, slots = max(self.plan.slots, 1), blocks
+        cdef Py_ssize_t lanes = WORKING_SET // (slots * <Py_ssize_t>sizeof(double))
+        lanes = min(max(lanes, LEAST_LANES, min(self.program.weights // slots, WIDE_LANES)), MOST_LANES)
         self.chunk_samples = max(LEAST_CHUNK, samples // MOST_CHUNKS + (samples % MOST_CHUNKS != 0))
         self.chunks = samples // self.chunk_samples + (samples % self.chunk_samples != 0)
-        samples = min(self.chunk_samples, samples)
-        self.lanes = 1 if samples == 1 else (min(self.block_samples, samples) + TILE - 1) // TILE * TILE
+        samples = max(min(self.chunk_samples, samples), 1)
+        blocks = max((samples + lanes // 2) // lanes, 1)
+        self.block_samples = (samples + blocks * TILE - 1) // (blocks * TILE) * TILE
+        self.lanes = 1 if samples == 1 else self.block_samples
         self.stride = self.lanes
         if self.lanes > 2 * TILE and self.lanes // TILE % 2 == 0:
             self.stride += TILE  # slots an even number of cache lines apart would share few sets of the cache

@@ -1,9 +1,10 @@
 /* Sums of products, for lanes_loops.h. With several lanes they go tile by tile: the sums of up to ROWS outputs and
-   STEP lanes stay in registers. With one, a tile is of up to PARTS vectors of outputs. */
+   STEP lanes stay in registers, or of one output and 4 vectors of lanes. With one, a tile is of up to 4 vectors of
+   outputs. */
 
 #define PARTS (STEP / VEC)
 #define SUM_PARTS (TILE / VEC)
-#define MOST_PARTS (PARTS > SUM_PARTS ? PARTS : SUM_PARTS)
+#define MOST_PARTS (SUM_PARTS > 4 ? SUM_PARTS : 4)
 
 /* ---- Layers of several lanes ------------------------------------------------------------------- */
 
@@ -56,9 +57,12 @@ static void F(layer)(LAYER_ARGUMENTS) {
         for (; at < width; at += TILE)
             LAYER_TILE(4, SUM_PARTS);
     }
-    for (; i < outputs; i++)
-        for (at = 0; at < width; at += TILE)
+    for (; i < outputs; i++) {
+        for (at = 0; at + 4 * VEC <= width; at += 4 * VEC)
+            LAYER_TILE(1, 4);
+        for (; at < width; at += TILE)
             LAYER_TILE(1, SUM_PARTS);
+    }
 }
 
 #define PACK_ARGUMENTS \
