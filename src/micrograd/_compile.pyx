@@ -42,8 +42,8 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport qsort
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strcmp
 from micrograd._core cimport (RULES, Parents, Value, block_node, graph_nodes, in_no_grad, is_checked, leaf_new,
-                              member_changes, parent_at, parents_of, to_double, trace_begin, trace_end, trace_here,
-                              trace_index_error, trace_refuse, traces, user_line)
+                              member_changes, parent_at, parents_of, times_materialized, to_double, trace_begin,
+                              trace_end, trace_here, trace_index_error, trace_refuse, traces, user_line)
 from micrograd._core.capi cimport (PyErr_CheckSignals, PyErr_Clear, PyErr_ExceptionMatches, PyErr_Occurred,
                                    PyExc_MemoryError, PyFloat_CheckExact, PyList_GET_ITEM, PyLong_CheckExact,
                                    PySequence_Fast_ITEMS, PyTypeObject, PyType_IsSubtype, Py_REFCNT, Py_TYPE, own,

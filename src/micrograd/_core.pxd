@@ -52,6 +52,7 @@ cdef struct Parents:     # a view of a node's parents, in two arrays
 cdef void parents_of(Node *n, Parents *parents) noexcept
 cdef PyObject *parent_at(Parents *parents, Py_ssize_t i) noexcept nogil
 cdef list graph_nodes(list roots)  # parents first
+cdef Py_ssize_t times_materialized() noexcept
 
 # Methods of Value that users replace (class_members.pxi)
 cdef bint ops_unchanged(int op) except -1

@@ -63,6 +63,14 @@ LOOKED_AT = {
         begin()
         assert grad(y, [x, w]) == [8 * w.data, 8 * x.data]
     """,
+    "a trace": """
+        def traced(a):
+            unseen[:] = [layer([a])[0] for _ in range(8)]
+            y = chain(sum(unseen), 150_000)
+            begin()
+            return y
+        assert compile(traced)(3.0).data == 8 * 3.0 * w.data + 150_000
+    """,
 }
 
 

@@ -3,7 +3,7 @@
 # behind what it returned is translated to instructions.
 #
 # Gives Trace, call_traced and placeholder. Uses arguments.pxi, instructions.pxi, check.pxi, and of _core traces,
-# graph_nodes and parents_of.
+# graph_nodes, times_materialized and parents_of.
 
 def call_traced(function, tuple args, dict kwargs, list outputs, bint exact=True):
     """Call the function in a trace of this thread, for a program with eager code's roundings if it is `exact`. Returns
@@ -48,6 +48,7 @@ cdef class GraphReader:
     """Reads a graph into instructions: one for each node, but for what is folded or known."""
 
     cdef Instructions code
+    cdef tuple outputs     # their instructions
     cdef list leaves       # captured so far
     cdef int read          # as in Trace
     cdef int folded
@@ -69,8 +70,8 @@ cdef class GraphReader:
         PyMem_Free(self.operands)
         PyMem_Free(self.numbers)
 
-    cdef tuple read_graph(self, list outputs, list placeholders):
-        """Put the instructions of all nodes behind the outputs. Returns those of the outputs."""
+    cdef int read_graph(self, list outputs, list placeholders) except -1:
+        """Put the instructions of all nodes behind the outputs, and note those of the outputs."""
         cdef list order, indices = []
         cdef int i
         for i in range(len(placeholders)):
@@ -86,7 +87,8 @@ cdef class GraphReader:
         for x in outputs:
             indices.append(self.operand(&(<Value>x).node) if isinstance(x, Value) else self.number(x))
         self.code.shrink()
-        return tuple(indices)
+        self.outputs = tuple(indices)
+        return 0
 
     # -- private leaves
 
@@ -325,6 +327,22 @@ cdef double rule_value(int op, const double *x, int count) except? -1.0:
     return r
 
 
+cdef GraphReader graph_read(list outputs, list placeholders):
+    """The graph behind the outputs, read. It is read again if Python code, such as a signal handler's, looked at a
+    neuron meanwhile: then the graph has nodes that a reader does not know."""
+    cdef GraphReader reader
+    cdef Py_ssize_t before
+    while True:
+        before, reader = times_materialized(), GraphReader()
+        try:
+            reader.read_graph(outputs, placeholders)
+        except TraceError:
+            if times_materialized() == before:
+                raise
+        if times_materialized() == before:
+            return reader
+
+
 @cython.final
 cdef class Trace:
     """What `outputs`, Values and numbers, were computed from, down to `placeholders` and captured leaves."""
@@ -338,9 +356,8 @@ cdef class Trace:
     cdef readonly int shared          # of them, those that are the same as an earlier one
 
     def __cinit__(self, list outputs, list placeholders):
-        cdef GraphReader reader = GraphReader()
-        self.code = reader.code
-        self.outputs = reader.read_graph(outputs, placeholders)
+        cdef GraphReader reader = graph_read(outputs, placeholders)
+        self.code, self.outputs = reader.code, reader.outputs
         self.captured, self.arguments = tuple(reader.leaves), len(placeholders)
         self.read, self.folded, self.shared = reader.read, reader.folded, reader.shared
 

@@ -3,8 +3,8 @@
 #
 # Gives Walk with walk_mark, walk_next_slab and, where a walk ends early, walk_unmark and backward_rest; Order with
 # order_sort, is_stale and order_renew; backward_general and graph_zero_grad, which go by such an order; for traces
-# graph_nodes; and `engine`, the state that they share, with node_make_irregular. Uses slabs.pxi, materialize.pxi,
-# affine.pxi, leaf_grads.pxi, anomaly.pxi, and of _core.pyx node_step.
+# graph_nodes and times_materialized; and `engine`, the state that they share, with node_make_irregular. Uses
+# slabs.pxi, materialize.pxi, affine.pxi, leaf_grads.pxi, anomaly.pxi, and of _core.pyx node_step.
 
 cdef enum:
     SLABS_A_SIGNAL_CHECK = 64
@@ -243,6 +243,11 @@ cdef list graph_nodes(list roots):
     finally:
         order_release(&order)
     return nodes
+
+
+cdef Py_ssize_t times_materialized() noexcept:
+    """How often an affine node was materialized so far: what graph_nodes() has found may have more nodes then."""
+    return engine.materialized
 
 
 cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) except -1:
