@@ -7,7 +7,7 @@
 # make lint          run every static check
 # make docs          build a site of the documentation, in build/docs
 # make guide         apply CONTRIBUTING.md's op guide to a copy, and run the tests there
-# make sanitize      run the tests under gcc's sanitizers
+# make sanitize      run the tests and random programs under gcc's sanitizers
 # make ulps          measure the errors of the ops, eager and on vectors
 # make bench         compare with other engines
 #
@@ -83,13 +83,18 @@ guide: .venv/installed-test $(REFERENCE)
 # A debug build in a folder of its own. A report aborts the test's process and so fails the test; with --capture=sys pytest
 # does not capture the report, which is written to file descriptor 2. PYTHONMALLOC=malloc, since AddressSanitizer tracks
 # malloc only. libstdc++ is preloaded, since the sanitizer looks up C++'s throw at start.
-sanitize: .venv/installed-test $(REFERENCE)
-	CC=gcc MICROGRAD_SANITIZE=1 $(PIP) install --quiet --no-deps --upgrade --target build/sanitize/lib .
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
+STEPS := 5e4
+PROGRAMS := 1e3
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:abort_on_error=1 \
 	UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib MICROGRAD_SANITIZE=1 \
-	$(BIN)/python -m pytest --numprocesses 2 --capture=sys
+	PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib:$(CURDIR)/tests MICROGRAD_SANITIZE=1 $(BIN)/python
+
+sanitize: .venv/installed-test $(REFERENCE)
+	CC=gcc MICROGRAD_SANITIZE=1 $(PIP) install --quiet --no-deps --upgrade --target build/sanitize/lib .
+	$(SANITIZED) -m pytest --numprocesses 2 --capture=sys
+	$(SANITIZED) -m reliability.fuzz --steps $(STEPS)
+	$(SANITIZED) -m reliability.compiled --programs $(PROGRAMS)
 
 # SEED draws other cases. `--first K --count 1` after the file's name runs case K again.
 SEED := 0

@@ -146,12 +146,17 @@ class Program:
 
 
 def batch(draw, ragged, special):
-    """Columns of samples."""
+    """Columns of samples. Some make several blocks and chunks: most of their numbers raise nothing."""
+    count = draw.choice([1, 1, 2, 2, 3, 3, 4, 5, 8, 9, 17, 37])
+    large = draw.random() < 0.01
+    if large:
+        count = draw.randint(200, 700)
 
     def number():
+        if large and draw.random() < 0.999:
+            return draw.uniform(0.25, 2)
         return draw.choice(SPECIAL) if special and draw.random() < 0.3 else draw.choice([*GRID, draw.uniform(-2, 2)])
 
-    count = draw.choice([1, 1, 2, 2, 3, 3, 4, 5, 8, 9, 17, 37])
     X = [[number() for _ in range(draw.randint(1, 3) if ragged else 2)] for _ in range(count)]
     last = 3 if draw.random() < 0.1 else 2
     return X, [number() for _ in range(count)], [draw.randint(0, last) for _ in range(count)]
