@@ -24,8 +24,8 @@
 #   anomaly       checks of what is NaN or infinite, in detect_anomaly
 #   results       what a call returns: sums as nodes, numbers, samples
 #
-# The directives above check the indices of lists, tuples and memoryviews in all parts, which cannot have directives of
-# their own; indices of pointers are not checked.
+# The directives above check the indices of lists and tuples in all parts, which cannot have directives of their own;
+# indices of pointers are not checked.
 # No comment may follow an `include` on its line: cython-lint takes the last word of the line for the file's name.
 
 import functools
@@ -33,7 +33,8 @@ import sys
 from collections import abc
 
 cimport cython
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer,
+                             PyBuffer_Release)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_Realloc
 from cpython.object cimport PyObject

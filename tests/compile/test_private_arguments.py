@@ -47,6 +47,10 @@ BATCH = Batch(([1.0, 3.0], [2.0, 4.0]))
         (lambda: TWO.reduce(BATCH, False, 1), "needs a function that returns one Value, not a list"),
         (lambda: Sums(np.empty(1)).add(TWO, BATCH, 1), "needs a function that returns one Value, not a list"),
         (lambda: Sums(np.empty(0)).add(ONE, BATCH, 1), "grad 0 of 0"),
+        (lambda: Sums([0.0]), "an array of doubles"),
+        (lambda: ONE.map(BATCH, 1, np.empty(2, np.float32)), "an array of doubles"),
+        (lambda: ONE.map(BATCH, 1, np.empty(4)[::2]), "an array of doubles"),
+        (lambda: ONE.map(BATCH, 1, np.broadcast_to(0.0, 1)), "an array of doubles"),
         (lambda: tree_of_shape((1,) * 101), "not the shape of a sample"),
         (lambda: tree_of_shape((2**24 + 1,)), "not the shape of a sample"),
         (lambda: tree_unflatten(nested(101), iter([1.0])), "not the tree of nested lists of numbers"),
@@ -55,7 +59,7 @@ BATCH = Batch(([1.0, 3.0], [2.0, 4.0]))
         (lambda: State([w], [(1.0,), (2.0,)], 1), "state of more than 1 parameters"),
         (lambda: State([w], [(1.0, 2.0)], 1), "not of 1 numbers each"),
     ],
-    ids=range(17),
+    ids=range(21),
 )
 def test_what_does_not_fit_is_refused(call, error):
     with pytest.raises((ValueError, TypeError, IndexError)) as raised:

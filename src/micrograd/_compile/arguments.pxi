@@ -2,8 +2,8 @@
 # Arrays of doubles in C order are read where they are; others are converted by NumPy, which is imported only then.
 # Without NumPy lists are converted here.
 #
-# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, numpy_for, Batch, and the limits DEEPEST and
-# MOST_NUMBERS. Uses Value and to_double of _core, and read_tree and is_even of ragged.pxi.
+# Gives tree_flatten, tree_unflatten, tree_count, tree_of_shape, numpy_for, ResultArray, Batch, and the limits DEEPEST
+# and MOST_NUMBERS. Uses Value and to_double of _core, and read_tree and is_even of ragged.pxi.
 
 cpdef enum:
     DEEPEST = 100  # levels of nested lists
@@ -209,6 +209,39 @@ cdef object converted_lists(object array, str name):
     return memoryview(raw).cast("d", lengths)
 
 
+cdef bint hold_doubles(array, Py_buffer *view, int flags) except -1:
+    """Get the buffer of an array of doubles in C order; False for anything else. Besides what `flags` ask for, its
+    format is known."""
+    if PyObject_GetBuffer(<PyObject *>array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
+        if PyErr_ExceptionMatches(PyExc_MemoryError):
+            raise_error()
+        PyErr_Clear()
+        return False
+    # "g" is a long double. Where that is a double, as MSVC has it, NumPy keeps "g" even if asked for doubles.
+    if (view.format == NULL or view.itemsize != sizeof(double)
+            or (strcmp(view.format, b"d") and strcmp(view.format, b"g"))):
+        PyBuffer_Release(view)
+        return False
+    return True
+
+
+@cython.final
+cdef class ResultArray:
+    """An array of doubles, held to be written to. Cython's memoryviews would make the module larger by 80 KB."""
+
+    cdef Py_buffer view
+    cdef double *items
+    cdef Py_ssize_t count
+
+    def __cinit__(self, array):
+        if not PyObject_CheckBuffer(<PyObject *>array) or not hold_doubles(array, &self.view, PyBUF_WRITABLE):
+            raise TypeError("results are written to an array of doubles in C order")
+        self.items, self.count = <double *>self.view.buf, self.view.len // <Py_ssize_t>sizeof(double)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+
 cdef tuple sample_shape(Py_buffer *view):
     cdef list shape = []
     cdef Py_ssize_t i
@@ -410,15 +443,7 @@ cdef class Batch:
         cdef Py_buffer *view = &self.buffers[self.held]
         if not PyObject_CheckBuffer(<PyObject *>array) or is_masked(array):
             return False
-        if PyObject_GetBuffer(<PyObject *>array, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS):
-            if PyErr_ExceptionMatches(PyExc_MemoryError):
-                raise_error()
-            PyErr_Clear()
-            return False
-        # "g" is a long double. Where that is a double, as MSVC has it, NumPy keeps "g" even if asked for doubles.
-        if (view.format == NULL or view.itemsize != sizeof(double)
-                or (strcmp(view.format, b"d") and strcmp(view.format, b"g"))):
-            PyBuffer_Release(view)
+        if not hold_doubles(array, view, PyBUF_SIMPLE):
             return False
         self.held += 1
         return True

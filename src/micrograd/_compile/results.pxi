@@ -175,18 +175,19 @@ cdef class Traced:
             return Value(replay.total() * scale)
         return node_with_grads(replay.total() * scale, self.receivers, self.received(replay))
 
-    def map(self, Batch batch, int threads, double[::1] out not None):
-        """Write the outputs to `out`, samples x outputs."""
+    def map(self, Batch batch, int threads, out):
+        """Write the outputs to the array `out`, samples x outputs."""
         cdef Replay replay = Replay(self.program, FORWARD, batch, self.exact)
         cdef Py_ssize_t outputs = len(self.program.outputs)
-        if outputs and (out.shape[0] // outputs != batch.samples or out.shape[0] % outputs):
-            raise ValueError(f"an array of {out.shape[0]} numbers for {batch.samples} samples of {outputs}")
-        if out.shape[0]:
-            replay.out = &out[0]
-            replay.out_owner = out
+        cdef ResultArray results = ResultArray(out)
+        if outputs and (results.count // outputs != batch.samples or results.count % outputs):
+            raise ValueError(f"an array of {results.count} numbers for {batch.samples} samples of {outputs}")
+        if results.count:
+            replay.out = results.items
+            replay.out_owner = results
             replay.run(threads)
             if is_checked():
-                check_outputs(&out[0], batch.samples, outputs, batch)
+                check_outputs(results.items, batch.samples, outputs, batch)
 
     cpdef list sample(self, list leaves):
         """The outputs for one sample, as nodes whose parents are the captured leaves and the Values among `leaves` that
@@ -243,28 +244,27 @@ cdef class Sums:
 
     cdef double total
     cdef double scale
-    cdef double[::1] grads       # for each captured leaf of the function
-    cdef unsigned char[::1] used  # does the leaf get a gradient in one of the programs?
-    cdef object error            # what the backward pass of the first sample that raises in it has raised, or None
-    cdef Py_ssize_t failed       # that sample, or -1 if the error has none
+    cdef ResultArray grads  # for each captured leaf of the function
+    cdef bytearray used     # does the leaf get a gradient in one of the programs?
+    cdef object error       # what the backward pass of the first sample that raises in it has raised, or None
+    cdef Py_ssize_t failed  # that sample, or -1 if the error has none
 
-    def __cinit__(self, double[::1] grads not None, double scale=1.0):
-        """The sums are multiplied by `scale`. `grads` are zeros, to which the grads are added."""
-        self.grads, self.scale = grads, scale
-        self.used = bytearray(grads.shape[0])
+    def __cinit__(self, grads, double scale=1.0):
+        """The sums are multiplied by `scale`. `grads` is an array of zeros, to which the grads are added."""
+        self.grads, self.scale = ResultArray(grads), scale
+        self.used = bytearray(self.grads.count)
 
     def add(self, Traced traced, Batch batch, int threads):
         """Add the sum over the samples."""
         cdef Replay replay
         cdef const int *indices = traced.indices.items
         cdef double *found
-        cdef double *grads
-        cdef unsigned char *used
+        cdef double *grads = self.grads.items
         cdef Py_ssize_t i
         if traced.tree is not None:
             raise TypeError(NOT_ONE_VALUE)
-        if traced.most >= self.grads.shape[0]:
-            raise IndexError(f"grad {traced.most} of {self.grads.shape[0]}")
+        if traced.most >= self.grads.count:
+            raise IndexError(f"grad {traced.most} of {self.grads.count}")
         replay = Replay(traced.program, CAPTURED_ONLY, batch, traced.exact)
         replay.seeds[0] = self.scale
         error = replay.gradients(threads)
@@ -274,11 +274,8 @@ cdef class Sums:
         if error is not None:
             self.keep(error, batch.failed)
         found = replay.grads()
-        if traced.indices.count == 0:
-            return
-        grads, used = &self.grads[0], &self.used[0]
         for i in range(traced.received_by.count):
-            used[indices[traced.received_by.items[i]]] = True
+            self.used[indices[traced.received_by.items[i]]] = 1
         if traced.in_order:
             replay.loops.add(grads, grads, found, traced.indices.count)
             return
@@ -301,14 +298,15 @@ cdef class Sums:
         """The total as a node; `leaves` are the captured leaves of the function. Its parents are those in use."""
         cdef list parents = []
         cdef double total = self.total * self.scale
+        cdef double *grads = self.grads.items
         cdef Py_ssize_t i
-        for i in range(self.used.shape[0]):
+        for i in range(self.grads.count):
             if self.used[i]:
-                self.grads[len(parents)] = self.grads[i]
+                grads[len(parents)] = grads[i]
                 parents.append(leaves[i])
         if self.error is not None:
             return node_that_raises(total, parents, self.error)
-        return node_with_grads(total, parents, &self.grads[0]) if parents else Value(total)
+        return node_with_grads(total, parents, grads) if parents else Value(total)
 
 
 def _unpickle_traced(*state):
