@@ -12,18 +12,20 @@ for every input is no fault: equivalent_mutants.txt has those that were found, e
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import os
 import pickle
-import random
 import re
 import shlex
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compiled_coverage import copy_sources
+from compiled_coverage import copy_sources, origins
 from mutant_tests import SIZE, Shared, append, make_shared, read_lines
 
 ROOT = Path(__file__).parents[2]
@@ -33,14 +35,13 @@ SHARED, REPORT = TREE / "shared", TREE / "report.jsonl"
 SECONDS = 120  # after this long, a test in a process of its own hangs; twenty times as long, all of them
 MODULES = ["_core", "_nn", "_compile", "_optim"]
 
-CORE, COMPILE = "micrograd/_core/", "src/micrograd/_compile/"
-HEADERS = ["loops", "products", "dots", "math", "choices"]
-# Of each area: its sources, as the generated C names them.
+HEADERS = [f"_compile/lanes_{name}.h" for name in ("loops", "products", "dots", "math", "choices")]
+# Of each area: its sources, in the package's folder.
 AREAS = {
-    "op table": [CORE + "ops.pxd", CORE + "activations.pxd", CORE + "choices.pxd"],
-    "backward": ["micrograd/_core.pyx", "src/micrograd/_core/walk.pxi", "src/micrograd/_core/leaf_grads.pxi"],
-    "layers": ["src/micrograd/_core/affine.pxi"],
-    "replay": [COMPILE + "execute.pxi", COMPILE + "draft.pxi", *(f"lanes_{x}.h" for x in HEADERS)],
+    "op table": ["_core/ops.pxd", "_core/activations.pxd", "_core/choices.pxd"],
+    "backward": ["_core.pyx", "_core/walk.pxi", "_core/leaf_grads.pxi"],
+    "layers": ["_core/affine.pxi"],
+    "replay": ["_compile/execute.pxi", "_compile/draft.pxi", *HEADERS],
 }
 TESTS = ["tests/engine", "tests/nn", "tests/compile", "tests/optim", "tests/forks", "tests/reliability"]
 
@@ -63,13 +64,20 @@ NOT_CHANGED = re.compile(
 
 class Mutant(NamedTuple):
     area: str
-    place: str  # source and line
+    place: tuple[str, int]  # source and line
+    function: str  # that the line is in
     before: str  # a line of the generated C, or of the header
     after: str
     edits: list[tuple[Path, int]]  # which lines of which files
 
+    @property
+    def name(self) -> str:
+        """Stays the same where other lines of the source change."""
+        source = self.place[0].rpartition("/")[2]
+        return f"{source}, {self.function}: {self.before.strip()}  ->  {self.after.strip()}"
+
     def __str__(self) -> str:
-        return f"{self.area}: {self.place}: {self.before.strip()}  ->  {self.after.strip()}"
+        return f"{self.area}: line {self.place[1]} of {self.name}"
 
 
 def changes_of(line: str) -> list[str]:
@@ -115,69 +123,87 @@ def guarded(k: int, before: str, after: str) -> str | None:
     return f"if ({is_mutant}) {{ {after} }} else {{ {before} }}"
 
 
-MARK = re.compile(r'^\s*/\* "([^"]+)":(\d+)$')
+FUNCTION = {
+    ".h": re.compile(r"(?:static|LANES_INLINE)\b[^=;]*?\bF\((\w+)\)\(|#define (\w+)"),
+    ".pyx": re.compile(r"\s*(?:cdef|cpdef|def)\s[^=(]*?(\w+)\("),
+}
 
 
-def find_generated(sources: dict[str, str]) -> dict[tuple[str, str], dict[str, list[tuple[Path, int]]]]:
-    """Of each line of these sources: the lines of generated C, by their text, and where they stand."""
-    found: dict[tuple[str, str], dict[str, list[tuple[Path, int]]]] = {}
-    for module in MODULES:
-        path = FOLDER / f"{module}.c"
-        place, in_comment = None, False
-        for i, line in enumerate(path.read_text(encoding="utf-8").split("\n")):
-            if match := MARK.match(line):
-                place, in_comment = (match[1], match[2]) if match[1] in sources else None, True
-            elif in_comment:
-                in_comment = "*/" not in line
-            elif line.startswith(("}", "static ", "/*", "  /* function exit code */")):
-                place = None
-            elif place and changes_of(line):
-                places = found.setdefault((sources[place[0]], ":".join(place)), {}).setdefault(line, [])
-                if not any(other == path for other, _ in places):  # once in each module
-                    places.append((path, i))
+def lines_of(source: str) -> list[tuple[str, str]]:
+    """The lines, each with the function that it is in."""
+    path, function, found = FOLDER / source, "", []
+    pattern = FUNCTION.get(path.suffix, FUNCTION[".pyx"])
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        match = pattern.match(line)
+        function = next(filter(None, match.groups())) if match else function
+        found.append((function, line))
     return found
 
 
-def find_headers(sources: dict[str, str]) -> dict[tuple[str, str], dict[str, list[tuple[Path, int]]]]:
-    """The same of the lines of headers."""
-    found: dict[tuple[str, str], dict[str, list[tuple[Path, int]]]] = {}
-    for name in [name for name in sources if name.endswith(".h")]:
-        path = FOLDER / "_compile" / name
+Places = dict[tuple[str, int], dict[str, list[tuple[Path, int]]]]
+
+
+def find_places() -> Places:
+    """Of each line of the sources: its lines of generated C, or itself in a header, by the text, and where they are."""
+    found: Places = {}
+    sources = {source for names in AREAS.values() for source in names}
+    for path in (FOLDER / f"{module}.c" for module in MODULES):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for number, place in origins(path).items():
+            line = lines[number - 1]
+            if place[0] in sources and changes_of(line):
+                places = found.setdefault(place, {}).setdefault(line, [])
+                if not any(other == path for other, _ in places):  # once in each module
+                    places.append((path, number - 1))
+    for source in HEADERS:
         in_comment = False
-        for i, line in enumerate(path.read_text(encoding="utf-8").split("\n")):
+        for i, (_, line) in enumerate(lines_of(source)):
             in_comment = (in_comment or "/*" in line) and "*/" not in line
             if not in_comment and "*/" not in line and changes_of(line):
-                found[sources[name], f"{name}:{i + 1}"] = {line: [(path, i)]}
+                found[source, i + 1] = {line: [(FOLDER / source, i)]}
     return found
 
 
-def find_lines() -> dict[tuple[str, str], dict[str, list[tuple[Path, int]]]]:
-    sources = {source: area for area, names in AREAS.items() for source in names}
-    return {**find_generated(sources), **find_headers(sources)}
+def mutants_at(area: str, source: str, places: Places) -> list[list[Mutant]]:
+    """All mutants of a source, those of each line in a list."""
+    lines = lines_of(source)
+    return [
+        [
+            Mutant(area, place, lines[place[1] - 1][0], before, after, edits)
+            for before, edits in found.items()
+            for after in changes_of(before)
+        ]
+        for place, found in places.items()
+        if place[0] == source
+    ]
 
 
 def draw_mutants(seed: int, count: int) -> list[Mutant]:
-    """Mutants of the areas in turn, each of a source line of its own."""
-    found = find_lines()
-    draw = random.Random(seed)
-    mutants = []
-    for i in range(count):
-        area = list(AREAS)[i % len(AREAS)]
-        place = draw.choice(sorted(place for place in found if place[0] == area))
-        lines = found.pop(place)
-        before = draw.choice(sorted(lines))
-        mutants.append(Mutant(area, place[1], before, draw.choice(changes_of(before)), lines[before]))
-    return mutants
+    """Mutants of the areas in turn, each of a source line of its own. Each line draws for itself, and so does each of
+    its mutants: where a line changes, the others' are as before."""
+
+    def lot(mutant: Mutant, of: str) -> bytes:
+        return hashlib.sha256(f"{seed} {of} {mutant.name}".encode()).digest()
+
+    places = find_places()
+    drawn = []
+    for area, sources in AREAS.items():
+        lines = [line for source in sources for line in mutants_at(area, source, places)]
+        mutants = [min(line, key=partial(lot, of="change")) for line in lines]
+        drawn.append(sorted(mutants, key=partial(lot, of="line")))
+    return list(itertools.chain(*zip(*drawn)))[:count]
 
 
-def mutants_at(places: list[str]) -> list[Mutant]:
+def find_mutants(wanted: list[str]) -> list[Mutant]:
     """All mutants of these lines of the sources."""
-    found = [item for item in find_lines().items() if item[0][1].rpartition("/")[2] in places]
+    places = find_places()
     return [
-        Mutant(*place, before, after, edits)
-        for place, lines in found
-        for before, edits in lines.items()
-        for after in changes_of(before)
+        mutant
+        for area, sources in AREAS.items()
+        for source in sources
+        for line in mutants_at(area, source, places)
+        for mutant in line
+        if f"{source.rpartition('/')[2]}:{mutant.place[1]}" in wanted
     ]
 
 
@@ -309,9 +335,7 @@ def reason_of(mutant: Mutant) -> str | None:
     if re.fullmatch(r"\s*__pyx_r = (0|NULL);", mutant.before) and mutant.after.strip() == ";":
         return "the build gives 0 to what is not assigned"
     lines = Path(__file__).with_name("equivalent_mutants.txt").read_text(encoding="utf-8").splitlines()[1:]
-    place = mutant.place.rpartition("/")[2]
-    name = f"{place}: {mutant.before.strip()}  ->  {mutant.after.strip()}"
-    return dict(zip(lines[::2], map(str.strip, lines[1::2]))).get(name)
+    return dict(zip(lines[::2], map(str.strip, lines[1::2]))).get(mutant.name)
 
 
 def print_report(mutants: dict[int, Mutant]) -> float:
@@ -346,7 +370,7 @@ def main() -> None:
         mutants = pickle.loads(built.read_bytes())
     else:
         generate()
-        mutants = dict(enumerate(mutants_at(options.place) or draw_mutants(options.seed, options.count)))
+        mutants = dict(enumerate(find_mutants(options.place) or draw_mutants(options.seed, options.count)))
     if options.list:
         print(*mutants.values(), sep="\n")
         return
