@@ -164,6 +164,20 @@ def test_a_saved_schedule_goes_on(kind, options, closed, way):
     assert follow(again, resumed, steps=60) == follow(optimizer, scheduler, steps=60)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(LinearLR, {"end_factor": 0.0, "total_iters": 4}), (ExponentialLR, {"gamma": -0.5})],
+    ids=["by rounding", "by a factor"],
+)
+def test_a_learning_rate_below_zero_can_be_saved_and_loaded(kind, options):
+    optimizer = ours(Adam)
+    follow(optimizer, kind(optimizer, **options), steps=5)
+    assert max(rates(optimizer)) < 0.0
+    again = ours(Adam)
+    again.load_state_dict(optimizer.state_dict())
+    assert rates(again) == rates(optimizer)
+
+
 @each
 def test_pytorch_and_this_package_load_each_others_state(kind, options, closed):
     torch = pytest.importorskip("torch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import re
 
@@ -146,7 +147,9 @@ def _with(d, value, *path):
         (lambda s: _with(s, [], "param_groups"), ValueError, "groups of [] parameters, the optimizer of [2]"),
         (lambda s: _with(s, [0], "param_groups", 0, "params"), ValueError, "groups of [1] parameters"),
         (lambda s: _without(s, "param_groups", 0, "lr"), ValueError, "lacks 'lr'"),
-        (lambda s: _with(s, -1.0, "param_groups", 0, "lr"), ValueError, "Invalid learning rate: -1.0"),
+        (lambda s: _with(s, math.nan, "param_groups", 0, "lr"), ValueError, "Invalid learning rate: nan"),
+        (lambda s: _with(s, "1", "param_groups", 0, "lr"), TypeError, "lr must be a real number, not 'str'"),
+        (lambda s: _with(s, -1.0, "param_groups", 0, "eps"), ValueError, "Invalid epsilon value: -1.0"),
         (lambda s: _with(s, {}, "state", 7), ValueError, "state_dict has state of 7"),
         (lambda s: _without(s, "state", 0, "exp_avg"), ValueError, "the state of parameter 0 lacks 'exp_avg'"),
         (lambda s: _with(s, 1.0, "state", 1, "momentum"), ValueError, "the state of parameter 1 has 'momentum'"),

@@ -184,7 +184,8 @@ class Optimizer:
         missing = [name for name in self.defaults if name not in options]
         if missing:
             raise ValueError(f"a parameter group of state_dict lacks {_listed(missing)}")
-        self._check(options)
+        # Rounding may make a learning rate negative, such as that of LinearLR(optimizer, end_factor=0.0) at its end.
+        self._check({**options, "lr": abs(_optim.number(options["lr"], "lr"))} if "lr" in self._ranges else options)
         values = [self._values(key, entries.pop(key, {}), options) for key in saved["params"]]
         return options, _optim.State(group["params"], values, self._width)
 
