@@ -13,7 +13,7 @@ import pytest
 
 import micrograd
 from helpers import BINARY, OF_A_LIST, UNARY, bits, linux, op
-from micrograd import Value, functional, nn
+from micrograd import Value, functional, grad, nn
 from micrograd.utils import detect_anomaly
 
 
@@ -227,6 +227,38 @@ def test_grads_of_inner_nodes_from_before_are_named():
         assert "would pass on nan, its grad from before: call zero_grad() of the root" in message(y.backward)
         y.backward(retain_grads=False)
     assert x.grad == 36.0
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_grad_raises_as_backward_does(create_graph):
+    x, scale, zero = Value(1e-200), Value(1e200), Value(0.0)
+    with detect_anomaly():
+        expected = next_line()
+        h = x * scale
+        z = h * 1e200 * 1e-100 * 1e-100 * Value(1e150)
+        found = message(lambda: grad(z * 1e150, [x, zero], create_graph, allow_unused=True))
+        assert found == f"{expected}: backward() of '*' of 1e-200, 1e+200 passes on a gradient of inf"
+        expected = next_line()
+        root = zero.sqrt()
+        found = message(lambda: grad(root * 2.0, zero, create_graph))
+        assert found.startswith(f"{expected}: backward() of 'sqrt' of 0.0 raises ZeroDivisionError: ")
+    found = grad(z * 1e150, x, create_graph)
+    assert (found.data if create_graph else found) == math.inf
+
+
+def test_grad_of_other_nodes():
+    neuron = nn.Neuron(2, nonlin=False)
+    neuron.w[0].data = 1e300
+    x = Value(1e-300)
+    y = neuron([x, 2.0 * x]) * 1e300
+    own = Value(4.0, (x,), "mine")
+    own._backward = lambda: 1 / 0
+    with detect_anomaly():
+        found = message(lambda: grad(y, x))
+        assert found.startswith("backward() of a neuron of 2 inputs passes on a gradient of inf. It was made outside")
+        with pytest.raises(ZeroDivisionError):
+            grad(own, x)
+        assert grad(y * 1e-300, x) == pytest.approx(1e300)
 
 
 # ---- The mode --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@
 # send, one node where that is possible. A term is a child's adjoint times a slope: an expression of derivatives.pxi, or
 # a weight or input of an affine node.
 #
-# Gives grad. Uses walk.pxi, materialize.pxi, affine.pxi, lifetime.pxi, trace_mode.pxi, derivatives.pxi, adjoints.pxi.
+# Gives grad. Uses walk.pxi, materialize.pxi, affine.pxi, lifetime.pxi, trace_mode.pxi, anomaly.pxi, derivatives.pxi,
+# adjoints.pxi.
 
 # ---- The order -----------------------------------------------------------------------------------
 
@@ -203,7 +204,7 @@ cdef class _Pass(_TermPool):
     cdef int run(self, bint in_values) except -1:
         """Compute the adjoints. The first one is 1."""
         cdef Py_ssize_t i = 0, until = NODES_A_SIGNAL_CHECK
-        cdef bint was_walking = engine.walking
+        cdef bint was_walking = engine.walking, checked = not in_values and is_checked()
         cdef Tracing *trace = trace_here()
         self.in_values, self.in_parts = in_values, trace != NULL and not trace.exact
         if in_values:
@@ -216,6 +217,8 @@ cdef class _Pass(_TermPool):
             while i < self.count:
                 if in_values:
                     i = self.visit_in_values(i)
+                elif checked:
+                    i = self.visit_checked(i)
                 else:
                     i = self.visit(i)
                 if i >= until:
@@ -268,6 +271,27 @@ cdef class _Pass(_TermPool):
                     raise_error()
                 parent.adjoint += gain
         return i + 1
+
+    cdef Py_ssize_t visit_checked(self, Py_ssize_t i) except -1:
+        """The same in detect_anomaly(): raises RuntimeError where an adjoint becomes NaN or infinite, or a rule raises."""
+        cdef Py_ssize_t k, next
+        cdef Node *n = self.nodes[i].node
+        cdef Parents parents
+        cdef Passed *parent
+        try:
+            next = self.visit(i)
+        except (ArithmeticError, ValueError) as error:
+            if n.flags & CUSTOM:
+                raise
+            raise passed_on(n, f"raises {type(error).__name__}: {error}") from error
+        for i in range(i, next):
+            n = self.nodes[i].node
+            parents_of(n, &parents)
+            for k in range(parents.count):
+                parent = self.wanted(parent_at(&parents, k))
+                if parent != NULL and not isfinite(parent.adjoint):
+                    raise passed_on(n, f"passes on a gradient of {parent.adjoint}")
+        return next
 
     cdef int visit_custom(self, Passed *p) except -1:
         """The same for a node whose `_backward` is Python code, which reads its grad and adds to those of its parents.
@@ -535,6 +559,8 @@ def grad(output, inputs, create_graph=False, allow_unused=False):
             which = f"input {i}" if len(wanted) > 1 else "the input"
             raise RuntimeError(
                 f"the output of grad() was not computed from {which}: allow_unused=True gives None there")
+    if create_graph and is_checked():  # numbers first: the error has the line of the node, not that of this call
+        grad(root, wanted, allow_unused=True)
     found.run(create_graph or in_trace)
     for x in wanted:
         results.append(found.result(x))
