@@ -31,7 +31,8 @@ def gradcheck(
     `inputs` are the function's arguments, a list or tuple of them, or a single Value. An argument is a Value, a list of
     Values, nested or not, or anything else, by which nothing is derived. The function returns a Value, or Values in
     lists and tuples. Each derivative a of an output by an input has to be within atol + rtol |n| of
-    n = (f(x + eps) - f(x - eps)) / (2 eps), and has to be added to the input's grad. Returns True if all are.
+    n = (f(x + eps) - f(x - eps)) / (2 eps), has to be added to the input's grad, and has to be multiplied by the grad of
+    the output. Returns True if all are.
 
     >>> def cube(x):
     ...     return Value(x.data**3, (x,), local_grads=(3 * x.data**2,))
@@ -60,7 +61,7 @@ def gradcheck(
     variables = [(name, x) for name, x in _items(arguments, "inputs") if isinstance(x, Value)]
     if not variables:
         raise ValueError("gradcheck needs at least one Value among the inputs")
-    step = number(eps, "eps")
+    step, atol, rtol = number(eps, "eps"), number(atol, "atol"), number(rtol, "rtol")
     if not step > 0.0:
         raise ValueError(f"eps must be positive, not {eps}")
 
@@ -85,7 +86,8 @@ def _check(call: Callable[[], Outputs], inputs: Inputs, eps: float, near: Callab
         if len(outputs) != count:
             raise ValueError(f"the function gave {count} outputs, then {len(outputs)}")
         name, root = outputs[i]
-        grads = _grads(root, inputs, [0.0] * len(inputs))
+        zeros = [0.0] * len(inputs)
+        grads = _grads(root, inputs, zeros)
         for (x, _), grad, column in zip(inputs, grads, columns):
             if not near(grad, column[i]):
                 raise MismatchError(
@@ -96,6 +98,14 @@ def _check(call: Callable[[], Outputs], inputs: Inputs, eps: float, near: Callab
             if math.isfinite(grad) and not near(after - first, grad):
                 raise MismatchError(
                     f"backward() of {name} must add {grad:.8g} to the grad of {x}, and made {after:.8g} of {first:.8g}"
+                )
+        if not isinstance(root, Value):
+            continue
+        for (x, _), grad, twice in zip(inputs, grads, _grads(_doubled(root), inputs, zeros)):
+            if math.isfinite(2.0 * grad) and not near(twice, 2.0 * grad):
+                raise MismatchError(
+                    f"backward() of {name} must multiply by its grad: with a grad of 2, the derivative by {x} is "
+                    f"{twice:.8g}, not {2.0 * grad:.8g}"
                 )
 
 
@@ -131,6 +141,11 @@ def _grads(root: Value | float, inputs: Inputs, before: Sequence[float]) -> list
     finally:
         for node, grad in saved.values():
             node.grad = grad
+
+
+def _doubled(root: Value) -> Value:
+    """2 * root, even if its class has another `*`."""
+    return Value(2.0 * root.data, (root,), local_grads=(2.0,))
 
 
 def _graph(root: Value) -> Iterator[Value]:

@@ -84,9 +84,9 @@ def _limit(x: float, what: str) -> float:
 class detect_anomaly(Mode):  # noqa: N801  # as PyTorch's
     """A mode of this thread, a context manager and a decorator, in which the first NaN or infinity raises RuntimeError.
 
-    It is raised by the op whose result is not finite, or in `backward()` by the first node that passes on a gradient
-    which is not, or that has no derivative. The message has the op, the data of its operands, and the file and line
-    that made the node.
+    It is raised by the op whose result is not finite, or in `backward()` and `grad` by the first node that passes on a
+    gradient which is not, or that has no derivative. The message has the op, the data of its operands, and the file and
+    line that made the node.
 
     >>> x = Value(1e200)
     >>> with detect_anomaly():

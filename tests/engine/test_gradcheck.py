@@ -18,6 +18,17 @@ def square(x, factor=2.0):
     return Value(x.data**2, (x,), local_grads=(factor * x.data,))
 
 
+def sixfold(x, gain):
+    """6 * x, whose `_backward` adds a gain of its own."""
+    out = Value(6.0 * x.data, (x,))
+
+    def _backward():
+        x.grad += gain(out)
+
+    out._backward = _backward
+    return out
+
+
 def product(x, y, assign=False, right=1.0):
     out = Value(x.data * y.data, (x, y), "*")
 
@@ -93,6 +104,12 @@ WRONG = [
         "backward() of the output must add 3 to the grad of inputs[1], and made 3 of 6",
     ),
     (lambda x: square(x, math.nan), [Value(3.0)], "is nan by backward()"),
+    (
+        lambda x: [x, sixfold(x, lambda out: 6.0)],
+        [Value(3.0)],
+        "backward() of outputs[1] must multiply by its grad: with a grad of 2, the derivative by inputs[0] is 6, not 12",
+    ),
+    (lambda x: sixfold(x, lambda out: 6.0 * out.grad**2), [Value(3.0)], "by inputs[0] is 24, not 12"),
 ]
 
 
