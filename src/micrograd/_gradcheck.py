@@ -31,8 +31,8 @@ def gradcheck(
     `inputs` are the function's arguments, a list or tuple of them, or a single Value. An argument is a Value, a list of
     Values, nested or not, or anything else, by which nothing is derived. The function returns a Value, or Values in
     lists and tuples. Each derivative a of an output by an input has to be within atol + rtol |n| of
-    n = (f(x + eps) - f(x - eps)) / (2 eps), has to be added to the input's grad, and has to be multiplied by the grad of
-    the output. Returns True if all are.
+    n = (f(x + eps) - f(x - eps)) / (2 eps), has to be added to the input's grad, multiplied by the grad of the output.
+    Returns True if all are so.
 
     >>> def cube(x):
     ...     return Value(x.data**3, (x,), local_grads=(3 * x.data**2,))

@@ -35,8 +35,20 @@ def __dir__() -> list[str]:
 
 Model = TypeVar("Model", bound=nn.Module)
 
-# Activations with the same results there; torch.nn.Softplus is linear above 20.
-MODULES = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+# Activations with the same results there, and the options that give them; torch.nn.Softplus is linear above 20.
+MODULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("ReLU", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01}),
+    "elu": ("ELU", {"alpha": 1.0}),
+    "selu": ("SELU", {}),
+    "gelu": ("GELU", {"approximate": "none"}),
+    "gelu_tanh": ("GELU", {"approximate": "tanh"}),
+    "silu": ("SiLU", {}),
+    "mish": ("Mish", {}),
+    "softsign": ("Softsign", {}),
+}
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
@@ -74,8 +86,8 @@ def to_torch(model: nn.MLP | nn.Layer) -> Any:
     )
 
     Raises TypeError that names the layer where it is of another class, has a `__call__` of its own or a callable as its
-    activation; ValueError where its activation is not relu, sigmoid or tanh, its neurons differ in that, or the numbers
-    of inputs do not fit; ImportError where PyTorch is missing.
+    activation; ValueError where PyTorch has no module of its activation, its neurons differ in that, or the numbers of
+    inputs do not fit; ImportError where PyTorch is missing.
     """
     torch = _library("torch", "torch")
     blocks = list(_blocks(model))
@@ -88,15 +100,16 @@ def to_torch(model: nn.MLP | nn.Layer) -> Any:
             linear.bias = torch.nn.Parameter(torch.tensor(biases, dtype=torch.float64))
         modules.append(linear)
         if activation is not None:
-            modules.append(getattr(torch.nn, MODULES[activation])())
+            kind, options = MODULES[activation]
+            modules.append(getattr(torch.nn, kind)(**options))
         elif i < len(blocks) - 1:
             modules.append(torch.nn.Identity())
     return torch.nn.Sequential(*modules)
 
 
 def from_torch(module: Any) -> nn.MLP:
-    """An MLP with the parameters of a torch.nn.Linear or a torch.nn.Sequential of Linear, ReLU, Sigmoid, Tanh, Identity
-    and other Sequentials of these.
+    """An MLP with the parameters of a torch.nn.Linear or a torch.nn.Sequential of Linear, Identity, activations, which
+    are ReLU, Sigmoid, Tanh, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softsign, and other Sequentials of these.
 
     It has the same outputs and gradients as the module in float64, and parameters of its own. It is a `micrograd.MLP`
     if every Linear is followed by Tanh, else a `micrograd.nn.MLP`.
@@ -105,20 +118,21 @@ def from_torch(module: Any) -> nn.MLP:
     >>> from_torch(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1)))
     MLP of [Layer of [TanhNeuron(2), TanhNeuron(2)], Layer of [LinearNeuron(2)]]
 
-    Raises TypeError that names the module where it is of another class or its parameters are not real; ValueError where
-    an activation does not follow a Linear, a Linear is there twice, has no inputs or outputs or does not fit the one
-    before it, or where there is none; ImportError where PyTorch is missing.
+    Raises TypeError that names the module where it is of another class, is an activation with another slope or alpha
+    than by default, or its parameters are not real; ValueError where an activation does not follow a Linear, a Linear
+    is there twice, has no inputs or outputs or does not fit the one before it, or where there is none; ImportError
+    where PyTorch is missing.
     """
     torch = _library("torch", "torch")
-    activations = {getattr(torch.nn, kind): name for name, kind in MODULES.items()}
     linears: dict[str, Any] = {}
     after: dict[str, str] = {}  # the activation after the Linear of a name
     for name, part in _parts(module, torch):
         last = next(reversed(linears), None)
-        if type(part) in activations:
+        activation = _activation_of(part, torch)
+        if activation is not None:
             if last is None or last in after:
                 raise ValueError(f"{_named(name, part)} does not follow a Linear")
-            after[last] = activations[type(part)]
+            after[last] = activation
         elif type(part) is torch.nn.Linear:
             if any(part is other for other in linears.values()):
                 raise ValueError(f"{_named(name, part)} is there twice, and an MLP has layers of their own")
@@ -127,7 +141,7 @@ def from_torch(module: Any) -> nn.MLP:
                 raise ValueError(f"{_named(name, part)} has {inputs} inputs, and {last!r} has {outputs} outputs")
             linears[name] = part
         elif type(part) is not torch.nn.Identity:
-            known = ", ".join(("Linear", *MODULES.values(), "Identity"))
+            known = ", ".join(["Linear", "Identity", *(_shown(*module) for module in MODULES.values())])
             raise TypeError(f"{_named(name, part)} cannot be converted: only {known}")
     if not linears:
         raise ValueError(f"there is no Linear in the {type(module).__name__}")
@@ -183,6 +197,19 @@ def _activation(name: str, neuron: nn.Neuron) -> str | None:
     if activation not in (None, *MODULES):
         raise ValueError(f"{name} has the activation {activation!r}: only {', '.join(MODULES)} can be converted")
     return activation
+
+
+def _activation_of(part: Any, torch: Any) -> str | None:
+    """The name of the activation that a module is; None for other modules."""
+    for name, (kind, options) in MODULES.items():
+        if type(part) is getattr(torch.nn, kind) and all(getattr(part, key) == x for key, x in options.items()):
+            return name
+    return None
+
+
+def _shown(kind: str, options: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{key}={x!r}" for key, x in options.items())
+    return f"{kind}({shown})" if shown else kind
 
 
 def _data(x: Any, what: str) -> float:
@@ -315,7 +342,7 @@ def load_safetensors(path: str | PathLike[str], model: nn.Module | None = None) 
     if model is None:
         return tensors
     layout = _layout(model.state_dict())
-    problems = [f"{name!r} is missing" for name in layout if name not in tensors]
+    problems = [f"{name!r} of shape {shape} is missing" for name, (shape, _) in layout.items() if name not in tensors]
     problems += [f"{name!r} of shape {tensors[name].shape} is unexpected" for name in tensors if name not in layout]
     for name, (shape, _) in layout.items():
         if name in tensors and tensors[name].shape != shape:

@@ -14,7 +14,7 @@ from helpers import Slotted, agrees, values
 from micrograd import Value, nn, nn_tanh
 from micrograd._core import OPS
 
-NAMES = ["relu", "tanh", "sigmoid", "softplus"]
+NAMES = ["relu", "tanh", "sigmoid", "softplus", "leaky_relu", "elu", "selu", "gelu"]
 X = [0.5, -1.25]
 
 
@@ -84,6 +84,8 @@ def test_the_default_is_the_classs_and_draws_the_same_numbers():
         (lambda: nn.Neuron(2, activation="tanh"), "TanhNeuron(2)"),
         (lambda: nn.Neuron(2, activation="relu"), "ReLUNeuron(2)"),
         (lambda: nn.Neuron(2, activation="sigmoid"), "SigmoidNeuron(2)"),
+        (lambda: nn.Neuron(2, activation="leaky_relu"), "LeakyReLUNeuron(2)"),
+        (lambda: nn.Neuron(2, activation="silu"), "SiLUNeuron(2)"),
         (lambda: nn.Neuron(2, nonlin=False, activation="tanh"), "LinearNeuron(2)"),
         (lambda: nn.Neuron(2, activation=swish), "Neuron(2, activation=swish)"),
         (lambda: nn.Layer(2, 1, activation="tanh"), "Layer of [TanhNeuron(2)]"),
@@ -125,8 +127,9 @@ def test_what_is_no_activation_is_refused_and_no_number_is_drawn(make, activatio
     assert random.getstate() == state
 
 
-def test_every_unary_op_is_an_activation():
-    for name in (name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_")):
+def test_every_method_that_needs_no_argument_is_an_activation():
+    unary = [name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_")]
+    for name in (*unary, "elu", "leaky_relu", "reciprocal", "selu"):
         layer = nn.Layer(1, 1, activation=name)
         layer.neurons[0].w[0].data = 0.5
         expected = getattr(Value(0.25), name)()

@@ -175,8 +175,8 @@ def missing(tensors):
             "cannot be loaded into MLP: '0.weight' has shape (3, 4), not (4, 3); '2.bias' has shape (1,), not (2,)",
         ),
         (integers, "cannot be read, only F64, F32, F16, BF16: '0.bias' is I64 of shape (4,)"),
-        (missing, "cannot be loaded into MLP: '2.bias' is missing; '4.weight' of shape (1, 2) is unexpected"),
-        (lambda tensors: tensors.clear(), "'0.weight' is missing; '0.bias' is missing"),
+        (missing, "into MLP: '2.bias' of shape (2,) is missing; '4.weight' of shape (1, 2) is unexpected"),
+        (lambda tensors: tensors.clear(), "'0.weight' of shape (4, 3) is missing; '0.bias' of shape (4,) is missing"),
     ],
 )
 def test_files_that_do_not_fit_are_refused_and_nothing_is_loaded(change, text, path):

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from micrograd import Value, nn, nn_tanh
-from micrograd.interop import from_torch, to_torch
+from micrograd.interop import MODULES, from_torch, to_torch
 
 torch = pytest.importorskip("torch")
 
@@ -32,7 +32,7 @@ def with_activations(model, *activations):
 NETWORKS = {
     "relu": lambda: nn.MLP(3, [4, 4, 2]),
     "tanh": lambda: nn.MLP(3, [4, 1], activation="tanh"),
-    "sigmoid": lambda: nn.MLP(3, [4, 2], activation="sigmoid"),
+    **{name: (lambda name=name: nn.MLP(3, [4, 2], activation=name)) for name in MODULES if name not in ("relu", "tanh")},
     "tanh to the last": lambda: nn_tanh.MLP(3, [4, 4, 1]),
     "relu to the last": lambda: nn_tanh.MLP(3, [4, 2], activation="relu"),
     "one layer": lambda: nn.MLP(3, [2]),
@@ -219,10 +219,16 @@ TWICE = torch.nn.Linear(2, 2)
         (
             [linear(2, 2), torch.nn.Dropout()],
             TypeError,
-            "module '1', a Dropout, cannot be converted: only Linear, ReLU",
+            "module '1', a Dropout, cannot be converted: only Linear, Identity, ReLU",
         ),
         ([torch.nn.Sequential(torch.nn.Flatten())], TypeError, "module '0.0', a Flatten, cannot be converted"),
         ([linear(2, 2), torch.nn.Softplus()], TypeError, "module '1', a Softplus,"),
+        (
+            [linear(2, 2), torch.nn.LeakyReLU(0.2)],
+            TypeError,
+            "module '1', a LeakyReLU, cannot be converted: only Linear, Identity, ReLU, Sigmoid, Tanh, "
+            "LeakyReLU(negative_slope=0.01), ELU(alpha=1.0), SELU, GELU(approximate='none'), GELU(approximate='tanh')",
+        ),
         ([torch.nn.Tanh(), linear(2, 2)], ValueError, "module '0', a Tanh, does not follow a Linear"),
         ([linear(2, 2), torch.nn.Tanh(), torch.nn.ReLU()], ValueError, "module '2', a ReLU, does not follow a Linear"),
         ([linear(2, 3), linear(4, 1)], ValueError, "module '1', a Linear, has 4 inputs, and '0' has 3 outputs"),

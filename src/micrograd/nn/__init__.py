@@ -172,9 +172,9 @@ class Neuron(NeuronBase, Module):
     >>> n, n([1.0, -2.0]).data
     (ReLUNeuron(2), 0.102443...)
 
-    `activation` is the name of a method of Value without arguments, such as "tanh", or a callable that gets the sum, a
-    Value. If it is a Module, its parameters are the neuron's too. It is kept as `nonlin`, where otherwise True stands
-    for the class's own `activation`; a subclass may have another.
+    `activation` is the name of a method of Value that needs no arguments, such as "tanh", or a callable that gets the
+    sum, a Value. If it is a Module, its parameters are the neuron's too. It is kept as `nonlin`, where otherwise True
+    stands for the class's own `activation`; a subclass may have another.
 
     >>> Neuron(2, activation="tanh"), Neuron(2, activation=lambda x: x.relu() + 0.01 * x)
     (TanhNeuron(2), Neuron(2, activation=<lambda>))
@@ -351,15 +351,18 @@ class MLP(NetworkBase, Module):
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
 
 
-_TITLES = {"relu": "ReLU", "tanh": "Tanh"}
+# As PyTorch's modules are named; of other activations, the name with a capital letter.
+_TITLES = {"elu": "ELU", "gelu": "GELU", "leaky_relu": "LeakyReLU", "relu": "ReLU", "selu": "SELU", "silu": "SiLU"}
+_BY_DEFAULTS = ("elu", "leaky_relu", "reciprocal", "selu")  # no ops of one argument, but methods that need none
 
 
 def _activation(activation: _Activation) -> _Activation:
     """The activation, if it is one."""
     if isinstance(activation, str):
-        if OPS.get(activation, ("", 0))[1] != 1 or activation.startswith("_"):
-            known = sorted(name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_"))
-            raise ValueError(f"activation must be a callable or one of {', '.join(known)}, not {activation!r}")
+        if activation not in _BY_DEFAULTS and (OPS.get(activation, ("", 0))[1] != 1 or activation.startswith("_")):
+            ops = (name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_"))
+            known = ", ".join(sorted([*ops, *_BY_DEFAULTS]))
+            raise ValueError(f"activation must be a callable or one of {known}, not {activation!r}")
     elif not callable(activation):
         raise TypeError(f"activation must be a name or callable, not {type(activation).__name__!r}")
     return activation
