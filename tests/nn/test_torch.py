@@ -32,7 +32,9 @@ def with_activations(model, *activations):
 NETWORKS = {
     "relu": lambda: nn.MLP(3, [4, 4, 2]),
     "tanh": lambda: nn.MLP(3, [4, 1], activation="tanh"),
-    **{name: (lambda name=name: nn.MLP(3, [4, 2], activation=name)) for name in MODULES if name not in ("relu", "tanh")},
+    **{
+        name: (lambda name=name: nn.MLP(3, [4, 2], activation=name)) for name in MODULES if name not in ("relu", "tanh")
+    },
     "tanh to the last": lambda: nn_tanh.MLP(3, [4, 4, 1]),
     "relu to the last": lambda: nn_tanh.MLP(3, [4, 2], activation="relu"),
     "one layer": lambda: nn.MLP(3, [2]),
