@@ -7,6 +7,7 @@ import ast
 import contextlib
 import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
@@ -99,11 +100,16 @@ def test_every_op_is_a_method_and_every_method_an_op():
     assert not sorted(name for name in OPERATORS if not hasattr(Value, name))
 
 
+def _doc(thing: object) -> str:
+    """A class has to have one of its own; a method may have that of the method it overrides."""
+    return (vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)) or ""
+
+
 def _documented(path: str) -> bool:
     thing = PUBLIC[path]
     if inspect.isgetsetdescriptor(thing) and thing.__objclass__ is not Value:  # a C field, described in its class
         return f"`{thing.__name__}`" in thing.__objclass__.__doc__
-    return bool(inspect.getdoc(thing))
+    return bool(_doc(thing))
 
 
 def test_every_public_name_has_a_docstring():
@@ -116,7 +122,7 @@ def test_every_public_name_has_an_example():
     """That it runs is in test_docstrings.py. Ops have a line each, with examples in Value and `functional`."""
     without = {*OPS, *(COMPOSED - {"clamp"}), *OF_NUMPY}
     things = {p: thing for p, thing in PUBLIC.items() if callable(thing) and p.rpartition(".")[2] not in without}
-    bare = sorted(path for path, thing in things.items() if ">>> " not in (inspect.getdoc(thing) or ""))
+    bare = sorted(path for path, thing in things.items() if ">>> " not in _doc(thing))
     assert not bare, f"no example: {', '.join(bare)}"
 
 
@@ -156,6 +162,18 @@ def test_every_public_name_is_in_the_docs_and_the_changelog(files):
     assert not missing, f"none of {', '.join(file.name for file in files)} has {', '.join(missing)}"
 
 
+def test_every_function_of_a_public_module_is_exported():
+    """By its module or another, as those of the parts of `functional`."""
+    exported = {id(thing) for thing in PUBLIC.values()}
+    hidden = []
+    for found in pkgutil.walk_packages(micrograd.__path__, "micrograd."):
+        if not any(part.startswith("_") for part in found.name.split(".")):
+            for name, thing in vars(importlib.import_module(found.name)).items():
+                own = inspect.isfunction(thing) and thing.__module__ == found.name and not name.startswith("_")
+                hidden += [f"{found.name}.{name}"] if own and id(thing) not in exported else []
+    assert not hidden, f"in no __all__: {', '.join(hidden)}"
+
+
 @pytest.mark.parametrize("home", MODULES)
 def test_every_module_has_a_docstring(home):
     assert (importlib.import_module(home).__doc__ or "").strip()
@@ -165,6 +183,10 @@ def _stubbed(body: list[ast.stmt]) -> set[str]:
     names = {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
     names |= {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
     return names | {n.target.id for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+
+
+def _stub_text(module: ModuleType) -> str:
+    return Path(module.__file__).resolve().with_name(f"{module.__name__.rpartition('.')[2]}.pyi").read_text("utf-8")
 
 
 @pytest.fixture
@@ -183,6 +205,20 @@ def test_the_stub_has_every_public_name_of_the_engine(stub):
     assert not missing, f"_core.pyi lacks {', '.join(missing)}"
 
 
+@pytest.mark.parametrize("module", [_compile, _core, _nn, _optim], ids=lambda module: module.__name__)
+def test_stubs_have_every_public_name(module):
+    """Of what is compiled: a function, class or member that another module exports."""
+    body = ast.parse(_stub_text(module)).body
+    classes = (node for node in body if isinstance(node, ast.ClassDef))
+    found = _stubbed(body) | {f"{node.name}.{name}" for node in classes for name in _stubbed(node.body)}
+    missing = set()
+    for path, thing in PUBLIC.items():
+        home = getattr(thing, "__module__", None) or getattr(getattr(thing, "__objclass__", None), "__module__", None)
+        if home == module.__name__ and thing.__qualname__ not in found:
+            missing.add(path)
+    assert not missing, f"the stub of {module.__name__} lacks {', '.join(sorted(missing))}"
+
+
 def test_the_stub_has_no_name_the_engine_lacks(stub):
     extra = sorted(name for name in stub[1] if not hasattr(Value, name))
     assert not extra, f"_core.pyi has {', '.join(extra)}, which Value has not"
@@ -191,8 +227,7 @@ def test_the_stub_has_no_name_the_engine_lacks(stub):
 def _stub_docstrings(module: ModuleType) -> Iterator[tuple[str, object, str | None]]:
     """Classes, functions, methods and properties of a stub: name, what it is in the module, and the docstring in the
     stub; of overloads, and of a property and its setter, that of the first."""
-    text = Path(module.__file__).resolve().with_name(f"{module.__name__.rpartition('.')[2]}.pyi").read_text("utf-8")
-    todo = [("", module, node) for node in ast.parse(text).body]
+    todo = [("", module, node) for node in ast.parse(_stub_text(module)).body]
     named = {}
     for path, owner, node in todo:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
