@@ -164,7 +164,7 @@ def test_arguments_that_are_no_values():
         grad([x, 1], x)
     with pytest.raises(TypeError, match=r"input of grad\(\) must be a Value, not 'str'"):
         grad(x, [x, "x"])
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"inputs of grad\(\) must be a Value or a list of them, not 'float'"):
         grad(x, 1.0)
 
 

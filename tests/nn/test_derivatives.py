@@ -53,6 +53,42 @@ def test_jacobian_is_pytorchs():
     assert np.array(ours) == pytest.approx(exact.numpy(), rel=1e-12)
     assert all(type(x) is float for row in ours for x in row)
     assert jacobian(lambda x: model(x)[1], POINT) == ours[1]
+    assert jacobian(lambda x: 3.0, POINT) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_no_grad_does_not_change_them(create_graph):
+    """As in PyTorch. Without a graph, each derivative would be 0."""
+
+    def work():
+        found = [jacobian(network(), POINT, create_graph), hessian(scalar, POINT, create_graph)]
+        return [*found, *hvp(scalar, POINT, VECTOR, create_graph)]
+
+    def numbers(result):
+        return [*map(numbers, result)] if isinstance(result, list) else getattr(result, "data", result)
+
+    with micrograd.no_grad():
+        with micrograd.no_grad():
+            ours = work()
+            with pytest.raises(ZeroDivisionError):
+                jacobian(lambda x: 1 / 0, POINT)
+        assert not micrograd.is_grad_enabled()
+    assert micrograd.is_grad_enabled()
+    assert numbers(ours) == numbers(work())
+    assert not create_graph or (ours[0][0][0]._prev, ours[2]._prev) == (set(), set())
+
+
+def test_no_gradient_goes_through_what_a_trace_computes_in_no_grad():
+    @micrograd.compile
+    def f(x):
+        with micrograd.no_grad():
+            slope = jacobian(lambda v: v[0] ** 2, [x])[0]
+        return slope * x
+
+    x = Value(3.0)
+    y = f(x)
+    y.backward()
+    assert (y.data, x.grad) == (18.0, 6.0)
 
 
 def test_hessian_and_hvp_are_pytorchs():

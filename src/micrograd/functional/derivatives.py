@@ -4,19 +4,49 @@ and the order of arguments of `torch.autograd.functional`.
 The inputs are (n,) numbers or Values. The function is called with n new leaves of their data, and the results are
 floats. With `create_graph`, and in a function that micrograd.compile traces, it is called with the Values themselves,
 and the results are Values, which can be differentiated again. What does not depend on an input has the derivative 0.
+In `no_grad` the derivatives are the same, as in PyTorch, and Values among the results are leaves.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from micrograd._core import Value, grad, in_trace
+from micrograd._core import Value, grad, in_trace, is_grad_enabled, mode_enter, mode_exit
 from micrograd._nn import as_values
-from micrograd.functional._inputs import Scalar, same_length
+from micrograd.functional._inputs import Scalar, as_value, has_items, same_length
 from micrograd.functional.layers import dot
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 
+
+def _outside_no_grad(function: _F) -> _F:
+    """The function, for which the thread leaves `no_grad` if it is in it."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        depth = 0
+        while not is_grad_enabled():
+            mode_exit("no_grad")
+            depth += 1
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            for _ in range(depth):
+                mode_enter("no_grad")
+        return _detached(result) if depth else result
+
+    return call  # type: ignore[return-value]
+
+
+def _detached(result: Any) -> Any:
+    if isinstance(result, (list, tuple)):
+        return type(result)(map(_detached, result))
+    return result.detach() if isinstance(result, Value) else result
+
+
+@_outside_no_grad
 def jacobian(
     func: Callable[[list[Value]], Value | Sequence[Value]], inputs: Iterable[Scalar], create_graph: bool = False
 ) -> list[Any]:
@@ -29,11 +59,12 @@ def jacobian(
     """
     values, as_graph = _values(inputs, create_graph)
     outputs = func(values)
-    if isinstance(outputs, Value):
-        return _gradient(outputs, values, as_graph)
+    if isinstance(outputs, Value) or not has_items(outputs):
+        return _gradient(as_value(outputs), values, as_graph)
     return [_gradient(output, values, as_graph) for output in as_values(outputs, "an output")]
 
 
+@_outside_no_grad
 def hessian(
     func: Callable[[list[Value]], Value], inputs: Iterable[Scalar], create_graph: bool = False
 ) -> list[list[Any]]:
@@ -49,6 +80,7 @@ def hessian(
     return [_gradient(slope, values, as_graph) for slope in first]
 
 
+@_outside_no_grad
 def hvp(
     func: Callable[[list[Value]], Value], inputs: Iterable[Scalar], v: Iterable[Scalar], create_graph: bool = False
 ) -> tuple[Any, list[Any]]:
