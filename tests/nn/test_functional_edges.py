@@ -103,6 +103,18 @@ DIFFERENT = {
 }
 
 
+def nowhere(x):
+    return False
+
+
+# Functions of one number, and where PyTorch has other results, as DIFFERENCES.md says.
+RAISING = ["acos", "asin", "cosh", "expm1", "log10", "log1p", "log2", "reciprocal", "sinh", "tan"]
+OF_ONE = dict.fromkeys(["atan", "erf", "leaky_relu", "tanh", *RAISING], nowhere)
+OF_ONE.update(dict.fromkeys(["elu", "relu", "selu"], math.isnan))
+OF_ONE.update(dict.fromkeys(["gelu", "mish", "silu", "softsign"], math.isinf))
+OF_ONE["gelu_tanh"] = lambda x: abs(x) >= 1e308
+
+
 def edge_rows(name):
     """All mixtures of one, two and three of the values; only those with a logit for the label."""
     fewest = 1 + int(name[-1]) if name[-1].isdigit() else 1
@@ -139,6 +151,49 @@ def test_edges_agree_with_pytorch(name):
             if not (name in DIFFERENT and DIFFERENT[name](row)):
                 found = data_and_grads(mine, row)
                 assert near(found, expected), (row, found, expected)
+
+
+def test_edges_of_functions_of_one_number_agree_with_pytorch():
+    """Where Python raises, PyTorch has NaN or an infinity."""
+    torch = pytest.importorskip("torch")
+    raised = set()
+    for name, x in itertools.product(OF_ONE, [*EDGES, -20.0, -9.0, 20.0, 1e8]):
+        options = {"approximate": "tanh"} if name == "gelu_tanh" else {}
+        mine, home = name.partition("_tanh")[0], torch.nn.functional
+        theirs = getattr(home, mine) if hasattr(home, mine) else getattr(torch, mine)
+        value, tensor = Value(x), torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        out = theirs(tensor, **options)
+        out.backward()
+        expected = [out.item(), tensor.grad.item()]
+        try:
+            y = getattr(functional, mine)(value, **options)
+            y.backward()
+        except (ArithmeticError, ValueError):
+            assert not all(map(math.isfinite, expected)), (name, x)
+            raised.add(name)
+        else:
+            assert OF_ONE[name](x) or near([y.data, value.grad], expected), (name, x, y.data, value.grad, expected)
+    assert raised == {*RAISING}
+
+
+def test_edges_of_atan2_agree_with_pytorch():
+    torch = pytest.importorskip("torch")
+    for point in itertools.product([*EDGES, 1e-200, -0.5], repeat=2):
+        values, tensors = map(Value, point), [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in point]
+        y, x = values
+        angle, out = functional.atan2(y, x), torch.atan2(*tensors)
+        out.backward()
+        if point[0] == point[1] == 0.0:
+            with pytest.raises(ZeroDivisionError):
+                angle.backward()
+            continue
+        angle.backward()
+        found, expected = [angle.data, y.grad, x.grad], [out.item(), *(t.grad.item() for t in tensors)]
+        if {INF} & {*map(abs, point)}:
+            expected[1:] = [0.0, 0.0] if any(map(math.isfinite, point)) else found[1:]
+        elif {1e308, 1e-200} & {*map(abs, point)}:  # whose squares overflow or underflow
+            expected[1:] = found[1:]
+        assert near(found, expected), (point, found, expected)
 
 
 # Not `linear`: its outputs have products in common, which a program computes once, and inf - inf is not 0 * inf.
