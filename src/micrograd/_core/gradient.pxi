@@ -273,7 +273,7 @@ cdef class _Pass(_TermPool):
         return i + 1
 
     cdef Py_ssize_t visit_checked(self, Py_ssize_t i) except -1:
-        """The same in detect_anomaly(): raises RuntimeError where an adjoint becomes NaN or infinite, or a rule raises."""
+        """The same in detect_anomaly(): RuntimeError where an adjoint becomes NaN or infinite, or a rule raises."""
         cdef Py_ssize_t k, next
         cdef Node *n = self.nodes[i].node
         cdef Parents parents
