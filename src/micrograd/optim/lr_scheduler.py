@@ -8,10 +8,11 @@ several of them can be used on one optimizer, and changes of `lr` by hand stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
+from micrograd._optim import number
 from micrograd.optim import Optimizer
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
@@ -43,7 +44,8 @@ class LRScheduler:
     >>> scheduler.get_last_lr(), optimizer.param_groups[0]["lr"]
     ([0.15], 0.15)
 
-    Raises TypeError for what is not an Optimizer, KeyError where it resumes and a group has no 'initial_lr'.
+    Raises TypeError for what is not an Optimizer and for an argument that is not a number, KeyError where it resumes
+    and a group has no 'initial_lr'.
     """
 
     base_lrs: list[float]
@@ -181,7 +183,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = _positive(step_size, "step_size")
-        self.gamma = gamma
+        self.gamma = _number(gamma, "gamma")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -207,7 +209,7 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = _number(gamma, "gamma")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -238,7 +240,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = _positive(T_max, "T_max")
-        self.eta_min = eta_min
+        self.eta_min = _number(eta_min, "eta_min")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -279,13 +281,13 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        if not 0.0 < start_factor <= 1.0:
+        if not 0.0 < _number(start_factor, "start_factor") <= 1.0:
             raise ValueError(f"start_factor must be greater than 0 and at most 1, not {start_factor}")
-        if not 0.0 <= end_factor <= 1.0:
+        if not 0.0 <= _number(end_factor, "end_factor") <= 1.0:
             raise ValueError(f"end_factor must be between 0 and 1, not {end_factor}")
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = total_iters
+        self.total_iters = _number(total_iters, "total_iters")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -319,9 +321,14 @@ class LambdaLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         count = len(optimizer.param_groups) if isinstance(optimizer, Optimizer) else 0
+        if not callable(lr_lambda) and not isinstance(lr_lambda, Iterable):
+            raise TypeError(f"lr_lambda must be a function or a list of them, not {type(lr_lambda).__name__!r}")
         self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != count:
             raise ValueError(f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}")
+        for factor in self.lr_lambdas:
+            if not callable(factor):
+                raise TypeError(f"an item of lr_lambda must be a function, not {type(factor).__name__!r}")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -344,7 +351,15 @@ class LambdaLR(LRScheduler):
             mine.update(attributes)
 
 
+Number = TypeVar("Number", bound=float)
+
+
+def _number(x: Number, what: str) -> Number:
+    number(x, what)
+    return x
+
+
 def _positive(x: int, what: str) -> int:
-    if not x > 0:
+    if not number(x, what) > 0.0:
         raise ValueError(f"{what} must be positive, not {x}")
     return x
