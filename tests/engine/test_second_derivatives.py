@@ -105,6 +105,8 @@ IN_TORCH = {
         lambda x, alpha: torch.where(x > 0.0, x, alpha * torch.where(x < 0.0, torch.expm1(x.clamp(max=0.0)), x))
     ),
     "leaky_relu": lambda torch: lambda x, slope: torch.where(x > 0.0, x, slope * x),
+    "gelu_tanh": lambda torch: lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    "cbrt": lambda torch: lambda x: x.sign() * x.abs() ** (1.0 / 3.0),
 }
 # What second derivatives are sums of, where that may cancel.
 TERMS = {"atan2": lambda x, y: 1.0 / (x * x + y * y)}
