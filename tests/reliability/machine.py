@@ -138,7 +138,8 @@ class Machine:
         if name == "dot":
             self.add(lambda: F.dot(a, a[::-1], bias=a[0]), lambda: dot(b, b[::-1], b[0]))
         else:
-            self.add(lambda: F.linear(a, [a, a[::-1]], [a[0], 2.0])[1], lambda: dot(b, b[::-1], oracle.value(2.0)))
+            # The products are those of a weight and an input, in this order, as in a neuron.
+            self.add(lambda: F.linear(a, [a, a[::-1]], [a[0], 2.0])[1], lambda: dot(b[::-1], b, oracle.value(2.0)))
 
     def block(self, parents):
         nodes = [self.at(i) for i, _ in parents]
