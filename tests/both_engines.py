@@ -15,9 +15,7 @@ from micrograd import Value, functional
 
 def numbers(x):
     """Nested lists of Values, tensors and numbers as a flat list of floats."""
-    if isinstance(x, (list, tuple)):
-        return [number for item in x for number in numbers(item)]
-    return [float(x.item() if hasattr(x, "item") else x)]
+    return [float(item.item() if hasattr(item, "item") else item) for item in flat(x)]
 
 
 def drawn(seed, *shape):
@@ -32,6 +30,17 @@ def drawn(seed, *shape):
 
 def nested(function, x):
     return [nested(function, item) for item in x] if isinstance(x, (list, tuple)) else function(x)
+
+
+def flat(x):
+    """The items of nested lists."""
+    return [item for part in x for item in flat(part)] if isinstance(x, (list, tuple)) else [x]
+
+
+def with_grads(e, function, params, *columns):
+    """The sum of what a function is of each sample, and the gradients of nested lists of parameters."""
+    total = e.batch(function)(*columns)
+    return [total, e.grads(total, flat(params))]
 
 
 class Eager:

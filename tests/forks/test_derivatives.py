@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 
-from both_engines import assert_as_in_torch, drawn, each_program
+from both_engines import assert_as_in_torch, drawn, each_program, with_grads
 
 POINTS = [-1.5, -0.5, 0.0, 0.75, 2.0]
-
-
-def with_grads(e, function, params, *columns):
-    total = e.batch(function)(*columns)
-    return [total, e.grads(total, params)]
 
 
 def newton_for_a_root(e):

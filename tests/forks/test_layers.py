@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import math
 
-from both_engines import assert_as_in_torch, drawn, each_program
+from both_engines import assert_as_in_torch, drawn, each_program, with_grads
 
 SEQUENCES = drawn(21, 4, 5)
 TARGETS = [0.5, -0.25, 0.75, -1.0]
 WORDS = [[0, 2, 1, 2], [3, 3, 0, 1], [2, 0, 2, 3]]
-
-
-def trained(e, function, params, *columns):
-    """The sum of what a function is of each sample, and the gradients of nested lists of parameters."""
-    flat = [p for group in params for p in (group if isinstance(group, list) else [group])]
-    total = e.batch(function)(*columns)
-    return [total, e.grads(total, flat)]
 
 
 def affine(row, xs, bias=0.0):
@@ -31,7 +24,7 @@ def recurrent_cell(e):
             h = [(wi * x + ui * hi + bi).tanh() for wi, ui, hi, bi in zip(w, u, h, b)]
         return (affine(out, h) - y) ** 2
 
-    return trained(e, loss, [w, u, b, out], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [w, u, b, out], SEQUENCES, TARGETS)
 
 
 def lstm_cell(e):
@@ -45,7 +38,7 @@ def lstm_cell(e):
             h = o.sigmoid() * c.tanh()
         return abs(h - y)
 
-    return trained(e, loss, [*w, b], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [*w, b], SEQUENCES, TARGETS)
 
 
 def gated_unit_with_a_mask(e):
@@ -61,7 +54,7 @@ def gated_unit_with_a_mask(e):
             running = e.F.logical_and(running, e.F.logical_not(x > 0.4))
         return (h - y) ** 2
 
-    return trained(e, loss, w, SEQUENCES, TARGETS)
+    return with_grads(e, loss, w, SEQUENCES, TARGETS)
 
 
 def causal_attention_head(e):
@@ -79,7 +72,7 @@ def causal_attention_head(e):
             total += e.F.cross_entropy([m + x for m, x in zip(mixed, xs[t])], words[t + 1])
         return total / (len(words) - 1)
 
-    return trained(e, loss, [*table, *wq, *wk, *wv], WORDS)
+    return with_grads(e, loss, [*table, *wq, *wk, *wv], WORDS)
 
 
 def attention_by_the_library(e):
@@ -90,7 +83,7 @@ def attention_by_the_library(e):
         hidden = e.F.gelu(e.F.scaled_dot_product_attention(query, key, value), approximate="tanh")
         return e.F.cross_entropy([*hidden, sum(query)], words[1])
 
-    return trained(e, loss, [*table, *key, *value], WORDS)
+    return with_grads(e, loss, [*table, *key, *value], WORDS)
 
 
 def batch_norm(e):
@@ -103,7 +96,7 @@ def batch_norm(e):
         normed = [gain * (zi - mean) / (variance + 1e-5) ** 0.5 + shift for zi in z]
         return sum((n.relu() - y) ** 2 for n, y in zip(normed, TARGETS)) / len(z)
 
-    return trained(e, loss, [w, gain, shift], [SEQUENCES])
+    return with_grads(e, loss, [w, gain, shift], [SEQUENCES])
 
 
 def dropout_by_a_mask(e, keep=0.75):
@@ -114,7 +107,7 @@ def dropout_by_a_mask(e, keep=0.75):
         hidden = [affine(row, xs).relu() * m for row, m in zip(w, mask)]
         return (affine(out, hidden) - y) ** 2
 
-    return trained(e, loss, [*w, out], SEQUENCES, masks, TARGETS)
+    return with_grads(e, loss, [*w, out], SEQUENCES, masks, TARGETS)
 
 
 def convolution_and_max_pool(e):
@@ -126,7 +119,7 @@ def convolution_and_max_pool(e):
         pooled = [e.F.maximum(maps[i], maps[i + 1]) for i in range(0, len(maps), 2)]
         return (affine(out, pooled) - 1) ** 2
 
-    return trained(e, loss, [kernel, out], [*SEQUENCES, [1.0, 0.5, 1.0, 0.5, 1.0], [2.0] * 5])
+    return with_grads(e, loss, [kernel, out], [*SEQUENCES, [1.0, 0.5, 1.0, 0.5, 1.0], [2.0] * 5])
 
 
 def gated_linear_unit(e):
@@ -136,7 +129,7 @@ def gated_linear_unit(e):
         hidden = [e.F.silu(affine(g, xs)) * affine(u, xs) for g, u in zip(gate, up)]
         return e.F.mse_loss([affine(down, hidden)], [y])
 
-    return trained(e, loss, [*gate, *up, down], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [*gate, *up, down], SEQUENCES, TARGETS)
 
 
 def activations_with_a_slope_of_their_own(e):
@@ -148,7 +141,7 @@ def activations_with_a_slope_of_their_own(e):
         swish = z * (beta * z).sigmoid()
         return (leaky + swish - y) ** 2
 
-    return trained(e, loss, [w, slope, beta], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [w, slope, beta], SEQUENCES, TARGETS)
 
 
 def every_activation(e):
@@ -160,7 +153,7 @@ def every_activation(e):
         hidden = [(1 + zi.exp()).log() if name == "softplus" else getattr(e.F, name)(zi) for name, zi in zip(names, z)]
         return (sum(hidden) - y) ** 2
 
-    return trained(e, loss, w, SEQUENCES, TARGETS)
+    return with_grads(e, loss, w, SEQUENCES, TARGETS)
 
 
 def maxout_and_hard_functions(e):
@@ -174,7 +167,7 @@ def maxout_and_hard_functions(e):
         shrunk = e.F.where(abs(pieces[2]) > 0.5, pieces[2], 0.0)
         return (top + hard_sigmoid + hard_swish + shrunk - y) ** 2
 
-    return trained(e, loss, w, SEQUENCES, TARGETS)
+    return with_grads(e, loss, w, SEQUENCES, TARGETS)
 
 
 def highway_with_residuals(e):
@@ -186,7 +179,7 @@ def highway_with_residuals(e):
             xs = [x + t * (affine(row, xs).tanh() - x) for x, t, row in zip(xs, carried, w)]
         return (sum(xs) - y) ** 2
 
-    return trained(e, loss, [*w, *gates], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [*w, *gates], SEQUENCES, TARGETS)
 
 
 def autoencoder(e):
@@ -198,7 +191,7 @@ def autoencoder(e):
         sparse = sum(0.05 * (0.05 / r).log() + 0.95 * (0.95 / (1 - r)).log() for r in rate)
         return e.F.mse_loss([affine(row, hidden) for row in back], xs) + 0.1 * sparse
 
-    return trained(e, loss, [*code, *back], SEQUENCES)
+    return with_grads(e, loss, [*code, *back], SEQUENCES)
 
 
 def variational_autoencoder(e):
@@ -210,7 +203,7 @@ def variational_autoencoder(e):
         divergence = -0.5 * (1 + log_variance - mu**2 - log_variance.exp())
         return sum((b * z - x) ** 2 for b, x in zip(back, xs)) + divergence
 
-    return trained(e, loss, [mean, spread, back], SEQUENCES, drawn(53, 4))
+    return with_grads(e, loss, [mean, spread, back], SEQUENCES, drawn(53, 4))
 
 
 def mixture_of_experts(e):
@@ -226,7 +219,7 @@ def mixture_of_experts(e):
         )
         return (out - y) ** 2
 
-    return trained(e, loss, [*router, first, second], SEQUENCES, TARGETS)
+    return with_grads(e, loss, [*router, first, second], SEQUENCES, TARGETS)
 
 
 def soft_clusters(e):
@@ -238,7 +231,7 @@ def soft_clusters(e):
         nearest = e.F.minimum(e.F.minimum(squares[0], squares[1]), squares[2])
         return nearest - e.F.logsumexp([-beta * s for s in squares]) / beta
 
-    return trained(e, loss, [*centers, log_beta], SEQUENCES)
+    return with_grads(e, loss, [*centers, log_beta], SEQUENCES)
 
 
 PROGRAMS = [
