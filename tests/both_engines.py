@@ -10,7 +10,7 @@ import random
 import pytest
 
 import micrograd
-from micrograd import Value, functional
+from micrograd import Value, functional, optim, utils
 
 
 def numbers(x):
@@ -46,7 +46,7 @@ def with_grads(e, function, params, *columns):
 class Eager:
     """Values, one op at a time."""
 
-    F = functional
+    F, optim = functional, optim
     compiles = False
 
     def value(self, x):
@@ -77,6 +77,17 @@ class Eager:
     def no_grad(self):
         return micrograd.no_grad()
 
+    def clip_norm(self, params, most):
+        """Of the grads: shortens them, returns the norm before."""
+        return utils.clip_grad_norm_(params, most)
+
+    def clip_value(self, params, most):
+        utils.clip_grad_value_(params, most)
+
+    def derivative(self, name, function, at, *others):
+        """`functional.jacobian`, `hessian` or `hvp`, of a list of numbers."""
+        return getattr(functional, name)(function, at, *others)
+
 
 class Compiled(Eager):
     """Values; functions of samples are compiled."""
@@ -97,7 +108,7 @@ class Torch:
 
     def __init__(self):
         self.torch = pytest.importorskip("torch")
-        self.F = TorchFunctional(self.torch)
+        self.F, self.optim = TorchFunctional(self.torch), self.torch.optim
 
     def value(self, x):
         return self.torch.tensor(x, dtype=self.torch.float64, requires_grad=True)
@@ -118,6 +129,21 @@ class Torch:
 
     def no_grad(self):
         return self.torch.no_grad()
+
+    def clip_norm(self, params, most):
+        return self.torch.nn.utils.clip_grad_norm_(params, most)
+
+    def clip_value(self, params, most):
+        self.torch.nn.utils.clip_grad_value_(params, most)
+
+    def derivative(self, name, function, at, *others):
+        def of_tensor(x):
+            out = function(list(x))
+            return self.F.stack(out) if isinstance(out, list) else out
+
+        tensors = [self.torch.tensor(x, dtype=self.torch.float64) for x in (at, *others)]
+        found = getattr(self.torch.autograd.functional, name)(of_tensor, *tensors)
+        return [part.tolist() for part in found] if isinstance(found, tuple) else found.tolist()
 
 
 class TorchFunctional:
