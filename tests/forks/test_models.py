@@ -287,6 +287,20 @@ def attention_with_lengths_and_distances(e):
     return with_grads(e, loss, [w, slope], texts, [1.0, 2.0, 3.0, 4.0], POINTS[:4])
 
 
+def units_that_add_and_multiply(e):
+    """A neural arithmetic unit, all by functions of lists."""
+    w, m, gate = (e.values(drawn(s, 2)) for s in (228, 229, 230))
+
+    def loss(xs, y):
+        weights = [a * b for a, b in zip(e.F.tanh(w), e.F.sigmoid(m))]
+        added = e.F.dot(weights, [xs[0], xs[1]])
+        multiplied = e.F.exp(e.F.dot(weights, e.F.log(e.F.softplus([xs[0], xs[1]], beta=2.0))))
+        mix = e.F.sigmoid(e.F.dot(gate, e.F.sin([xs[0], xs[1]])))
+        return e.F.abs(mix * added + (1 - mix) * e.F.sqrt(multiplied) - e.F.cos(y))
+
+    return with_grads(e, loss, [w, m, gate], PAIRS, POINTS)
+
+
 def hats_on_a_grid(e):
     """A Kolmogorov-Arnold layer: each edge is a curve of straight pieces."""
     curves = e.values(drawn(223, 2, 5))
@@ -335,7 +349,7 @@ def squashed_policy_and_twin_critics(e):
         mean, log_std = (a * state + b for a, b in actor)
         log_std = log_std.clamp(-2.0, 0.5)
         raw = mean + log_std.exp() * noise
-        log_p = -0.5 * noise**2 - log_std - 2 * (math.log(2) - raw - (-2 * raw).exp().log1p())
+        log_p = -0.5 * noise**2 - log_std - 2 * (math.log(2) - raw - e.F.softplus(-2 * raw))
         values = [affine(c, [state, raw.tanh()]) for c in critics]
         return 0.2 * log_p - e.F.minimum(*values)
 
@@ -365,6 +379,7 @@ PROGRAMS = [
     squashed_policy_and_twin_critics,
     survival_of_patients,
     twins_with_a_margin,
+    units_that_add_and_multiply,
     waves_of_features,
     words_by_negative_sampling,
 ]

@@ -11,14 +11,16 @@ import pytest
 import micrograd
 from micrograd import Value, functional
 
-ACTIVATIONS = ["elu", "gelu", "leaky_relu", "mish", "relu", "selu", "silu", "softsign", "tanh"]
-FUNCTIONS = ["atan", "cbrt", "cosh", "erf", "expm1", "log10", "log1p", "log2", "reciprocal", "sinh", "tan"]
+ACTIVATIONS = ["elu", "gelu", "leaky_relu", "mish", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh"]
+FUNCTIONS = ["abs", "atan", "cbrt", "cos", "cosh", "erf", "exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal"]
+FUNCTIONS += ["sin", "sinh", "sqrt", "tan"]
 NARROW = ["acos", "asin"]
 KEYWORDS = [
     ("gelu", {"approximate": "tanh"}),
     ("gelu", {"approximate": "none"}),
     ("elu", {"alpha": 0.25}),
     ("leaky_relu", {"negative_slope": 0.5}),
+    ("softplus", {"beta": 2.0}),
 ]
 
 
@@ -85,10 +87,12 @@ def test_atan2_of_pairs():
 
 
 def test_parameters_that_are_values_are_learned():
-    xs, slope = [Value(-2.0), Value(3.0), Value(-0.5)], Value(0.25)
+    xs, slope, beta = [Value(-2.0), Value(3.0), Value(-0.5)], Value(0.25), Value(2.0)
     functional.sum(functional.leaky_relu(xs, slope)).backward()
     assert slope.grad == -2.5
     assert [x.grad for x in xs] == [0.25, 1.0, 0.25]
+    functional.softplus(0.5, beta).backward()
+    assert beta.grad == pytest.approx(0.5 / (1 + math.exp(-1.0)) / 2 - math.log(1 + math.exp(1.0)) / 4)
 
 
 def test_errors_name_what_was_given():
@@ -96,6 +100,8 @@ def test_errors_name_what_was_given():
         functional.gelu([1.0], approximate="erf")
     with pytest.raises(ValueError, match="math domain error|expected"):  # noqa: RUF043, two versions of Python
         functional.asin([0.5, 2.0])
+    with pytest.raises(ZeroDivisionError):
+        functional.softplus(1.0, beta=0.0)
     with pytest.raises(TypeError, match="slope"):
         functional.relu([1.0], slope=2.0)
 

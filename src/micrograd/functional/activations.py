@@ -110,6 +110,28 @@ def tanh(xs: Value) -> Value:
     return xs.tanh()
 
 
+@elementwise
+def sigmoid(xs: Value) -> Value:
+    """1 / (1 + e**-x) for each x, without overflow.
+
+    >>> sigmoid(0.0).data
+    0.5
+    """
+    return xs.sigmoid()
+
+
+@elementwise
+def softplus(xs: Value, beta: Scalar = 1.0) -> Value:
+    """log(1 + e**(beta * x)) / beta for each x, without overflow.
+
+    >>> [round(y.data, 4) for y in softplus([Value(-1.0), Value(1000.0)])]
+    [0.3133, 1000.0]
+
+    A beta that is a Value has a gradient too. Raises ZeroDivisionError where beta is 0.
+    """
+    return xs.softplus() if isinstance(beta, float) and beta == 1.0 else (beta * xs).softplus() / beta
+
+
 def logsumexp(xs: Iterable[Scalar]) -> Value:
     """log(Σ exp(x)), as one node, without overflow: m + log(Σ exp(x - m)) with m the greatest x.
 

@@ -11,6 +11,76 @@ from micrograd.functional._inputs import Scalar, elementwise, has_items, same_le
 
 
 @elementwise
+def exp(xs: Value) -> Value:
+    """e**x for each x.
+
+    >>> exp(1.0).data
+    2.718281828459045
+
+    Raises OverflowError above 709.78.
+    """
+    return xs.exp()
+
+
+@elementwise
+def log(xs: Value) -> Value:
+    """The natural logarithm of each x.
+
+    >>> log(1.0).data
+    0.0
+
+    Raises ValueError where x <= 0.
+    """
+    return xs.log()
+
+
+@elementwise
+def sqrt(xs: Value) -> Value:
+    """The square root of each x.
+
+    >>> [y.data for y in sqrt([Value(4.0), Value(0.25)])]
+    [2.0, 0.5]
+
+    Raises ValueError where x < 0; backward() raises ZeroDivisionError at 0.
+    """
+    return xs.sqrt()
+
+
+@elementwise
+def abs(xs: Value) -> Value:
+    """|x| for each x, with derivative 0 at 0.
+
+    >>> [y.data for y in abs([Value(-2.0), Value(3.0)])]
+    [2.0, 3.0]
+    """
+    return xs.abs()
+
+
+@elementwise
+def sin(xs: Value) -> Value:
+    """The sine of each x, in radians.
+
+    >>> sin(0.0).data
+    0.0
+
+    Raises ValueError for infinities.
+    """
+    return xs.sin()
+
+
+@elementwise
+def cos(xs: Value) -> Value:
+    """The cosine of each x, in radians.
+
+    >>> cos(0.0).data
+    1.0
+
+    Raises ValueError for infinities.
+    """
+    return xs.cos()
+
+
+@elementwise
 def expm1(xs: Value) -> Value:
     """e**x - 1 for each x, without the rounding of e**x near 0.
 
