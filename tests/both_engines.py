@@ -10,7 +10,7 @@ import random
 import pytest
 
 import micrograd
-from micrograd import Value, functional, optim, utils
+from micrograd import Value, functional, nn, optim, utils
 
 
 def numbers(x):
@@ -55,6 +55,11 @@ class Eager:
     def values(self, x):
         """Nested lists of parameters."""
         return nested(self.value, x)
+
+    def network(self, sizes, activation, init="uniform_", seed=1):
+        """A multilayer perceptron, and its weights by `nn.init`."""
+        model = nn.MLP(sizes[0], sizes[1:], activation=activation)
+        return getattr(nn.init, init)(model, generator=seed)
 
     def batch(self, function):
         """A function of columns of samples: the sum of what `function` is of each sample."""
@@ -112,6 +117,9 @@ class Torch:
 
     def value(self, x):
         return self.torch.tensor(x, dtype=self.torch.float64, requires_grad=True)
+
+    def network(self, *args, **keywords):
+        return TorchNetwork(self, Eager().network(*args, **keywords))
 
     values = Eager.values
     batch, constant = Eager.batch, Eager.constant
@@ -237,6 +245,28 @@ class TorchFunctional:
     def scaled_dot_product_attention(self, query, key, value):
         q, k, v = (self.torch.stack([self.stack(row) for row in rows]) for rows in ([query], key, value))
         return list(self.nn.scaled_dot_product_attention(q[None], k[None], v[None])[0, 0])
+
+
+class TorchNetwork:
+    """The network of a model, of tensors without dimensions."""
+
+    def __init__(self, engine, model):
+        self.layers = [
+            [(engine.values([w.data for w in neuron.w]), engine.value(neuron.b.data)) for neuron in layer.neurons]
+            for layer in model.layers
+        ]
+        neuron = model.layers[0].neurons[0]
+        name = neuron.nonlin if isinstance(neuron.nonlin, str) else getattr(neuron.nonlin, "__name__", "relu")
+        self.activation = getattr(engine.F, name)
+
+    def __call__(self, xs):
+        for layer in self.layers:
+            xs = [sum((w * x for w, x in zip(row, xs)), b) for row, b in layer]
+            xs = xs if layer is self.layers[-1] else [self.activation(x) for x in xs]
+        return xs[0] if len(xs) == 1 else xs
+
+    def parameters(self):
+        return [p for layer in self.layers for row, b in layer for p in (*row, b)]
 
 
 # ---- The test of a list of programs ----------------------------------------------------------------------------------

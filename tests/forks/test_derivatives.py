@@ -194,6 +194,64 @@ def greeks_of_an_option(e):
     return with_grads(e, greeks, [rate], [90.0, 100.0, 120.0], [100.0] * 3, [0.2, 0.25, 0.4], [0.5, 1.0, 2.0])
 
 
+def inputs_moved_against_the_loss(e):
+    """Adversarial training: the loss one step up the gradient by the inputs, through a norm and a linear layer."""
+    w, gain = e.values(drawn(81, 3, 2)), e.values([1.0, 0.5, -0.5])
+
+    def error(x, label):
+        return e.F.cross_entropy(e.F.gelu(e.F.layer_norm(e.F.linear(x, w), gain)), label)
+
+    def loss(xs, label):
+        x = [xs[0], xs[1]]
+        moved = [xi + 0.1 * g for xi, g in zip(x, e.grad(error(x, label), x))]
+        return error(x, label) + error(moved, label)
+
+    return with_grads(e, loss, [gain, w], drawn(82, 4, 2), [0, 2, 1, 2])
+
+
+def words_moved_against_the_loss(e):
+    """The same for rows of a table, chosen by indices, in attention."""
+    table, keys, values = e.values(drawn(83, 4, 3)), e.values(drawn(84, 4, 3)), e.values(drawn(85, 4, 3))
+
+    def error(query, following):
+        return e.F.cross_entropy(e.F.scaled_dot_product_attention(query, keys, values), following)
+
+    def loss(word, following):
+        row = list(e.F.embedding(word, table))
+        grads = e.grad(error(row, following), row)
+        return error([x + 0.5 * g for x, g in zip(row, grads)], following) + sum(g * g for g in grads)
+
+    return with_grads(e, loss, [table, keys, values], [0, 3, 1], [1, 2, 2])
+
+
+def influence_of_samples(e):
+    """A Hessian times a vector, by the weights, for each sample: no Hessian is made."""
+    w = e.values(drawn(86, 3, 2))
+    rows = [p for row in w for p in row]
+
+    def along(xs, label, vector):
+        logs = e.F.log_softmax([sum(wi * x for wi, x in zip(row, xs)) for row in w])
+        slope = sum(g * v for g, v in zip(e.grad(-e.F.take(logs, label), rows), vector))
+        return sum(h * h for h in e.grad(slope, rows))
+
+    return with_grads(e, along, w, drawn(87, 3, 2), [0, 2, 1], drawn(88, 3, 6))
+
+
+def taylors_series(e):
+    """Of functions that have no end of derivatives, by the fourth."""
+    a = e.values([0.7, 1.3])
+
+    def series(x, step):
+        y = (a[0] * x).atan() + (a[1] * x).erf() * x.cosh() + (1 + x * x).log10()
+        total, power = y, 1.0
+        for n in range(1, 5):
+            y, power = e.grad(y, x), power * step / n
+            total = total + y * power
+        return total
+
+    return with_grads(e, series, a, [-0.9, 0.2, 1.1], [0.3, -0.5, 0.1])
+
+
 def smooth_and_kinked(e):
     """Second derivatives of activations with a kink, also at it."""
     w = e.value(1.0)
@@ -220,10 +278,14 @@ PROGRAMS = [
     greeks_of_an_option,
     halley_by_the_third_derivative,
     heat_equation,
+    influence_of_samples,
+    inputs_moved_against_the_loss,
     leapfrog_of_a_learned_energy,
     oscillator_by_a_network,
     score_matching,
     smooth_and_kinked,
+    taylors_series,
+    words_moved_against_the_loss,
 ]
 
 

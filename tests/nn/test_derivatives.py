@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import micrograd
-from micrograd import MLP, Value, functional
+from micrograd import MLP, Value, functional, nn
+from micrograd._core import OPS
 from micrograd.functional import hessian, hvp, jacobian
 
 POINT = [0.3, -0.7, 1.1]
@@ -157,3 +158,24 @@ def test_errors():
         jacobian(lambda x: ["a"], POINT)
     with pytest.raises(TypeError, match="an input must be a real number"):
         hessian(scalar, ["a"])
+
+
+@pytest.mark.parametrize("name", [name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_")])
+def test_second_derivatives_through_activations_of_layers(name):
+    """Against the same network with a callable, whose neurons are a node for the sum and one for the activation."""
+    draw = random.Random(3)
+    numbers = [draw.uniform(0.1, 0.4) for _ in range(13)]
+
+    def derivatives(model, x, wanted):
+        for p, data in zip(model.parameters(), numbers):
+            p.data = data
+        by = micrograd.grad(model(x), wanted, create_graph=True)
+        functional.dot(by, by).backward()
+        return [*(g.data for g in by), *(v.grad for v in (*wanted, *model.parameters()))]
+
+    for by_inputs in (False, True):
+        found = []
+        for model in (nn.MLP(2, [3, 1], activation=a) for a in (name, lambda x: getattr(x, name)())):
+            x = [Value(0.5), Value(0.75)] if by_inputs else [0.5, 0.75]
+            found.append(derivatives(model, x, x if by_inputs else model.parameters()[:2]))
+        assert found[0] == pytest.approx(found[1], rel=1e-12)

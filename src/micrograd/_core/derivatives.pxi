@@ -5,7 +5,7 @@
 # in slopes. `a` and `b` are the arguments, `r` the result. a and b are Values or floats, and one of them is a Value. In
 # a trace their data are not known, and leaves may have others at the next call, so no rule reads data: where a
 # derivative has cases, an op of the table distinguishes them, as LESS does. A neuron's activation has no node for its
-# argument; its derivative reads r alone.
+# argument: a is None where the row says that the partial does not read it, and r is read instead.
 #
 # Gives node_slope, block_slopes and slope_left. Uses op_table.pxi, user_ops.pxi, and of _core.pyx value_unary,
 # value_binary.

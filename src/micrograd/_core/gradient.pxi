@@ -471,6 +471,19 @@ cdef class _Pass(_TermPool):
         parent.terms.scaled = parent.terms.first
         return i + 1
 
+    cdef object preactivation(self, Passed *p):
+        """The argument of a neuron's activation, which is no node: the bias and the products, added as Values."""
+        cdef Layer *layer = p.layer
+        cdef PyObject **weights = tuple_items(p.weights)
+        cdef Py_ssize_t k
+        cdef object total = 0.0 if weights[0] == Py_None else <object>weights[0]
+        for k in range(layer.inputs):
+            if layer.nodes == NULL:
+                total = total + <object>weights[k + 1] * layer.data[k]
+            else:
+                total = total + <object>weights[k + 1] * <object>layer.nodes[k]
+        return total
+
     cdef int send_affine(self, Passed *p, object adjoint) except -1:
         """Send the terms of the bias, the weights and the inputs of an affine node."""
         cdef Layer *layer = p.layer
@@ -478,7 +491,8 @@ cdef class _Pass(_TermPool):
         cdef Py_ssize_t k
         cdef int op = layer.affine[p.index].op
         if op != ADD:
-            slope = slope_left(op, None, None, <object>object_of(p.node))
+            argument = self.preactivation(p) if RULES[op].left_reads & A else None
+            slope = slope_left(op, argument, None, <object>object_of(p.node))
             adjoint = slope if adjoint is 1.0 else slope * adjoint
         self.send(weights[0], 1.0, adjoint)
         for k in range(layer.inputs):
