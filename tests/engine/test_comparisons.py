@@ -131,6 +131,27 @@ def test_clamp_needs_a_bound():
         maximum("0", Value(1.0))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: maximum([Value(1.0)], [2.0]),
+        lambda: minimum(1.0, [2.0]),
+        lambda: clamp([Value(1.0)], 0.0),
+        lambda: eq([1.0], Value(1.0)),
+        lambda: where(True, [1.0], 0.0),
+        lambda: where(False, 0.0, lambda: [1.0]),
+    ],
+)
+def test_lists_are_refused_by_what_takes_none(call):
+    with pytest.raises(TypeError, match=r"^(an input|what .*where chooses) must be a real number, not 'list'$"):
+        call()
+
+
+def test_where_of_an_array_of_conditions_names_numpys():
+    with pytest.raises(TypeError, match=r"must be a bool.*np\.where and np\.logical_not"):
+        where(np.array([Value(1.0)]) > 0.0, 1.0, 2.0)
+
+
 def test_where_calls_the_function_that_is_chosen():
     x, called = Value(-4.0), []
     assert where(x > 0, lambda: called.append(1) or x.sqrt(), 7).data == 7.0
@@ -143,10 +164,10 @@ def test_where_calls_the_function_that_is_chosen():
 
 @pytest.mark.parametrize("condition", [-2, 1, 1.0, None, Value(1.0), "yes", [True], np.array([True]), np.int64(1)])
 def test_a_condition_is_a_bool(condition):
-    with pytest.raises(TypeError, match=r"must be a bool.*functional\.logical_not"):
+    with pytest.raises(TypeError, match=r"must be a bool.*logical_not"):
         where(condition, 1.0, 2.0)
     for function in (logical_not, lambda x: logical_and(True, x), lambda x: logical_or(x, False)):
-        with pytest.raises(TypeError, match=r"must be a bool.*functional\.logical_not"):
+        with pytest.raises(TypeError, match=r"must be a bool.*logical_not"):
             function(condition)
 
 

@@ -27,8 +27,8 @@ cdef object side(x):
 
 def condition_equal(a, b):
     """Are the data of two Values, or of a Value and a number, equal? A Condition where a trace does not know."""
-    cdef Value left = a if isinstance(a, Value) else Value(a)
-    cdef Value right = b if isinstance(b, Value) else Value(b)
+    cdef Value left = a if isinstance(a, Value) else Value(to_double(a, "an input"))
+    cdef Value right = b if isinstance(b, Value) else Value(to_double(b, "an input"))
     if trace_here() == NULL or trace_may_read(&left.node) and trace_may_read(&right.node):
         return left.data == right.data
     return condition_new(value_binary_slow(EQUAL, <PyObject *>left, <PyObject *>right))
@@ -36,7 +36,7 @@ def condition_equal(a, b):
 
 cdef object of_values(int op, a, b):
     if not isinstance(a, Value) and not isinstance(b, Value):
-        a = Value(a)
+        a, b = Value(to_double(a, "an input")), to_double(b, "an input")
     return value_binary_slow(op, <PyObject *>a, <PyObject *>b)
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Scalar = Union[Value, float]
 
 
-def as_value(x: Any) -> Value:
-    return x if isinstance(x, Value) else Value(x)
+def as_value(x: Any, what: str = "an input") -> Value:
+    return x if isinstance(x, Value) else as_values([x], what)[0]
 
 
 def same_length(a: Sequence[Any], b: Sequence[Any], a_name: str, b_name: str) -> None:

@@ -15,10 +15,10 @@ def _condition(x: Any, what: str) -> Any:
     if isinstance(x, Condition):
         return x
     if not is_bool(x):
-        raise TypeError(
-            f"{what} must be a bool, as a comparison of Values is, not {x!r}. The opposite of a bool is "
-            "functional.logical_not(x): ~True is -2"
-        )
+        hint = "The opposite of a bool is functional.logical_not(x): ~True is -2"
+        if getattr(x, "ndim", 0):
+            hint = "np.where and np.logical_not take arrays"
+        raise TypeError(f"{what} must be a bool, as a comparison of Values is, not {x!r}. {hint}")
     return bool(x)
 
 
@@ -38,7 +38,8 @@ def where(condition: bool | Condition, a: Choice, b: Choice) -> Value:
     if isinstance(condition, Condition):
         return chosen(condition, a, b)
     side = a if condition else b
-    return as_value(side() if callable(side) and not isinstance(side, Value) else side)
+    side = side() if callable(side) and not isinstance(side, Value) else side
+    return as_value(side, "what functional.where chooses")
 
 
 def logical_and(a: bool | Condition, b: bool | Condition) -> bool | Condition:
