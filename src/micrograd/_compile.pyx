@@ -53,10 +53,10 @@ from micrograd._core.debug cimport DEBUG, static_check
 from micrograd._core.node cimport (AFFINE, CUSTOM, LEAF, NUMBER_LEFT, NUMBER_RIGHT, TRACED, Layer as NodeLayer, Node,
                                    affine_bias, node_affine, node_of, object_of)
 from micrograd._core.ops cimport (A, ADD, AND, B, DETACH, DIV, ENTROPY_NORMALIZER, EQUAL, EXP, GUARD, INDEXED, LESS,
-                                  LESS_EQUAL, LINEAR, LOG, LOGSUMEXP, MAX, MAXIMUM, MINIMUM, MUL, NEG, NONLINEAR, NOT,
-                                  NO_OP, OP_COUNT, OR, OTHERWISE, POW, PRODUCT, R, RELU, SIGMOID, SOFTPLUS, SQRT, SUB,
-                                  SUM, TAKE, TANH, TANH_SLOPE, THEN, VARIADIC, ZERO, Forward, Partial, index_of,
-                                  rule_failed)
+                                  LESS_EQUAL, LINEAR, LOG, LOGSUMEXP, MASKED, MAX, MAXIMUM, MINIMUM, MUL, NEG,
+                                  NONLINEAR, NOT, NO_OP, OP_COUNT, OR, OTHERWISE, POW, PRODUCT, R, RATIO, RELU, SIGMOID,
+                                  SOFTPLUS, SQRT, SUB, SUM, TAKE, TANH, TANH_SLOPE, THEN, VARIADIC, ZERO, Forward,
+                                  Partial, index_of, rule_failed)
 
 from micrograd._core import TraceError
 

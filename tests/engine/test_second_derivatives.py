@@ -3,6 +3,7 @@ random programs against PyTorch's double backward."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -95,6 +96,39 @@ def test_at_infinities_and_nan_only_pythons_errors(name):
             first, error = outcome(grad, out, leaves, True)
             if error is None:
                 outcome(grad, functional.sum(first), leaves, True, True)
+
+
+# (op, side): where the two differ. A power sends nothing at the exponent 0 but where adjoints are Values; others are at
+# products that overflow in one order only, slopes that are not finite, negative losses, and an infinite adjoint at 0.
+UNLIKE = {
+    ("__truediv__", 1): lambda a, b: not 1e-150 < abs(a) < 1e150 or not abs(b) < 1e150,
+    ("__pow__", 0): lambda a, b: b == 0.0,
+    ("__pow__", 1): lambda a, b: a == 0.0,
+    ("leaky_relu", 0): lambda a, b: not abs(b) < 1e10,
+    ("leaky_relu", 1): lambda a, b: a == 0.0,
+    ("elu", 0): lambda a, b: not abs(b) < 1e10,
+    ("elu", 1): lambda a, b: a == 0.0,
+    ("_cross_entropy", 1): lambda a, b: b - a > 700.0,
+}
+EXTREME = [0.0, -0.0, 5e-324, 1e-310, -1e-200, 0.5, -0.5, 1.0, 2.0, -40.0, 1e160, -1e160, 1e308]
+EXTREME += [math.inf, -math.inf, math.nan]
+
+
+@pytest.mark.parametrize("name", [name for name in op_names() if name not in VARIADIC])
+def test_extreme_adjoints_and_arguments_give_what_floats_give(name):
+    """The smallest numbers too, and infinite adjoints: a maximum sends nothing to the lesser, not 0 times infinity."""
+    close = functools.partial(pytest.approx, rel=1e-12, abs=1e-300, nan_ok=True)
+    for args in itertools.product(EXTREME, repeat=arity(name)):
+        leaves = [Value(x) for x in args]
+        out, error = outcome(op_value, name, *leaves)
+        for adjoint in (1.0, -2.5, math.inf, math.nan) if error is None else ():
+            for side, leaf in enumerate(leaves):
+                if (name, side) in UNLIKE and UNLIKE[name, side](*args):
+                    continue
+                expected, error = outcome(grad, out * adjoint, leaf)
+                found, raised = outcome(grad, out * adjoint, leaf, True)
+                assert error == raised, (args, side, adjoint)
+                assert error or found.data == close(expected), (args, side, adjoint)
 
 
 # ---- Second derivatives ----------------------------------------------------------------------------------------------

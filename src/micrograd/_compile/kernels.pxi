@@ -231,6 +231,9 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
         work.lanes.maximum(r, a, b, width)
     elif op == MINIMUM:
         work.lanes.minimum(r, a, b, width)
+    elif op == MASKED:
+        work.lanes.mul(r, a, b, width)
+        work.lanes.then(r, a, r, 0.0, width)
     elif op == DETACH:
         memmove(r, a, width * sizeof(double))  # r may be a
     elif work.lanes.exp == NULL:
@@ -252,7 +255,7 @@ cdef inline Computed forward_loop(Workspace *work, int op, double *r, const doub
     elif op == SQRT:
         work.lanes.sqrt(r, a, width)
         return FINITE
-    elif op == DIV:
+    elif op == DIV or op == RATIO:
         work.lanes.div(r, a, b, width)
         return FINITE
     elif op == POW:

@@ -7,18 +7,18 @@
 # derivative has cases, an op of the table distinguishes them, as LESS does. A neuron's activation has no node for its
 # argument: a is None where the row says that the partial does not read it, and r is read instead.
 #
-# Gives node_slope, block_slopes and slope_left. Uses op_table.pxi, user_ops.pxi, and of _core.pyx value_unary,
-# value_binary.
+# Gives node_slope, block_slopes, slope_left, is_masked, sends_products and of_two. Uses op_table.pxi, user_ops.pxi, and
+# of _core.pyx value_unary, value_binary.
 
 cdef object slope_left(int op, object a, object b, object r):
     """dr/da of r = op(a) or r = a op b."""
     if op == DIV:      return divisor(b) ** -1.0
     if op == POW:      return power_slope(a, b)
     if op == CROSS_ENTROPY: return 1.0
-    if op == RELU:     return holds(LESS, ORIGIN, r)
+    if op == RELU:     return of_two(LESS, ORIGIN, r)
     if op == TANH:     return apply(TANH_SLOPE, r)
     if op == EXP:      return r
-    if op == LOG:      return a ** -1.0
+    if op == LOG:      return over(1.0, a)
     if op == SIGMOID:  return r * (1.0 - r)
     if op == SQRT:     return 0.5 / r
     if op == SIN:      return apply(COS, a)
@@ -26,32 +26,35 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == ABS:      return apply(SIGN, a)
     if op == SOFTPLUS: return apply(SIGMOID, a)
     if op == EXPM1:    return apply(EXP, a)
-    if op == LOG2:     return (a * LN_2) ** -1.0
-    if op == LOG10:    return (a * LN_10) ** -1.0
+    if op == LOG2:     return over(1.0 / LN_2, a)
+    if op == LOG10:    return over(1.0 / LN_10, a)
     if op == LOG1P:    return (1.0 + a) ** -1.0
     if op == CBRT:     return (3.0 * (r * r)) ** -1.0
     if op == TAN:      return 1.0 + r * r
     if op == ASIN:     return ((1.0 - a) * (1.0 + a)) ** -0.5
     if op == ACOS:     return -(((1.0 - a) * (1.0 + a)) ** -0.5)
     if op == ATAN:     return (1.0 + a * a) ** -1.0
-    if op == ATAN2:    return b / (a * a + b * b)
+    if op == ATAN2:    return of_two(ATAN2_SLOPE, b, a)
     if op == SINH:     return apply(COSH, a)
     if op == COSH:     return apply(SINH, a)
     if op == ERF:      return apply(EXP, -(a * a)) * TWO_OVER_SQRT_PI
-    if op == LEAKY_RELU: return holds(LESS, ORIGIN, a) * (1.0 - b) + b
-    if op == ELU:      return holds(LESS, ORIGIN, a) * (1.0 - b * exp_below(a)) + b * exp_below(a)
+    if op == LEAKY_RELU: return of_two(LESS, ORIGIN, a) * (1.0 - b) + b
+    if op == ELU:      return of_two(LESS, ORIGIN, a) * (1.0 - b * exp_below(a)) + b * exp_below(a)
     if op == SOFTSIGN: return (1.0 + apply(ABS, a)) ** -2.0
-    if op == SILU:     return apply(SIGMOID, a) * (1.0 + a * apply(SIGMOID, -a))
+    if op == SILU:     return apply(SIGMOID, a) + damped(a, apply(SIGMOID, a) * apply(SIGMOID, -a))
     if op == MISH:     return mish_slope(a)
     if op == GELU:     return gelu_slope(a)
     if op == GELU_TANH: return gelu_tanh_slope(a)
     if op == TANH_SLOPE: return -2.0 * a
-    if op == LOG_BASE: return a ** -1.0
+    if op == LOG_BASE: return over(1.0, a)
     if op == POW_SLOPE: return b * power_slope(a, b - 1.0)
+    if op == ATAN2_SLOPE: return (of_two(ATAN2_SLOPE, b, a) - r) * (of_two(ATAN2_SLOPE, b, a) + r)
+    if op == RATIO:    return over(1.0, b)
+    if op == MASKED:   return b
     if op == MAXIMUM:  return greater_share(a, b)
     if op == MINIMUM:  return greater_share(b, a)
-    if op == CLAMP_MIN: return holds(LESS_EQUAL, b, a)
-    if op == CLAMP_MAX: return holds(LESS_EQUAL, a, b)
+    if op == CLAMP_MIN: return of_two(LESS_EQUAL, b, a)
+    if op == CLAMP_MAX: return of_two(LESS_EQUAL, a, b)
     if op == GUARD:    return 0.0
     return no_derivative(op)
 
@@ -61,16 +64,34 @@ cdef object slope_right(int op, object a, object b, object r):
     if op == DIV:      return -a * b ** -2.0
     if op == POW:      return r * apply(LOG_BASE, a)
     if op == CROSS_ENTROPY: return apply(EXPM1, -r)
-    if op == ATAN2:    return -a / (a * a + b * b)
-    if op == LEAKY_RELU: return value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN)
-    if op == ELU:      return apply(EXPM1, value_binary(CLAMP_MAX, <PyObject *>a, <PyObject *>ORIGIN))
+    if op == ATAN2:    return -of_two(ATAN2_SLOPE, a, b)
+    if op == LEAKY_RELU: return of_two(CLAMP_MAX, a, ORIGIN)
+    if op == ELU:      return apply(EXPM1, of_two(CLAMP_MAX, a, ORIGIN))
     if op == POW_SLOPE: return a ** (b - 1.0) * (1.0 + b * apply(LOG_BASE, a))
+    if op == ATAN2_SLOPE: return -2.0 * r * of_two(ATAN2_SLOPE, b, a)
+    if op == RATIO:    return -over(r, b)
+    if op == MASKED:   return a
     if op == MAXIMUM:  return greater_share(b, a)
     if op == MINIMUM:  return greater_share(a, b)
-    if op == CLAMP_MIN: return holds(LESS, a, b)
-    if op == CLAMP_MAX: return holds(LESS, b, a)
+    if op == CLAMP_MIN: return of_two(LESS, a, b)
+    if op == CLAMP_MAX: return of_two(LESS, b, a)
     if op == GUARD:    return apply(NOT, apply(NOT, a))
     return no_derivative(op)
+
+
+cdef inline bint is_masked(int op, bint right) noexcept nogil:
+    """Does a partial send nothing where it is 0, even if the adjoint is infinite or NaN?"""
+    if op == LEAKY_RELU or op == ELU or op == MASKED:
+        return right
+    return (op == MAXIMUM or op == MINIMUM or op == CLAMP_MIN or op == CLAMP_MAX or op == GUARD
+            or RULES[op].shape == INDEXED)
+
+
+cdef inline bint sends_products(int op) noexcept nogil:
+    """Is what a node of the op sends always its adjoint times a slope?"""
+    if op == LOG or op == LOG2 or op == LOG10 or op == LOG_BASE or op == THEN or op == OTHERWISE:
+        return False
+    return not is_masked(op, True)
 
 
 cdef object ORIGIN = 0.0
@@ -81,14 +102,24 @@ cdef double SQRT_HALF = 0.7071067811865476
 cdef double SQRT_TWO_OVER_PI = 0.7978845608028654
 
 
-cdef object holds(int op, object a, object b):
-    """1.0 where a comparison holds, else 0.0."""
+cdef object of_two(int op, object a, object b):
+    """a op b, of which at least one is a Value."""
     return value_binary(op, <PyObject *>a, <PyObject *>b)
+
+
+cdef object over(object a, object b):
+    """a / b, of which one is a Value: infinite, not an OverflowError, for the smallest b."""
+    return of_two(RATIO, a, b if isinstance(b, Value) else own(object_of(leaf_new(b))))
+
+
+cdef object damped(object a, object s):
+    """s * a, and 0 where s is 0: s vanishes faster than a grows."""
+    return of_two(MASKED, s, a)
 
 
 cdef object greater_share(object a, object b):
     """What a has of the gradient of the greater of a and b: all where one is NaN."""
-    return apply(NOT, holds(LESS, a, b)) - 0.5 * holds(EQUAL, a, b)
+    return apply(NOT, of_two(LESS, a, b)) - 0.5 * of_two(EQUAL, a, b)
 
 
 cdef object divisor(object b):
@@ -103,25 +134,26 @@ cdef object exp_below(object a):
 
 cdef object mish_slope(object a):
     cdef object t = apply(TANH, apply(SOFTPLUS, a))
-    return t + a * apply(SIGMOID, a) * (1.0 - t * t)
+    return t + damped(a, apply(SIGMOID, a) * (1.0 - t * t))
 
 
 cdef object gelu_slope(object a):
     """Phi(a) + a phi(a), of the normal distribution: below -7 within 1e-16, not in its last places."""
-    return 0.5 + 0.5 * apply(ERF, a * SQRT_HALF) + a * apply(EXP, -0.5 * (a * a)) * (0.5 * SQRT_TWO_OVER_PI)
+    return (0.5 + 0.5 * apply(ERF, a * SQRT_HALF)
+            + damped(a, apply(EXP, -0.5 * (a * a)) * (0.5 * SQRT_TWO_OVER_PI)))
 
 
 cdef object gelu_tanh_slope(object a):
     """Of a sigmoid(u) with u = sqrt(8 / pi) (a + 0.044715 a^3)."""
-    cdef object u = 2.0 * SQRT_TWO_OVER_PI * (a + 0.044715 * a ** 3.0)
+    cdef object u = 2.0 * SQRT_TWO_OVER_PI * (a * (1.0 + 0.044715 * (a * a)))
     cdef object slope = 2.0 * SQRT_TWO_OVER_PI * (1.0 + 3.0 * 0.044715 * (a * a))
-    return apply(SIGMOID, u) * (1.0 + a * apply(SIGMOID, -u) * slope)
+    return apply(SIGMOID, u) + damped(a * slope, apply(SIGMOID, u) * apply(SIGMOID, -u))
 
 
 cdef object power_slope(object a, object b):
     """b a**(b - 1), and 0 where b is 0."""
     if isinstance(b, Value):
-        return value_binary(POW_SLOPE, <PyObject *>a, <PyObject *>b)
+        return of_two(POW_SLOPE, a, b)
     return 0.0 if b == 0.0 else 1.0 if b == 1.0 else 2.0 * a if b == 2.0 else b * a ** (b - 1.0)
 
 
@@ -159,7 +191,7 @@ cdef list one_hot(list x):
     cdef object place, index = x[last]
     for i in range(last):
         place = <double>i
-        found.append(value_binary(EQUAL, <PyObject *>index, <PyObject *>place))
+        found.append(of_two(EQUAL, index, place))
     found.append(0.0)
     return found
 

@@ -369,11 +369,12 @@ cdef class _Pass(_TermPool):
         cdef Node *n = p.node
         cdef Parents parents
         cdef Py_ssize_t k
+        cdef bint masked
         if not p.needed or i and not p.terms.count and p.terms.constant == 0.0:
             return i + 1
         self.scope = <object>p.scope if p.scope != NULL and not p.always else None
         if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.scope is None
-                and n.op != THEN and n.op != OTHERWISE and self.split(&p.terms)):
+                and sends_products(n.op) and self.split(&p.terms)):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint
@@ -389,12 +390,13 @@ cdef class _Pass(_TermPool):
         elif n.form == BLOCK:
             slopes = block_slopes(n)
             for k in range(n.b.block.count):
-                self.send(n.b.block.parents[k], slopes[k], adjoint)
+                self.send_slope(n.b.block.parents[k], is_masked(n.op, False), slopes[k], adjoint)
         else:
             parents_of(n, &parents)
             for k in range(parents.count):
                 if self.wanted(parents.own[k]) != NULL:
-                    self.send(parents.own[k], node_slope(n, k), adjoint)
+                    masked = is_masked(n.op, is_right(n, k))
+                    self.send_slope(parents.own[k], masked, node_slope(n, k), adjoint)
         return i + 1
 
     cdef inline int send(self, PyObject *parent, object slope, object adjoint) except -1:
@@ -406,7 +408,22 @@ cdef class _Pass(_TermPool):
         if self.scope is None:
             p.always = True
             return self.append(&p.terms, <PyObject *>slope, <PyObject *>adjoint)
-        return self.send_in_scope(p, slope * adjoint)
+        return self.send_in_scope(p, slope if adjoint is 1.0 else slope * adjoint)
+
+    cdef int send_slope(self, PyObject *parent, bint masked, object slope, object adjoint) except -1:
+        """send(), but nothing where the slope of an op that `is_masked` is 0, and adjoint / x for the slope 1 / x."""
+        cdef object one = 1.0
+        cdef Node *n
+        if self.wanted(parent) == NULL:
+            return 0
+        if not isinstance(slope, Value) or not isinstance(adjoint, Value) and isfinite(adjoint):
+            return self.send(parent, slope, adjoint)
+        n = &(<Value>slope).node
+        if n.op == RATIO and n.form == NUMBER_LEFT:
+            return self.send(parent, of_two(RATIO, n.b.number * adjoint, <object>object_of(n.a)), one)
+        if masked:
+            return self.send(parent, of_two(MASKED, slope, adjoint), one)
+        return self.send(parent, slope, adjoint)
 
     # -- choices, in a trace. What a side sends is chosen too, so that what is computed for it is only needed where the
     # side is taken: guards see to the rest.

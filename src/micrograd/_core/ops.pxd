@@ -382,6 +382,31 @@ cdef inline double log_base(double a, double b) noexcept nogil:
     return 0.0 if a == 0.0 else math.log(a) if a > 0.0 else math.NAN
 
 
+# Of atan2: by z = a + ib it is the real part of 1 / z, and c the other one, up to its sign.
+cdef inline double atan2_slope_left(double a, double b, double r, double g) noexcept nogil:
+    cdef double c = atan2_slope(b, a)
+    return ((c - r) * (c + r)) * g
+
+cdef inline double atan2_slope_right(double a, double b, double r, double g) noexcept nogil:
+    return (-2.0 * r * atan2_slope(b, a)) * g
+
+
+# Of logarithms: a / b, which is infinite, and raises nothing, where a**-1 overflows.
+cdef inline double ratio_left(double a, double b, double r, double g) noexcept nogil:
+    return quotient(1.0, b) * g
+
+cdef inline double ratio_right(double a, double b, double r, double g) noexcept nogil:
+    return -quotient(r, b) * g
+
+
+# Of ops that send nothing where their derivative a is 0, even if the adjoint b is infinite or NaN.
+cdef inline double masked(double a, double b) noexcept nogil:
+    return a * b if a != 0.0 else 0.0
+
+cdef inline double masked_right(double a, double b, double r, double g) noexcept nogil:
+    return masked(a, g)
+
+
 # detach() in a trace, where a leaf with the same data would keep those of one call.
 cdef inline double identity(double a, double b) noexcept nogil:
     return a
@@ -501,7 +526,7 @@ cdef enum Op:
     MAXIMUM, MINIMUM, CLAMP_MIN, CLAMP_MAX
     SUM, LOGSUMEXP, MAX
     TAKE, ENTROPY_NORMALIZER
-    SIGN, TANH_SLOPE, POW_SLOPE, LOG_BASE
+    SIGN, TANH_SLOPE, POW_SLOPE, LOG_BASE, ATAN2_SLOPE, RATIO, MASKED
     OP_COUNT
 
 
@@ -585,6 +610,12 @@ cdef inline Rule op_rule(int op) noexcept nogil:
     if op == POW_SLOPE: return binary("_pow_slope", "pow_slope",
                                                       NONLINEAR, ORDERED,  pow_slope, pow_slope_left, A | B,
                                       pow_slope_right, A | B)
+    if op == ATAN2_SLOPE: return binary("_atan2_slope", "atan2_slope",
+                                                      NONLINEAR, ORDERED,  atan2_slope, atan2_slope_left, A | B | R,
+                                        atan2_slope_right, A | B | R)
+    if op == RATIO:    return binary("_ratio", "ratio", NONLINEAR, ORDERED, quotient, ratio_left, B,
+                                     ratio_right, B | R)
+    if op == MASKED:   return binary("_masked", "masked", NONLINEAR, ORDERED, masked, mul_left, B, masked_right, A)
 
     # variadic:                         name         symbol       shape      reduce     partial         reads
     if op == SUM:       return variadic("sum",       "sum",       LINEAR,    sum_of,    pass_on,        NONE)
