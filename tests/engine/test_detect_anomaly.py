@@ -406,3 +406,39 @@ def test_a_function_can_be_traced_inside():
         y = f(0.5)
         assert math.isfinite(micrograd.compile(nn.MLP(2, [3, 1]))([1.0, 2.0]).data)
     assert y.data == pytest.approx(math.tanh(1.0))
+
+
+# ---- grad() ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "data", "text"),
+    [
+        (lambda x: x.sqrt(), 0.0, "'sqrt' of 0.0 raises ZeroDivisionError: "),
+        (lambda x: x.log(), 5e-324, "'log' of 5e-324 passes on a gradient of inf"),
+        (lambda x: x * 1e300 * 1e300, 1e-300, "'*' of 1e-300, 1e+300 passes on a gradient of inf"),
+        (lambda x: functional.sum([x * 1e200, x]) * 1e200, 1e-300, "'*' of 1e-300, 1e+200 passes on a gradient of inf"),
+    ],
+)
+def test_grad_names_the_node(make, data, text):
+    with detect_anomaly():
+        x = Value(data)
+        y = make(x)
+        found = message(lambda: micrograd.grad(y, x))
+    assert re.match(rf"{re.escape(__file__)}, line \d+: backward\(\) of {re.escape(text)}", found), found
+    assert x.grad == 0.0
+
+
+def test_grad_of_a_layer_made_outside():
+    w = [Value(1e300), Value(1.0)]
+    y = functional.dot(w, [Value(1e-300), 1e300]) * 1e200
+    with detect_anomaly():
+        assert "a neuron of 2 inputs passes on a gradient of inf. It was made outside" in message(lambda: micrograd.grad(y, w))
+        assert micrograd.grad(y, w[0]) == pytest.approx(1e-100)
+
+
+def test_grad_as_values_names_what_computes_it():
+    with detect_anomaly():
+        x = Value(5e-324)
+        y = x.log()
+        assert "'ratio' of 1.0, 5e-324 is inf" in message(lambda: micrograd.grad(y, x, create_graph=True))

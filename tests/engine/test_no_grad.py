@@ -457,3 +457,41 @@ work(5_000)
 assert rss() - before < 3 << 20, rss() - before
 """
     )
+
+
+# ---- Gradients that are differentiated again -------------------------------------------------------------------------
+
+
+def test_create_graph_gives_results_with_a_graph_as_pytorchs():
+    x = Value(2.0)
+    y = x**3
+    with micrograd.no_grad(), micrograd.no_grad():
+        first = micrograd.grad(y, x, create_graph=True)
+        assert not micrograd.is_grad_enabled()
+        assert_leaf(first * 2.0)
+        with pytest.raises(TypeError):
+            micrograd.grad(y, [x, None], create_graph=True)
+        assert not micrograd.is_grad_enabled()
+        assert micrograd.grad(y, x) == 12.0
+    assert micrograd.is_grad_enabled()
+    assert (first.data, micrograd.grad(first, x)) == (12.0, 12.0)
+
+
+def test_a_pass_that_raises_ends_in_the_mode():
+    x = Value(0.0)
+    y = x.sqrt()
+    with micrograd.no_grad():
+        with pytest.raises(ZeroDivisionError):
+            micrograd.grad(y, x, create_graph=True)
+        assert_leaf(x * 2.0)
+
+
+def test_create_graph_in_no_grad_of_a_compiled_function():
+    def second(x):
+        y = x**3
+        with micrograd.no_grad():
+            first = micrograd.grad(y, x, create_graph=True)
+            cut = micrograd.grad(y, x)
+        return [micrograd.grad(first, x), micrograd.grad(cut * x, x)]
+
+    assert micrograd.compile(second).map([2.0, 3.0]).tolist() == [[12.0, 12.0], [18.0, 27.0]]

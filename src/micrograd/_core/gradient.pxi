@@ -580,6 +580,7 @@ def grad(output, inputs, create_graph=False, allow_unused=False):
     cdef bint in_trace = trace_here() != NULL
     if not isinstance(inputs, Value) and not hasattr(inputs, "__iter__"):
         raise TypeError(f"the inputs of grad() must be a Value or a list of them, not {type(inputs).__name__!r}")
+    cdef Py_ssize_t outside = 0
     wanted = [inputs] if isinstance(inputs, Value) else list(inputs)
     for x in wanted:
         if not isinstance(x, Value):
@@ -594,9 +595,14 @@ def grad(output, inputs, create_graph=False, allow_unused=False):
                 f"the output of grad() was not computed from {which}: allow_unused=True gives None there")
     if create_graph and is_checked():  # numbers first: the error has the line of the node, not that of this call
         grad(root, wanted, allow_unused=True)
-    found.run(create_graph or in_trace)
-    for x in wanted:
-        results.append(found.result(x))
+    if create_graph:  # the results have a graph in no_grad too, as in PyTorch
+        outside = no_grad_suspend()
+    try:
+        found.run(create_graph or in_trace)
+        for x in wanted:
+            results.append(found.result(x))
+    finally:
+        no_grad_resume(outside)
     if isinstance(inputs, Value):
         return results[0]
     return tuple(results) if isinstance(inputs, tuple) else results

@@ -7,8 +7,8 @@
 # no_grad are detached.
 #
 # Gives Mode and mode_here; makes_leaves, drops_parents, mode_result and node_forget_op, for functions that make
-# results; mode_enter, mode_exit, and is_grad_enabled; modes_suspend and modes_resume, for traces. Uses slabs.pxi,
-# trace_mode.pxi, anomaly.pxi, and of operands.pxi unary_new.
+# results; mode_enter, mode_exit, and is_grad_enabled; no_grad_suspend and no_grad_resume, for grad(); modes_suspend and
+# modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi, anomaly.pxi, and of operands.pxi unary_new.
 
 cdef object HOLDER = object()  # its key in that dict
 
@@ -143,6 +143,29 @@ def mode_exit(name):
     mode.depth[which] -= 1
     mode_set_leaves(mode)
     mode_drop(mode)
+
+
+cdef Py_ssize_t no_grad_suspend() noexcept:
+    """Leave no_grad. Returns of how many contexts of it, for no_grad_resume()."""
+    cdef Mode *mode = mode_here()
+    cdef Py_ssize_t depth
+    if mode == NULL:
+        return 0
+    depth = mode.depth[NO_GRAD]
+    mode.depth[NO_GRAD] = 0
+    mode_set_leaves(mode)
+    return depth
+
+
+cdef int no_grad_resume(Py_ssize_t depth) except -1:
+    cdef Mode *mode
+    if depth:
+        mode = mode_here()
+        if mode == NULL:  # a signal handler has left a mode of its own, the last one
+            mode = mode_new()
+        mode.depth[NO_GRAD] += depth
+        mode_set_leaves(mode)
+    return 0
 
 
 cdef void modes_set(Mode *first) noexcept:
