@@ -578,9 +578,9 @@ def grad(output, inputs, create_graph=False, allow_unused=False):
     cdef list results = [], wanted
     cdef Value root = grad_root(output)
     cdef bint in_trace = trace_here() != NULL
+    cdef Py_ssize_t outside = 0
     if not isinstance(inputs, Value) and not hasattr(inputs, "__iter__"):
         raise TypeError(f"the inputs of grad() must be a Value or a list of them, not {type(inputs).__name__!r}")
-    cdef Py_ssize_t outside = 0
     wanted = [inputs] if isinstance(inputs, Value) else list(inputs)
     for x in wanted:
         if not isinstance(x, Value):
