@@ -13,7 +13,7 @@ from micrograd import Value, functional, grad
 
 INF, NAN = math.inf, math.nan
 POINTS = [-INF, -1e308, -800.0, -2.0, -1.0, -0.5, -1e-100, -0.0, 0.0, 1e-300, 1e-100, 0.5, 1.0, 2.0, 699.0, 700.0]
-POINTS += [710.0, 800.0, 1e200, 1e308, INF, NAN]
+POINTS += [710.0, 800.0, 1e200, 1e308, INF, NAN, 5e-324, 1e-310]
 TRAPS = {
     "root": lambda F, x: F.where(x > 0, lambda: x**0.5, 0.0),
     "inverse": lambda F, x: F.where(x > 0, lambda: 1 / x, x),
@@ -146,7 +146,7 @@ def test_second_derivatives_at_traps(name, exact):
     engine = Torch()
     function = lambda x: TRAPS[name](functional, x)  # noqa: E731
     fine = []
-    for point in [*POINTS, 5e-324, 1e-310, 1e-200, -1e-200]:
+    for point in [*POINTS, 1e-200, -1e-200]:
         t = engine.value(point)
         expected = second_in_torch(engine.torch, 1.0 * TRAPS[name](engine.F, t), t)
         try:

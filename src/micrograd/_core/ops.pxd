@@ -174,22 +174,23 @@ cdef inline double exp_left(double a, double b, double r, double g) noexcept nog
 cdef inline double log(double a, double b) noexcept nogil:
     return checked(math.log(a), "log", a)
 
+# Not 1 / a times g: that is infinite for the smallest a, also where g is as small.
 cdef inline double log_left(double a, double b, double r, double g) noexcept nogil:
-    return quotient(1.0, a) * g
+    return quotient(g, a)
 
 
 cdef inline double log2(double a, double b) noexcept nogil:
     return checked(math.log2(a), "log2", a)
 
 cdef inline double log2_left(double a, double b, double r, double g) noexcept nogil:
-    return quotient(1.4426950408889634, a) * g  # 1 / log(2)
+    return quotient(1.4426950408889634 * g, a)  # 1 / log(2)
 
 
 cdef inline double log10(double a, double b) noexcept nogil:
     return checked(math.log10(a), "log10", a)
 
 cdef inline double log10_left(double a, double b, double r, double g) noexcept nogil:
-    return quotient(0.4342944819032518, a) * g  # 1 / log(10)
+    return quotient(0.4342944819032518 * g, a)  # 1 / log(10)
 
 
 cdef inline double log1p(double a, double b) noexcept nogil:
@@ -393,7 +394,7 @@ cdef inline double atan2_slope_right(double a, double b, double r, double g) noe
 
 # Of logarithms: a / b, which is infinite, and raises nothing, where a**-1 overflows.
 cdef inline double ratio_left(double a, double b, double r, double g) noexcept nogil:
-    return quotient(1.0, b) * g
+    return quotient(g, b)
 
 cdef inline double ratio_right(double a, double b, double r, double g) noexcept nogil:
     return -quotient(r, b) * g
