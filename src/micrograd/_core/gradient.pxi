@@ -369,12 +369,12 @@ cdef class _Pass(_TermPool):
         cdef Node *n = p.node
         cdef Parents parents
         cdef Py_ssize_t k
-        cdef bint masked
+        cdef bint plain = sends_products(n.op)
         if not p.needed or i and not p.terms.count and p.terms.constant == 0.0:
             return i + 1
         self.scope = <object>p.scope if p.scope != NULL and not p.always else None
         if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.scope is None
-                and sends_products(n.op) and self.split(&p.terms)):
+                and plain and self.split(&p.terms)):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint
@@ -395,8 +395,10 @@ cdef class _Pass(_TermPool):
             parents_of(n, &parents)
             for k in range(parents.count):
                 if self.wanted(parents.own[k]) != NULL:
-                    masked = is_masked(n.op, is_right(n, k))
-                    self.send_slope(parents.own[k], masked, node_slope(n, k), adjoint)
+                    if plain:
+                        self.send(parents.own[k], node_slope(n, k), adjoint)
+                    else:
+                        self.send_slope(parents.own[k], is_masked(n.op, is_right(n, k)), node_slope(n, k), adjoint)
         return i + 1
 
     cdef inline int send(self, PyObject *parent, object slope, object adjoint) except -1:
