@@ -76,7 +76,7 @@ def test_no_grad_does_not_change_them(create_graph):
         assert not micrograd.is_grad_enabled()
     assert micrograd.is_grad_enabled()
     assert numbers(ours) == numbers(work())
-    assert not create_graph or (ours[0][0][0]._prev, ours[2]._prev) == (set(), set())
+    assert not create_graph or (ours[0][0][0]._prev and ours[2]._prev)  # PyTorch's have a graph, too
 
 
 def test_no_gradient_goes_through_what_a_trace_computes_in_no_grad():

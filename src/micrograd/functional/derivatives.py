@@ -4,49 +4,35 @@ and the order of arguments of `torch.autograd.functional`.
 The inputs are (n,) numbers or Values. The function is called with n new leaves of their data, and the results are
 floats. With `create_graph`, and in a function that micrograd.compile traces, it is called with the Values themselves,
 and the results are Values, which can be differentiated again. What does not depend on an input has the derivative 0.
-In `no_grad` the derivatives are the same, as in PyTorch, and Values among the results are leaves.
+In `no_grad` all this is the same, as in PyTorch.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from micrograd._core import Value, grad, in_trace, is_grad_enabled, mode_enter, mode_exit
 from micrograd._nn import as_values
 from micrograd.functional._inputs import Scalar, as_value, has_items, same_length
 from micrograd.functional.layers import dot
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+
+@contextlib.contextmanager
+def _grad_enabled() -> Iterator[None]:
+    """A context for which the thread leaves `no_grad`, if it is in it."""
+    depth = 0
+    while not is_grad_enabled():
+        mode_exit("no_grad")
+        depth += 1
+    try:
+        yield
+    finally:
+        for _ in range(depth):
+            mode_enter("no_grad")
 
 
-def _outside_no_grad(function: _F) -> _F:
-    """The function, for which the thread leaves `no_grad` if it is in it."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        depth = 0
-        while not is_grad_enabled():
-            mode_exit("no_grad")
-            depth += 1
-        try:
-            result = function(*args, **kwargs)
-        finally:
-            for _ in range(depth):
-                mode_enter("no_grad")
-        return _detached(result) if depth else result
-
-    return call  # type: ignore[return-value]
-
-
-def _detached(result: Any) -> Any:
-    if isinstance(result, (list, tuple)):
-        return type(result)(map(_detached, result))
-    return result.detach() if isinstance(result, Value) else result
-
-
-@_outside_no_grad
 def jacobian(
     func: Callable[[list[Value]], Value | Sequence[Value]], inputs: Iterable[Scalar], create_graph: bool = False
 ) -> list[Any]:
@@ -57,14 +43,14 @@ def jacobian(
 
     Raises TypeError where func returns neither Values nor numbers, and what `micrograd.grad` raises.
     """
-    values, as_graph = _values(inputs, create_graph)
-    outputs = func(values)
+    values = _values(inputs, create_graph)
+    with _grad_enabled():
+        outputs = func(values)
     if isinstance(outputs, Value) or not has_items(outputs):
-        return _gradient(as_value(outputs), values, as_graph)
-    return [_gradient(output, values, as_graph) for output in as_values(outputs, "an output")]
+        return _gradient(as_value(outputs), values, create_graph)
+    return [_gradient(output, values, create_graph) for output in as_values(outputs, "an output")]
 
 
-@_outside_no_grad
 def hessian(
     func: Callable[[list[Value]], Value], inputs: Iterable[Scalar], create_graph: bool = False
 ) -> list[list[Any]]:
@@ -75,12 +61,12 @@ def hessian(
 
     Raises TypeError where func does not return one Value, and what `micrograd.grad` raises.
     """
-    values, as_graph = _values(inputs, create_graph)
-    first = _gradient(_one(func(values)), values, True)
-    return [_gradient(slope, values, as_graph) for slope in first]
+    values = _values(inputs, create_graph)
+    with _grad_enabled():
+        first = _gradient(_one(func(values)), values, True)
+    return [_gradient(slope, values, create_graph) for slope in first]
 
 
-@_outside_no_grad
 def hvp(
     func: Callable[[list[Value]], Value], inputs: Iterable[Scalar], v: Iterable[Scalar], create_graph: bool = False
 ) -> tuple[Any, list[Any]]:
@@ -92,24 +78,25 @@ def hvp(
     Raises TypeError where func does not return one Value, ValueError naming both lengths where v is not as long as the
     inputs, and what `micrograd.grad` raises.
     """
-    values, as_graph = _values(inputs, create_graph)
+    values = _values(inputs, create_graph)
     vector = as_values(v, "a number of v")
     same_length(vector, values, "numbers in v", "inputs")
-    output = _one(func(values))
-    along = dot(_gradient(output, values, True), vector)
-    return (output if as_graph else output.data), _gradient(along, values, as_graph)
+    with _grad_enabled():
+        output = _one(func(values))
+        along = dot(_gradient(output, values, True), vector)
+    return (output if create_graph or in_trace() else output.data), _gradient(along, values, create_graph)
 
 
-def _values(inputs: Iterable[Scalar], create_graph: bool) -> tuple[list[Value], bool]:
-    """What func is called with, and whether results are Values."""
+def _values(inputs: Iterable[Scalar], create_graph: bool) -> list[Value]:
+    """What func is called with."""
     values = as_values(inputs, "an input")
-    as_graph = create_graph or in_trace()
-    return (values if as_graph else [Value(x.data) for x in values]), as_graph
+    return values if create_graph or in_trace() else [Value(x.data) for x in values]
 
 
-def _gradient(output: Value, values: list[Value], as_graph: bool) -> list[Any]:
+def _gradient(output: Value, values: list[Value], create_graph: bool) -> list[Any]:
     """The gradient of one output, with zeros for what it does not depend on."""
-    found = grad(output, values, create_graph=as_graph, allow_unused=True)
+    found = grad(output, values, create_graph=create_graph, allow_unused=True)
+    as_graph = create_graph or in_trace()
     return [(Value(0.0) if as_graph else 0.0) if x is None else x for x in found]
 
 
