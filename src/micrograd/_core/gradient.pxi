@@ -90,11 +90,6 @@ cdef struct Passed:         # a node of the pass
     bint always             # is there a term without a condition?
     Terms terms             # likewise, until they are summed
 
-cdef struct Found:          # an entry of the table of nodes
-    Node *node
-    Py_ssize_t index
-
-
 @cython.final
 @cython.auto_pickle(False)
 @cython.no_gc
@@ -104,7 +99,7 @@ cdef class _Pass(_TermPool):
     cdef Order order        # the nodes behind the output, children first
     cdef Passed *nodes      # these, then leaves among the inputs and the output
     cdef Py_ssize_t count
-    cdef Found *table       # by the address of a node
+    cdef unsigned int *table  # by the address of a node, 1 + its index in `nodes`, of which 2**32 fit no memory; or 0
     cdef size_t mask
     cdef bint in_values     # are adjoints objects?
     cdef bint in_parts      # and products with an invariant factor computed in another order?
@@ -138,7 +133,7 @@ cdef class _Pass(_TermPool):
             size *= 2
         self.mask = size - 1
         self.nodes = <Passed *>PyMem_Calloc(room, sizeof(Passed))
-        self.table = <Found *>PyMem_Calloc(size, sizeof(Found))
+        self.table = <unsigned int *>PyMem_Calloc(size, sizeof(unsigned int))
         if self.nodes == NULL or self.table == NULL:
             raise MemoryError
         for i in range(self.order.count):
@@ -152,17 +147,17 @@ cdef class _Pass(_TermPool):
             self.find_needed(&self.nodes[i])
         return 0
 
-    cdef inline Found *entry(self, Node *n) noexcept:
+    cdef inline unsigned int *entry(self, Node *n) noexcept:
         """The node's entry in the table, or where it would be."""
         cdef size_t i = <size_t>(<uint64_t><uintptr_t>n * 0x9E3779B97F4A7C15ULL >> 20) & self.mask
-        while self.table[i].node != n and self.table[i].node != NULL:
+        while self.table[i] and self.nodes[self.table[i] - 1].node != n:
             i = (i + 1) & self.mask
         return &self.table[i]
 
     cdef inline Passed *find(self, Node *n) noexcept:
         """A node of the pass; NULL for others, which are leaves."""
-        cdef Found *found = self.entry(n)
-        return &self.nodes[found.index] if found.node != NULL else NULL
+        cdef unsigned int found = self.entry(n)[0]
+        return &self.nodes[found - 1] if found else NULL
 
     cdef inline Passed *wanted(self, PyObject *parent) noexcept:
         """The node, if its adjoint is needed; else NULL."""
@@ -171,12 +166,12 @@ cdef class _Pass(_TermPool):
 
     cdef Passed *add(self, Node *n) noexcept:
         """Add a node if it is not there."""
-        cdef Found *found = self.entry(n)
-        if found.node == NULL:
-            found.node, found.index = n, self.count
+        cdef unsigned int *entry = self.entry(n)
+        if not entry[0]:
             self.nodes[self.count].node = n
             self.count += 1
-        return &self.nodes[found.index]
+            entry[0] = self.count
+        return &self.nodes[entry[0] - 1]
 
     cdef int find_needed(self, Passed *p) except -1:
         """Find out whether the adjoint is needed; the parents' are known. Parents of an op without a gradient are
@@ -369,12 +364,12 @@ cdef class _Pass(_TermPool):
         cdef Node *n = p.node
         cdef Parents parents
         cdef Py_ssize_t k
-        cdef bint plain = sends_products(n.op)
+        cdef bint products
         if not p.needed or i and not p.terms.count and p.terms.constant == 0.0:
             return i + 1
         self.scope = <object>p.scope if p.scope != NULL and not p.always else None
         if (p.inner == 1 and self.in_parts and LEAF < n.form < BLOCK and not p.result and self.scope is None
-                and plain and self.split(&p.terms)):
+                and sends_products(n.op) and self.split(&p.terms)):
             return self.send_split(p, i)
         adjoint = self.total(&p.terms) if i else 1.0
         p.value = <PyObject *>adjoint
@@ -393,9 +388,10 @@ cdef class _Pass(_TermPool):
                 self.send_slope(n.b.block.parents[k], is_masked(n.op, False), slopes[k], adjoint)
         else:
             parents_of(n, &parents)
+            products = sends_products(n.op)
             for k in range(parents.count):
                 if self.wanted(parents.own[k]) != NULL:
-                    if plain:
+                    if products:
                         self.send(parents.own[k], node_slope(n, k), adjoint)
                     else:
                         self.send_slope(parents.own[k], is_masked(n.op, is_right(n, k)), node_slope(n, k), adjoint)
@@ -581,7 +577,7 @@ def grad(output, inputs, create_graph=False, allow_unused=False):
     cdef Value root = grad_root(output)
     cdef bint in_trace = trace_here() != NULL
     cdef Py_ssize_t outside = 0
-    if not isinstance(inputs, Value) and not hasattr(inputs, "__iter__"):
+    if not isinstance(inputs, (Value, list, tuple)) and not hasattr(inputs, "__iter__"):
         raise TypeError(f"the inputs of grad() must be a Value or a list of them, not {type(inputs).__name__!r}")
     wanted = [inputs] if isinstance(inputs, Value) else list(inputs)
     for x in wanted:
