@@ -13,7 +13,7 @@ import pytest
 
 import micrograd
 from helpers import BINARY, OF_A_LIST, UNARY, bits, linux, op
-from micrograd import Value, functional, grad, nn
+from micrograd import Value, functional, nn
 from micrograd.utils import detect_anomaly
 
 
@@ -229,38 +229,6 @@ def test_grads_of_inner_nodes_from_before_are_named():
     assert x.grad == 36.0
 
 
-@pytest.mark.parametrize("create_graph", [False, True])
-def test_grad_raises_as_backward_does(create_graph):
-    x, scale, zero = Value(1e-200), Value(1e200), Value(0.0)
-    with detect_anomaly():
-        expected = next_line()
-        h = x * scale
-        z = h * 1e200 * 1e-100 * 1e-100 * Value(1e150)
-        found = message(lambda: grad(z * 1e150, [x, zero], create_graph, allow_unused=True))
-        assert found == f"{expected}: backward() of '*' of 1e-200, 1e+200 passes on a gradient of inf"
-        expected = next_line()
-        root = zero.sqrt()
-        found = message(lambda: grad(root * 2.0, zero, create_graph))
-        assert found.startswith(f"{expected}: backward() of 'sqrt' of 0.0 raises ZeroDivisionError: ")
-    found = grad(z * 1e150, x, create_graph)
-    assert (found.data if create_graph else found) == math.inf
-
-
-def test_grad_of_other_nodes():
-    neuron = nn.Neuron(2, nonlin=False)
-    neuron.w[0].data = 1e300
-    x = Value(1e-300)
-    y = neuron([x, 2.0 * x]) * 1e300
-    own = Value(4.0, (x,), "mine")
-    own._backward = lambda: 1 / 0
-    with detect_anomaly():
-        found = message(lambda: grad(y, x))
-        assert found.startswith("backward() of a neuron of 2 inputs passes on a gradient of inf. It was made outside")
-        with pytest.raises(ZeroDivisionError):
-            grad(own, x)
-        assert grad(y * 1e-300, x) == pytest.approx(1e300)
-
-
 # ---- The mode --------------------------------------------------------------------------------------------------------
 
 
@@ -406,43 +374,3 @@ def test_a_function_can_be_traced_inside():
         y = f(0.5)
         assert math.isfinite(micrograd.compile(nn.MLP(2, [3, 1]))([1.0, 2.0]).data)
     assert y.data == pytest.approx(math.tanh(1.0))
-
-
-# ---- grad() ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("make", "data", "text"),
-    [
-        (lambda x: x.sqrt(), 0.0, "'sqrt' of 0.0 raises ZeroDivisionError: "),
-        (lambda x: x.log(), 5e-324, "'log' of 5e-324 passes on a gradient of inf"),
-        (lambda x: x * 1e300 * 1e300, 1e-300, "'*' of 1e-300, 1e+300 passes on a gradient of inf"),
-        (lambda x: functional.sum([x * 1e200, x]) * 1e200, 1e-300, "'*' of 1e-300, 1e+200 passes on a gradient of inf"),
-    ],
-)
-def test_grad_names_the_node(make, data, text):
-    with detect_anomaly():
-        x = Value(data)
-        y = make(x)
-        found = message(lambda: micrograd.grad(y, x))
-    assert re.match(rf"{re.escape(__file__)}, line \d+: backward\(\) of {re.escape(text)}", found), found
-    assert x.grad == 0.0
-
-
-def test_grad_of_a_layer_made_outside():
-    w = [Value(1e300), Value(1.0)]
-    y = functional.dot(w, [Value(1e-300), 1e300]) * 1e200
-    with detect_anomaly():
-        assert "passes on a gradient of inf. It was made outside" in message(lambda: micrograd.grad(y, w))
-        assert micrograd.grad(y, w[0]) == pytest.approx(1e-100)
-
-
-def test_grad_as_values_names_what_computes_it():
-    with detect_anomaly():
-        x = Value(5e-324)
-        y = x.log()
-        assert "backward() of 'log' of 5e-324 passes on a gradient of inf" in message(lambda: micrograd.grad(y, x, create_graph=True))
-        x = Value(0.0)
-        y = x.sqrt()
-        found = message(lambda: micrograd.grad(y, x, create_graph=True))
-    assert re.match(rf"{re.escape(__file__)}, line \d+: backward\(\) of 'sqrt' of 0.0 raises ZeroDivisionError", found)

@@ -205,7 +205,8 @@ def checkpoint_in_json(e):
     other = MLP(e, [2, 3, 1], ["gelu_tanh", None])
     for p, data in zip(other.parameters(), json.loads(saved)):
         p.data = data
-    assert [epoch(model) for _ in range(3)] == [epoch(other) for _ in range(3)]
+    # Not to the bit: the reference adds gradients in an order of addresses.
+    assert [epoch(model) for _ in range(3)] == pytest.approx([epoch(other) for _ in range(3)], rel=1e-12)
     return [*seen, *(p.data for p in other.parameters())]
 
 

@@ -96,6 +96,7 @@ def changes_of(line: str) -> list[str]:
 # What a change is in, of statements that go on elsewhere.
 WHOLE = [
     r"(\s*(?:\} else )?(?:if|while) \()(.*)(\)(?: \{)?)",
+    r"(\s*if \()(.*)(\) [^(){}]*;)",
     r"(\s*for \([^;]*; )([^;]*)(; [^;]*)",
     r"(\s*return )(.*)(;)",
     r"([^=]*[^=!<>+*/|&-] = )([^=].*)(;)",
@@ -113,7 +114,7 @@ def guarded(k: int, before: str, after: str) -> str | None:
         old, new = re.fullmatch(form, before), re.fullmatch(form, after)
         if old and new and (old[1], old[3]) == (new[1], new[3]):
             return f"{old[1]}{is_mutant} ? ({new[2]}) : ({old[2]}){old[3]}"
-    if declares or not before.endswith(";") or re.search("[{}]", before + after):
+    if declares or not before.endswith(";") or re.search(r"[{}]|^\s*if \(", before + after):
         return None
     if after.strip() == ";":
         # That the variable keeps its value, or 0, the compiler has to be told. It might take what else is assigned.
