@@ -99,14 +99,34 @@ def test_state_follows_a_parameter_that_is_moved():
     assert [state["state"][i]["momentum_buffer"] for i in range(3)] == [20.0, 30.0, 10.0]
 
 
-def test_a_parameter_replaced_in_place_is_noticed():
-    a, b = values([1.0, 2.0])
-    optimizer = SGD([a], lr=1.0)
-    optimizer.param_groups[0]["params"][0] = b
-    del a
-    b.grad = 1.0
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_parameter_replaced_in_place_is_noticed(at):
+    params, new = values([1.0, 2.0, 3.0]), Value(5.0)
+    set_grads([*params, new], [1.0] * 4)
+    optimizer = SGD(params, lr=1.0)
     optimizer.step()
-    assert b.data == 1.0
+    optimizer.param_groups[0]["params"][at] = new
+    optimizer.step()
+    assert new.data == 4.0
+    assert [p.data for p in params] == [x - 1.0 if i == at else x - 2.0 for i, x in enumerate([1.0, 2.0, 3.0])]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_parameter_that_joins_anywhere_has_a_first_step_of_its_own(at):
+    """The bias of Adam's averages is corrected by the number of a parameter's own steps."""
+    params, new = values([1.0, 2.0, 3.0]), Value(5.0)
+    set_grads([*params, new], [0.5, -1.0, 2.0, 3.0])
+    optimizer, alone = Adam(params, lr=0.1), Adam(values([1.0, 2.0, 3.0]), lr=0.1)
+    set_grads(alone.param_groups[0]["params"], [0.5, -1.0, 2.0])
+    for _ in range(3):
+        optimizer.step()
+        alone.step()
+    optimizer.param_groups[0]["params"].insert(at, new)
+    for _ in range(2):
+        optimizer.step()
+        alone.step()
+    assert new.data == pytest.approx(4.8)
+    assert [p.data for p in params] == [p.data for p in alone.param_groups[0]["params"]]
 
 
 def test_parameters_taken_away_are_left_alone():

@@ -27,6 +27,19 @@ def test_step_calls_the_closure_before_it_updates_and_returns_its_loss():
     assert params[0].data == 1.0
 
 
+def test_the_closure_may_add_a_parameter():
+    first, second = values([3.0, 4.0])
+    optimizer = SGD([first], lr=0.5)
+
+    def closure():
+        optimizer.param_groups[0]["params"].append(second)
+        first.grad = second.grad = 2.0
+
+    optimizer.step()
+    optimizer.step(closure)
+    assert (first.data, second.data) == (2.0, 3.0)
+
+
 def test_an_exception_in_the_closure_leaves_the_parameters():
     params = values([3.0])
     params[0].grad = 1.0
