@@ -231,13 +231,14 @@ class Optimizer:
     def _renewed(self) -> list[_optim.State]:
         """States for the groups as they are now; parameters that had state keep it."""
         groups, states = self.param_groups, self._states
+        for group in groups:
+            if not isinstance(group["params"], list):  # an iterator has its items once
+                group["params"] = list(group["params"])
         _check_params(groups)
         kept = {id(p): values for state in states for p, values in zip(state.params, state.values())}
         zeros = (0.0,) * self._width
         made = []
         for group in groups:
-            if not isinstance(group["params"], list):
-                group["params"] = list(group["params"])
             values = [kept.get(id(p), zeros) for p in group["params"]]
             made.append(_optim.State(group["params"], values, self._width))
         self._states = made
