@@ -190,6 +190,8 @@ def test_results_are_no_parameters(result):
     assert len(network.parameters()) == 8
     neuron = network.layers[0].neurons[0]
     assert neuron.parameters() == [neuron.w[0], neuron.b]
+    neuron.w[1] = value
+    assert network.parameters() == every_parameter(network)  # no mark was left behind
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

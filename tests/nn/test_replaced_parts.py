@@ -27,6 +27,21 @@ def test_what_is_replaced_is_seen_by_the_next_call():
     assert neuron.b in model.parameters()
 
 
+@pytest.mark.parametrize("at", range(5))
+def test_one_weight_alone_is_replaced(at):
+    layer = nn.Layer(5, 1, nonlin=False)
+    neuron = layer.neurons[0]
+    x = [1.0, 10.0, 100.0, 1000.0, 10000.0]
+    for w in neuron.w:
+        w.data = 1.0
+    assert layer(x).data == 11111.0
+    old, neuron.w[at] = neuron.w[at], Value(3.0)
+    y = layer(x)
+    y.backward()
+    assert y.data == 11111.0 + 2.0 * x[at]
+    assert (old.grad, neuron.w[at].grad) == (0.0, x[at])
+
+
 def test_weights_whose_end_calls_the_network():
     class Last(Value):
         def __del__(self):
