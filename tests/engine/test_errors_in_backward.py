@@ -79,3 +79,45 @@ def test_a_further_pass_at_a_layer():
     y.zero_grad()
     y.backward()
     assert x.grad == 0.25
+
+
+# What makes passes go in depth-first order ends with it: the next one goes in the order of creation again.
+PASSES = {
+    "an error in a walk": "raises(lambda: zero.sqrt().backward())",
+    "an error in a walk that retains no grads": "raises(lambda: zero.sqrt().backward(retain_grads=False))",
+    "an error in a depth-first pass": "raises(lambda: Kind(0.0).sqrt().backward())",
+    "an error in a gradient": "raises(lambda: micrograd.grad(zero.sqrt(), zero))",
+    "an error in a gradient that is a Value": "raises(lambda: micrograd.grad(zero.sqrt(), zero, True))",
+    "an error in a user's function": "late = zero * 1; late._backward = lambda: 1 / 0; raises(late.backward); del late",
+    "a node that became irregular": "late = Value(1.0); late._backward = print; assert order() == 1.0; del late",
+    "an output whose parents were seen": "late = layer([1.0]); late._prev; assert order() == 1.0; del late",
+}
+
+
+@pytest.mark.parametrize("source", PASSES.values(), ids=PASSES)
+def test_the_next_pass_goes_in_the_order_of_creation(check, source):
+    check(f"""
+import micrograd
+from micrograd import nn
+
+class Kind(Value):
+    pass
+
+def raises(call):
+    try:
+        call()
+    except ZeroDivisionError:
+        return
+    raise AssertionError
+
+def order():
+    x = Value(1.0)
+    a, b, c = x * 1e16, x * 1.0, x * -1e16
+    (b + (a + c)).backward()
+    return x.grad  # in the order of creation c, b, a: 0.0; depth first c, a, b: 1.0
+
+zero, layer = Value(0.0), nn.Layer(1, 1)
+assert order() == 0.0
+{source}
+assert order() == 0.0
+""")
