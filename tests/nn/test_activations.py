@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import random
 import re
@@ -164,11 +165,13 @@ def test_an_activation_that_is_a_module_has_its_parameters_in_the_network():
     assert model.layers[-1].parameters() == [*model.layers[-1].neurons[0].w, model.layers[-1].neurons[0].b]
 
 
-def test_neurons_of_a_layer_may_differ():
-    model = nn.MLP(2, [4, 1], activation="tanh")
+@pytest.mark.parametrize("kinds", list(itertools.permutations(["tanh", "sigmoid", swish, True, False], 3)))
+def test_neurons_of_a_layer_may_differ(kinds):
+    model = nn.MLP(2, [3, 1])
     neurons = model.layers[0].neurons
-    neurons[1].nonlin, neurons[2].nonlin, neurons[3].nonlin = "sigmoid", swish, False
-    functions = [chosen("tanh"), chosen("sigmoid"), swish, lambda x: x]
+    for neuron, kind in zip(neurons, kinds):
+        neuron.nonlin = kind
+    functions = [{True: chosen("relu"), False: lambda x: x, swish: swish}.get(kind) or chosen(kind) for kind in kinds]
     hidden = [f(sum((w * x for w, x in zip(n.w, X)), n.b)) for n, f in zip(neurons, functions)]
     assert [y.data for y in model.layers[0](X)] == [y.data for y in hidden]
     assert model(X).data == model.layers[1](hidden).data

@@ -10,7 +10,7 @@ import pytest
 
 import micrograd
 from helpers import Slotted
-from micrograd import Value, functional, nn, nn_tanh, optim
+from micrograd import Value, functional, nn, nn_tanh, optim, utils
 from micrograd.utils import clip_grad_norm_
 
 
@@ -321,6 +321,23 @@ class OneName(nn.Module):
     def named_parameters(self):
         yield "w", Value(1.0)
         yield "w", Value(2.0)
+
+
+class Fresh(dict):
+    """Its items are in lists that it makes anew."""
+
+    def items(self):
+        return [(name, [item]) for name, item in super().items()]
+
+
+def test_lists_that_are_made_as_the_parameters_are_gone_through():
+    """A list that is freed gives its address, by which what comes again is known, to the next one."""
+    model = Plain(**{f"m{i}": Fresh(w=Value(float(i))) for i in range(100)})
+    expected = {f"m{i}.w.0": float(i) for i in range(100)}
+    assert {name: p.data for name, p in model.named_parameters()} == expected
+    assert model.state_dict() == expected
+    assert len(model.parameters()) == 100
+    assert utils.summary(model).endswith(" 100")
 
 
 def test_names_of_a_class_of_ones_own_that_are_not_unique():

@@ -63,7 +63,7 @@ def test_the_dict_of_a_group_stays_its_own():
     assert optimizer.param_groups[0] is group
 
 
-@pytest.mark.parametrize("how", ["append", "replace the list", "replace it by a tuple", "replace it by an iterator", "add_param_group"])
+@pytest.mark.parametrize("how", ["append", "another list", "a tuple", "an iterator", "add_param_group"])
 def test_parameters_that_join_later_start_from_scratch_and_others_go_on(how):
     old, new = values([1.0, 2.0]), Value(3.0)
     optimizer = Adam(old, lr=0.1)
@@ -73,11 +73,11 @@ def test_parameters_that_join_later_start_from_scratch_and_others_go_on(how):
     group = optimizer.param_groups[0]
     if how == "append":
         group["params"].append(new)
-    elif how == "replace the list":
+    elif how == "another list":
         group["params"] = [old[0], old[1], new]
     elif how == "add_param_group":
         optimizer.add_param_group({"params": new})
-    elif how == "replace it by an iterator":
+    elif how == "an iterator":
         group["params"] = iter([*old, new])
     else:
         group["params"] = (old[0], old[1], new)
