@@ -419,7 +419,7 @@ class _Walk:
         self.path: list[str] = []  # names of the containers being walked, without the root's
         self.depth_of: dict[int, int] = {}  # of these containers, by id
         self.done: dict[int, Any] = {}  # by id, what is not to come again: held, so that no other object gets the id
-        self.outermost: dict[int, int] = {}  # of a container in a cycle: the id of the outermost container in it
+        self.outermost: dict[int, int] = {}  # of a container in a cycle: the id of one further out, or its own
         self._enter(root, root._members())
 
     def __iter__(self) -> Iterator[tuple[list[str], str, Value]]:
@@ -427,7 +427,7 @@ class _Walk:
             level = self.levels[-1]
             for name, item in level.items:
                 key = id(item)
-                level.low = min(level.low, self.depth_of.get(self.outermost.get(key, key), sys.maxsize))
+                level.low = min(level.low, self.depth_of.get(self._outermost(key), sys.maxsize))
                 if key in self.done or key in self.depth_of:
                     continue
                 if isinstance(item, Value):
@@ -444,6 +444,16 @@ class _Walk:
                     break
             else:
                 self._leave()
+
+    def _outermost(self, key: int) -> int:
+        """The id of the outermost container that a container is in a cycle with. What was noted when it was left may be
+        in a larger cycle itself, as was found later: the chain is followed, and shortened for the next time."""
+        last = key
+        while self.outermost.get(last, last) != last:
+            last = self.outermost[last]
+        while key != last:
+            self.outermost[key], key = last, self.outermost[key]
+        return last
 
     def _enter(self, container: Any, items: Iterable[tuple[Any, Any]]) -> None:
         self.depth_of[id(container)] = len(self.levels)
