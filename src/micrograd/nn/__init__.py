@@ -427,7 +427,8 @@ class _Walk:
             level = self.levels[-1]
             for name, item in level.items:
                 key = id(item)
-                level.low = min(level.low, self.depth_of.get(self._outermost(key), sys.maxsize))
+                home = self._outermost(key) if key in self.outermost else key
+                level.low = min(level.low, self.depth_of.get(home, sys.maxsize))
                 if key in self.done or key in self.depth_of:
                     continue
                 if isinstance(item, Value):
