@@ -125,7 +125,21 @@ HOLDERS = {
     "what was computed from a subclass": "y = Sub(1.0); y.keep = sentinel; z = y * 2.0; y._backward = lambda: [(z,)]",
     "a network's output in an attribute": "y = Sub(1.0); y.keep = sentinel; y.me = y; y.out = MLP(1, [2, 1])([2.0])",
     "lists in an attribute": "y = Sub(1.0); y.keep = sentinel; y.out = [(y * 2.0,), {'a': y.exp()}]",
+    "itself as an ancestor": "y = Sub(1.0); z = Sub(2.0, (Value(1.0), y)); y.__init__(3.0, (z,)); y.keep = sentinel",
 }
+# What has it for a parent, in each of the places where parents are.
+PARENTS = {
+    "the right operand": "Value(2.0) * y",
+    "the right operand, a number on the left": "2.0 - y",
+    "the last of many": "functional.sum([Value(1.0), Value(2.0), y])",
+    "the last of a user's op": "Value(1.0, (Value(2.0), y), (3.0, 4.0))",
+    "an input of a layer": "Layer(2, 1)([Value(1.0), y])",
+    "a weight": "with_parameter(Layer(2, 1), lambda neuron: neuron.w.__setitem__(1, y))",
+    "a bias": "with_parameter(Layer(2, 1), lambda neuron: setattr(neuron, 'b', y))",
+    "a weight of a hidden layer": "with_parameter(MLP(2, [2, 1]), lambda neuron: neuron.w.__setitem__(1, y))",
+    "a bias of the lowest layer": "with_parameter(MLP(2, [2, 2, 1]), lambda neuron: setattr(neuron, 'b', y))",
+}
+HOLDERS.update({name: f"y = Sub(1.0); y.keep = sentinel; y.out = {out}" for name, out in PARENTS.items()})
 
 
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
@@ -133,7 +147,12 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
     check(
         f"""
         import functools
-        from micrograd import MLP
+        from micrograd import MLP, functional
+        from micrograd.nn import Layer
+
+        def with_parameter(model, put):
+            put(getattr(model, "layers", [model])[0].neurons[-1])
+            return model([1.0, 2.0])
 
         class Holder:
             def __init__(self, y):
@@ -158,7 +177,7 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
         gc.collect()
         gc.collect()
         assert alive() is None
-        assert not [o for o in gc.get_objects() if type(o).__name__ == "Attributes"]
+        assert not [o for o in gc.get_objects() if type(o).__name__ == "Attributes" or type(o) is Sub]
 
         # A reference from elsewhere keeps it alive.
         sentinel = Sentinel()

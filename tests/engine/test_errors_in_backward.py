@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import micrograd
-from micrograd import Value, nn
+from micrograd import Value, functional, nn
 
 
 class Sub(Value):
@@ -46,6 +46,30 @@ def test_grads_so_far_are_kept(graph, kind, retain):
     z.backward(retain_grads=retain)
     (expected,) = micrograd.grad(graph(w := Value(4.0)), [w])
     assert x.grad == expected
+
+
+@pytest.mark.parametrize("retain", [True, False])
+@pytest.mark.parametrize("between", [0, 3000], ids=["in a slab", "in several slabs"])
+def test_the_same_graph_again(between, retain):
+    """Nodes that the pass was still to come to, since they are older than the one that raises, keep no marks."""
+
+    def graph(at):
+        x = Value(3.0)
+        older = [x * 2.0, 2.0 - x, x.exp(), functional.sum([x, x]), *layer([x]), network([x, x])]
+        _between = [x + 1.0 for _ in range(between)]
+        return x, sum(older, at**0.5)
+
+    layer, network = nn.Layer(1, 2, nonlin=False), nn.MLP(2, [2, 1])
+    at = Value(0.0)
+    x, y = graph(at)
+    with pytest.raises(ZeroDivisionError):
+        y.backward(retain_grads=retain)
+    at.data = 4.0
+    y.zero_grad()
+    y.backward(retain_grads=retain)
+    expected, z = graph(Value(4.0))
+    z.backward()
+    assert (x.grad, at.grad) == (expected.grad, 0.25)
 
 
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
