@@ -72,6 +72,22 @@ def test_the_same_graph_again(between, retain):
     assert (x.grad, at.grad) == (expected.grad, 0.25)
 
 
+@pytest.mark.parametrize("kind", [Value, Sub])
+@pytest.mark.parametrize(
+    "graph",
+    [lambda h: h / Value(1e-200), lambda h: sum(layer_at(h)), lambda h: sum(layer_at(h * 1.0)[:2]) + layer_at(h)[2]],
+    ids=["an op", "a layer", "a part of a layer"],
+)
+def test_what_gained_before_the_error_in_the_same_step(graph, kind):
+    """The parent has no mark yet. A pass that retains no grads leaves it none."""
+    x = kind(0.0)
+    h = x * 1.0
+    y = graph(h)
+    with pytest.raises((OverflowError, ZeroDivisionError)):
+        y.backward(retain_grads=False)
+    assert (y.grad, h.grad) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 def test_gradients_apart_from_grads(graph):
     x = Value(0.0)
