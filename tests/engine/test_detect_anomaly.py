@@ -218,6 +218,19 @@ def test_grads_of_leaves_from_before_do_not_count():
     assert (x.grad, w.grad) == (7.0, 2.0)
 
 
+@pytest.mark.parametrize("make", [lambda x, w: w / x, lambda x, w: Value(1.0, (x, w), "mine")], ids=["/", "a user's"])
+def test_grads_of_leaves_from_before_are_kept_where_the_pass_raises(make):
+    x, w = Value(1e-200), Value(1.0)
+    with detect_anomaly():
+        y = make(x, w)
+        if y._op == "mine":
+            y._backward = lambda: 1 / 0
+        x.grad, w.grad = math.inf, -math.inf
+        with pytest.raises((RuntimeError, ZeroDivisionError)):
+            y.backward()
+    assert (x.grad, w.grad) == (math.inf, -math.inf)
+
+
 def test_grads_of_inner_nodes_from_before_are_named():
     x = Value(2.0)
     h = x * 3.0
