@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -50,12 +52,22 @@ def test_a_value_is_no_index(use):
     assert not isinstance(eager.value, TraceError)
 
 
-def test_messages_of_eager_code_are_python_s():
-    """Also after a trace, and after one that failed."""
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda x: x, None),
+        (lambda x: range(x), TraceError),
+        (lambda x: x.data, TraceError),
+        (lambda x: x / 0.0, ZeroDivisionError),
+        (lambda x: {}[x], KeyError),
+        (lambda x: sys.exit(), SystemExit),
+    ],
+    ids=["nothing", "an index", "data", "an op", "Python code", "the end"],
+)
+def test_messages_of_eager_code_are_python_s_after_a_trace(function, error):
     v = Value(1.0)
-    micrograd.compile(lambda x: x)(1.0)
-    with pytest.raises(TraceError):
-        micrograd.compile(lambda x: range(x))(1.0)
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        micrograd.compile(function)(1.0)
     for use, message in (
         (lambda: [1.0][v], "list indices must be integers or slices, not Value"),
         (lambda: range(v), "'Value' object cannot be interpreted as an integer"),
