@@ -9,7 +9,7 @@ import pytest
 
 import micrograd
 from helpers import agrees, complaint
-from micrograd import Value
+from micrograd import Value, functional
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -76,3 +76,34 @@ def test_nan_and_infinity_are_no_errors(exact):
     expected = [math.nan, 1.0 + math.e, -1.0, math.nan]
     assert all(agrees(ours, x, exact) for ours, x in zip(f.map([0.0, 1.0, -math.inf, math.nan]), expected))
     assert math.isnan(f.sum([0.0, 1.0]).data)
+
+
+def caught(side):
+    def before(x):
+        with pytest.raises(KeyError):
+            functional.where(x > 0.0, side, 0.0)
+        return x
+
+    return before
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda x: functional.where(x > 0.0, lambda: x.sqrt(), lambda: -x),
+        caught(lambda: {}["key"]),
+        lambda x: micrograd.grad(x * x, x),
+        lambda x: micrograd.grad(functional.where(x > 0.0, lambda: x * x, 0.0), [x], allow_unused=True),
+    ],
+    ids=["a choice", "a side that raises", "a gradient", "the gradient of a choice"],
+)
+def test_what_is_computed_of_numbers_raises_while_it_is_traced(before):
+    """On a side of a choice it would not, as the side may not be taken."""
+
+    def f(x):
+        y = before(x)
+        Value(0.0).log()
+        return y
+
+    with pytest.raises(ValueError, match=complaint(math.log, 0.0)):
+        micrograd.compile(f)(1.0)
