@@ -184,3 +184,33 @@ def test_calls_of_a_layer_have_the_same_bits_alone(exact, every_variant):
             if exact:
                 eager = [functional.linear([X[i, j] for j in row], weights) for row in where]
                 assert [y.data for row in eager for y in row] == batch[i].ravel().tolist()
+
+
+SUMS_OF_ZEROS = {
+    "of two": lambda w, x: w[0] * x[0] + w[1] * x[1],
+    "of two inputs each": lambda w, x: x[0] * x[1] + x[2] * x[3],
+    "of two leaves each": lambda w, x: (w[0] * w[1] + w[2] * w[3]) * x[0],
+    "of many": lambda w, x: w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3],
+    "added to a product": lambda w, x: x[0] * x[1] + w[0] * x[2] + w[1] * x[3],
+    "with a bias": lambda w, x: (w[0] + w[1] * x[1]) + w[2] * x[2],
+    "subtracted": lambda w, x: w[0] * x[0] - w[1] * x[1],
+}
+
+
+@pytest.mark.parametrize("name", SUMS_OF_ZEROS)
+def test_zeros_keep_their_sign(name, exact, every_variant):
+    """0.0 + -0.0 is 0.0, so a sum without a bias does not begin at 0.0."""
+    function = SUMS_OF_ZEROS[name]
+    draw = np.random.default_rng(5)
+    samples = draw.choice([0.0, -0.0, 1.0, -1.0], size=(200, 4))
+    samples[:8] = draw.choice([1.0, -1.0], size=(8, 4)) * 0.0
+    weights = [Value(x) for x in draw.choice([1.0, -1.0, -0.0], size=4)]
+    f = micrograd.compile(lambda x: function(weights, x), exact=exact)
+    for weight in (*weights, None):
+        expected = [function(weights, [Value(x) for x in sample]).data for sample in samples.tolist()]
+        for variant in every_variant:
+            use_variant(variant)
+            assert list(map(str, f.map(samples))) == list(map(str, expected))
+        assert [str(f(sample).data) for sample in samples[:20].tolist()] == list(map(str, expected[:20]))
+        if weight is not None:
+            weight.data = -weight.data
