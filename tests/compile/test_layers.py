@@ -214,3 +214,36 @@ def test_zeros_keep_their_sign(name, exact, every_variant):
         assert [str(f(sample).data) for sample in samples[:20].tolist()] == list(map(str, expected[:20]))
         if weight is not None:
             weight.data = -weight.data
+
+
+# ---- Rows that share weights, as those of a convolution --------------------------------------------
+
+
+@pytest.mark.parametrize("inputs", [2, 3, 5, 8, 9])
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+@pytest.mark.parametrize("biases", [True, False])
+def test_rows_that_overlap(inputs, step, biases, exact):
+    """Row i begins `step` weights after the one before it."""
+    draw = np.random.default_rng(inputs)
+    outputs = 7
+    W = [Value(x) for x in draw.normal(size=inputs + (outputs - 1) * step)]
+    b = [Value(x) for x in draw.normal(size=outputs)] if biases else None
+    rows = [W[i * step : i * step + inputs] for i in range(outputs)]
+    leaves = [*W, *(b or ())]
+    X, C = draw.normal(size=(11, inputs)), draw.normal(size=outputs).tolist()
+
+    def loss(x):
+        hidden = functional.linear([v * v for v in x], rows, b)
+        return functional.dot(C, [h.tanh() for h in hidden])
+
+    f = micrograd.compile(loss, exact=exact)
+    for samples in (1, 2, 11):
+        total = functional.sum([loss([Value(x) for x in sample]) for sample in X[:samples].tolist()])
+        for leaf in leaves:
+            leaf.grad = 0.0
+        total.backward()
+        expected = [leaf.grad for leaf in leaves]
+        for leaf in leaves:
+            leaf.grad = 0.0
+        f.sum(X[:samples]).backward()
+        np.testing.assert_allclose([leaf.grad for leaf in leaves], expected, rtol=1e-12, atol=1e-12)
