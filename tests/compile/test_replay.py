@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import random
 
 import numpy as np
@@ -282,3 +283,27 @@ def test_the_result_composes_with_eager_code():
     total = micrograd.compile(lambda x: w * x).sum([1.0, 2.0]) * 3 + 0.5 * w * w
     total.backward()
     assert (total.data, w.grad) == (20.0, 11.0)
+
+
+@pytest.mark.parametrize("shift", [-3, -2, -1, 1, 2, 3])
+@pytest.mark.parametrize("combine", [operator.sub, operator.mul, lambda a, b: functional.where(a > b, a, b * 2)])
+def test_results_written_over_operands_that_others_read(combine, shift, exact):
+    """y[i] of x[i] and x[i + shift]: y may take the slots of x, but no y that of an x which is read for another."""
+    w = [Value(0.5 + 0.1 * i) for i in range(6)]
+
+    def neighbours(x):
+        hidden = [(v * a).exp() for v, a in zip(w, x)]
+        for _ in range(2):
+            hidden = [combine(h, hidden[(i + shift) % len(hidden)]) for i, h in enumerate(hidden)]
+            hidden = [h.sigmoid() + 1.0 for h in hidden]
+        return hidden
+
+    X = np.random.default_rng(1).normal(size=(20, 6))
+    eager = [neighbours([Value(x) for x in sample]) for sample in X.tolist()]
+    expected = [[y.data for y in row] for row in eager]
+    np.testing.assert_allclose(micrograd.compile(neighbours, exact=exact).map(X), expected, rtol=1e-13)
+    factors = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0]
+    functional.sum([functional.dot(factors, row) for row in eager]).backward()
+    f = micrograd.compile(lambda x: functional.dot(factors, neighbours(x)), exact=exact)
+    for found in (f.value_and_grad(X)[1], sum(f.value_and_grad(sample[None])[1] for sample in X)):
+        np.testing.assert_allclose(found, [v.grad for v in f.captured], rtol=1e-10)
