@@ -392,3 +392,21 @@ def test_an_empty_list_by_name_is_an_argument_without_numbers():
     assert f(x=[]).data == f([]).data == 1.0
     assert f.map(x=[[], [1.0]]) == [1.0, 2.0]
     assert f.map(x=[[], []]).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+def test_leaves_without_a_gradient(reduce, exact):
+    """They are captured, and no parents: the gradients of the others stand one after the other."""
+    a, b, c, d = leaves = [Value(2.0), Value(3.0), Value(5.0), Value(7.0)]
+
+    def function(x):
+        y = a.detach() * b * functional.sum(x)
+        return y if len(x) == 1 else y + c.detach() * d * d * x[0]
+
+    f = micrograd.compile(function, exact=exact)
+    total = getattr(f, reduce)([[1.0], [2.0, 4.0], [8.0]])
+    total.backward()
+    scale = 1.0 if reduce == "sum" else 1 / 3
+    assert f.captured == leaves
+    assert total._prev == {b, d}
+    assert [leaf.grad for leaf in leaves] == pytest.approx([0.0, 30.0 * scale, 0.0, 140.0 * scale])
