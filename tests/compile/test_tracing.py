@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import random
 
 import pytest
 
 import micrograd
-from micrograd import TraceError, Value, functional, nn, optim, utils
+from micrograd import TraceError, Value, functional, nn, nn_tanh, optim, utils
 from micrograd.compiler import Compiled
 
 
@@ -264,3 +265,32 @@ def test_an_argument_from_a_trace_that_has_ended():
     micrograd.compile(lambda x: kept.append(x) or x)(1.0)
     assert repr(f(kept[0])) == "Value(data=?, grad=?)"
     assert f(3.0).data == 6.0
+
+
+HELD = {
+    "an operand": lambda v, x: v * x,
+    "an operand of several": lambda v, x: (v + v.exp()) * (2.0 - v) * x,
+    "an input of a neuron": lambda v, x: functional.dot([2.0, 3.0], [v, x]),
+    "an input of a layer": lambda v, x: functional.sum(nn.Layer(2, 5, activation="tanh")([v, v])) * x,
+    "an input of a network": lambda v, x: functional.sum(nn_tanh.MLP(2, [3, 3])([v, v])) * x,
+    "a weight": lambda v, x: functional.dot([v, v], [x, x]),
+    "weights of several neurons": lambda v, x: functional.sum(functional.linear([x, x], [[v, v]] * 5)),
+    "a bias": lambda v, x: functional.sum(functional.linear([x], [[x]] * 3, [v, v, v])),
+    "one of many": lambda v, x: functional.logsumexp([v, x, v]),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_leaf_that_one_other_holds_is_read_at_every_call(name, exact):
+    """Only what is known to the graph alone becomes a number of the program."""
+    v = Value(0.5)
+
+    def function(x):
+        random.seed(1)
+        return HELD[name](v, x)
+
+    f = micrograd.compile(function, exact=exact)
+    for data in (0.5, 2.0, -1.0):
+        v.data = data
+        assert f(1.5).data == pytest.approx(function(Value(1.5)).data, rel=1e-12)
+    assert v in f.captured

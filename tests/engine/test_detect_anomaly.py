@@ -366,6 +366,15 @@ def test_ragged_batches_are_checked(call):
     assert "sample 3: a compiled function gives inf" in found
 
 
+def test_the_gradients_of_a_mean_are_those_of_its_terms():
+    """Without the factor 1 / samples the gradient of sample 0 would overflow."""
+    w = Value(0.1)
+    f = micrograd.compile(lambda x: w * x * 2.0)
+    with detect_anomaly():
+        assert math.isfinite(f.mean([1e308, 1.0, 1.0, 1.0]).data)
+        assert "sample 3: a compiled function gives inf" in message(lambda: f.mean([1e308, 1.0, 1.0, math.inf]))
+
+
 def test_a_sum_that_overflows_is_no_samples():
     _, _, f = failing()
     with detect_anomaly():
