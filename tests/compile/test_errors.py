@@ -49,6 +49,11 @@ def test_a_missing_derivative_raises_in_backward(threads, exact):
     x[2500] = -1.0  # the forward pass of all samples comes before the backward pass
     with pytest.raises(ValueError, match=r"^sample 2500: "):
         f.sum(x)
+    x[:] = 1.0
+    for sample in (0, 50_000, 99_999):
+        x[sample] = 0.0
+        assert f.sum(x).data == 99_999.0  # of all chunks, those after the error too
+        x[sample] = 1.0
 
 
 def test_errors_of_the_prologue_name_no_sample(exact):
