@@ -128,11 +128,12 @@ def run_calls(where, outputs, biases, samples, exact):
     W, v = draw.normal(size=(outputs, inputs)), draw.normal(size=where.max() + 1)
     X, C = draw.normal(size=(samples, len(v))), draw.normal(size=(samples, calls, outputs))
     weights, factors = [[Value(w) for w in row] for row in W], [Value(x) for x in v]
+    added = np.arange(calls * outputs).reshape(calls, outputs) % len(v)  # arguments that are biases of a call
 
     def call(x):
         hidden = [a * b for a, b in zip(factors, x)]
-        rows = [functional.linear([hidden[j] for j in row], weights) for row in where]
-        return [[y + x[0] for y in row] for row in rows] if biases else rows
+        terms = [[x[i] for i in row] if biases else None for row in added.tolist()]
+        return [functional.linear([hidden[j] for j in row], weights, b) for row, b in zip(where, terms)]
 
     def loss(x, c):
         return functional.sum([functional.dot(a, b) for a, b in zip(call(x), c)])
@@ -146,8 +147,8 @@ def run_calls(where, outputs, biases, samples, exact):
     for k, j in np.ndindex(*where.shape):
         change = C[:, k] * W[:, j] * X[:, where[k, j], None]
         dx[:, :, where[k, j]] += change.sum(axis=1), np.abs(change).sum(axis=1)
-    expected = terms.sum(axis=-1) + (X[:, :1, None] if biases else 0.0)
-    sizes = np.abs(terms).sum(axis=-1) + np.abs(X[:, :1, None])
+    expected = terms.sum(axis=-1) + (X[:, added] if biases else 0.0)
+    sizes = np.abs(terms).sum(axis=-1) + np.abs(X[:, added])
     dW_sizes = np.abs(dW).sum(axis=(0, 1)).ravel()
     expected_grads = np.concatenate([dW.sum(axis=(0, 1)).ravel(), dx[0].sum(axis=0)])
     return found, grads, expected, expected_grads, sizes, np.concatenate([dW_sizes, dx[1].sum(axis=0)])
