@@ -307,3 +307,25 @@ def test_results_written_over_operands_that_others_read(combine, shift, exact):
     f = micrograd.compile(lambda x: functional.dot(factors, neighbours(x)), exact=exact)
     for found in (f.value_and_grad(X)[1], sum(f.value_and_grad(sample[None])[1] for sample in X)):
         np.testing.assert_allclose(found, [v.grad for v in f.captured], rtol=1e-10)
+
+
+@pytest.mark.parametrize("count", [2, 63, 64, 65, 130])
+@pytest.mark.parametrize("reduce", [functional.logsumexp, functional.sum, functional.softmax, functional.log_softmax])
+def test_gradients_of_many_operands_of_which_some_have_others(reduce, count, exact):
+    """Grads are added to those that are there already, and written where there are none."""
+    w = [Value(0.01 * i) for i in range(count)]
+    again = sorted({0, count // 2, count - 1})
+
+    def function(x):
+        hidden = [(v * a).tanh() for v, a in zip(w, x)]
+        found = reduce(hidden)
+        found = functional.dot(found, [float(i % 5) for i in range(count)]) if isinstance(found, list) else found
+        return found + functional.sum([hidden[i] * found for i in again])  # their grads are there first
+
+    X = np.random.default_rng(count).normal(size=(9, count))
+    f = micrograd.compile(function, exact=exact)
+    for samples in (1, 9):
+        for v in w:
+            v.grad = 0.0
+        functional.sum([function([Value(x) for x in sample]) for sample in X[:samples].tolist()]).backward()
+        np.testing.assert_allclose(f.value_and_grad(X[:samples])[1], [v.grad for v in f.captured], rtol=1e-10)
