@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +35,24 @@ def test_pickles_carry_programs_and_captured_leaves():
         copied([1.0], 2.0)
     again = pickle.loads(pickle.dumps(copied))
     assert again(1.0, 1.0).data == 4.0
+
+
+@pytest.mark.parametrize("options", [{"threads": 3}, {"exact": True}, {"exact": False}, {"static_argnames": "kind"}])
+def test_pickles_and_copies_keep_the_options(options, monkeypatch):
+    w = Value(0.1)
+    f = micrograd.compile(lambda x, kind="a": (w * x * 0.3).exp() if kind == "a" else w * x, **options)
+    X = np.linspace(-1.0, 1.0, 200_000)  # enough to be worth three threads
+    started, start = [], _thread.start_new_thread
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *args: started.append(args) or start(*args))
+    expected = f.map(X)
+    f(1.0, kind="b")
+    again = pickle.loads(pickle.dumps(f))
+    for other in (f, again, copy.copy(f), copy.deepcopy(f), copy.deepcopy(again), pickle.loads(pickle.dumps(again))):
+        started.clear()
+        assert other.map(X).tobytes() == expected.tobytes()
+        if sys.platform != "emscripten":  # it has no threads
+            assert len(started) == options.get("threads", 1) - 1
+        assert repr(other) == repr(f)
 
 
 def test_a_function_that_was_never_called_does_not_pickle_but_is_copied():

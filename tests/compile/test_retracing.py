@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pickle
 
@@ -36,6 +37,16 @@ def test_keyword_arguments_that_are_numbers_are_arguments():
     x = Value(2.0)
     f(3.0, scale=x).backward()
     assert x.grad == 3.0
+
+
+@pytest.mark.parametrize("static", [(), ("a",), ("b", "a")])
+def test_keyword_arguments_in_any_order_are_one_structure(static):
+    f = micrograd.compile(lambda x, a, b, c: x * a + b * 10.0 + c * 100.0, static_argnames=static)
+    for names in itertools.permutations("xabc"):
+        given = {"x": 2.0, "a": 3.0, "b": 5.0, "c": 7.0}
+        assert f(**{name: given[name] for name in names}).data == 756.0
+        assert f.sum(**{name: given[name] if name in static else [given[name]] for name in names}).data == 756.0
+    assert f.retraces == 0
 
 
 def test_truth_values_are_static():
