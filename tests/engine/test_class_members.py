@@ -217,6 +217,30 @@ def test_compiled_functions_are_traced_again(monkeypatch):
     assert f(1.0).data == before[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("__radd__", lambda x: 2.0 + x),
+        ("__rsub__", lambda x: 2.0 - x),
+        ("__rmul__", lambda x: 2.0 * x),
+        ("__rtruediv__", lambda x: 2.0 / x),
+        ("__rpow__", lambda x: 2.0**x),
+        ("__sub__", lambda x: x - 2.0),
+        ("__neg__", lambda x: -x),
+        ("__abs__", abs),
+        ("abs", lambda x: x.abs()),
+    ],
+)
+def test_compiled_functions_are_traced_again_for_each_operator(name, use, monkeypatch):
+    f = micrograd.compile(lambda x: use(x))
+    before = f(4.0).data, f.map([4.0]).tolist(), f.sum([4.0]).data
+    monkeypatch.setattr(Value, name, lambda self, *_: self * 100.0)
+    assert use(Value(4.0)).data == 400.0
+    assert (f(4.0).data, f.map([4.0]).tolist(), f.sum([4.0]).data) == (400.0, [400.0], 400.0)
+    monkeypatch.undo()
+    assert (f(4.0).data, f.map([4.0]).tolist(), f.sum([4.0]).data) == before
+
+
 def test_setattr_of_a_subclass_calls_that_of_its_base(cls):
     class Noted(cls):
         def __setattr__(self, name, value):
