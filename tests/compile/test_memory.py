@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,3 +78,17 @@ assert failures > 100, failures
 assert whole() == expected
 """
     )
+
+
+@pytest.mark.slow
+def test_memory_that_was_not_written_is_not_read():
+    """Often it is 0. Python's debug allocator fills it with what is a large number."""
+    programs = Path(__file__).with_name("test_gradients.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", programs, "-k", "test_random_programs[1"],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

@@ -185,6 +185,22 @@ def test_a_method_can_be_called_through_its_class():
         Line.at("line", 1.0)
 
 
+def test_a_method_of_several_classes():
+    @micrograd.compile
+    def at(self, x):
+        return self.w * x
+
+    classes = [
+        type(name, (), {"at": at, "also": at, "w": Value(w)}) for name, w in (("A", 2.0), ("B", 3.0), ("C", 5.0))
+    ]
+    for cls in classes:
+        instance = cls()
+        expected = 10.0 * cls.w.data
+        assert [f(instance, 10.0).data for f in (cls.at, cls.also)] == [expected] * 2
+        assert [f(10.0).data for f in (instance.at, instance.also)] == [expected] * 2
+        assert cls.at.sum(instance, [4.0, 6.0]).data == expected
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="classmethod binds no other descriptor there")
 def test_a_class_method():
     class Counted:
