@@ -256,7 +256,7 @@ cdef inline int backward_ordered(Node *root, bint retain) except -1:
 cdef int graph_backward(Node *root, bint retain) except -1:
     """Backward from this root, in creation order if that is a topological order of its graph. `retain`: do nodes that
     are not leaves keep their grads?"""
-    cdef Entry entry = Entry(root, root.form == AFFINE)
+    cdef Entry entry = Entry(root, False)  # the sort finds out itself whether it is affine
     cdef double one = 1.0
     root.grad = one if retain or root.form != LEAF else root.grad + one
     if root.flags & IRREGULAR or engine.late_nodes or engine.walking or in_mode() and is_checked():

@@ -58,6 +58,14 @@ LOOKED_AT = {
         y.backward()
         assert x.grad == 8 * w.data
     """,
+    "backward of a neuron": """
+        unseen[:] = layer([chain(user_op(x), 150_000)])[:1]
+        x.grad = 0.0
+        out = unseen[0]
+        begin()
+        out.backward()
+        assert x.grad == w.data
+    """,
     "gradients apart": """
         y = chain(out, 150_000)
         begin()

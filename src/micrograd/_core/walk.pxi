@@ -296,7 +296,7 @@ cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) e
 cdef int graph_zero_grad(Node *root) except -1:
     """Clear the grads of a graph."""
     cdef Order order = Order(NULL, 0, 0)
-    cdef Entry entry = Entry(root, root.form == AFFINE)
+    cdef Entry entry = Entry(root, False)  # the sort finds out itself whether it is affine
     cdef Py_ssize_t i = 0
     order_sort(&entry, 1, &order)
     try:
