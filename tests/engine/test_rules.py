@@ -352,6 +352,13 @@ def test_forward_raises(name, args, error):
         assert str(raised.value) == str(python.value)
 
 
+def test_math_is_not_held_by_ops_that_it_raises_for():
+    before = sys.getrefcount(math)
+    for _ in range(100):
+        outcome(Value(-1.0).log)
+    assert sys.getrefcount(math) < before + 100
+
+
 @pytest.mark.parametrize(("name", "args", "error"), BACKWARD_RAISES)
 def test_backward_raises(name, args, error):
     leaves = [Value(x) for x in args]

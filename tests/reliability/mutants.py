@@ -58,7 +58,7 @@ CHANGES = [
 # Cython's own statements, errors and reference counts; assertions of debug builds.
 NOT_CHANGED = re.compile(
     r"__PYX_ERR|_check_|__Pyx_|__pyx_L|goto |__pyx_lineno|__pyx_filename"
-    r"|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = 0;|(?:PyObject \*)?__pyx_temp)"
+    r"|^\s*(?:/?\*|//|#|return;|__pyx_t_\d+ = (?:0|NULL);|(?:PyObject \*)?__pyx_temp)"
 )
 
 

@@ -15,7 +15,7 @@ cdef int nodes_behind(Node *root, Order *order) except -1:
     """Push the root and its ancestors, children first, with a reference to each. Leaves may be left out."""
     cdef Py_ssize_t i
     cdef Node *n
-    cdef Entry root_entry = Entry(root, root.form == AFFINE)
+    cdef Entry root_entry = Entry(root, False)
     if not (root.flags & IRREGULAR or engine.late_nodes or engine.walking):
         if root.form == LEAF or nodes_ordered(root, order):
             return 0
