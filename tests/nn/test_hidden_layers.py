@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helpers import graph_of, numbers_of
-from micrograd import Value, nn, nn_tanh
+from micrograd import Value, functional, nn, nn_tanh
 
 
 def written_out(model, x):
@@ -157,3 +157,16 @@ def test_weights_that_are_results_pass_their_grads_on(where):
         out.zero_grad()
         out.backward()
         assert source.grad == (12.0 if where == "weight" else 3.0)
+
+
+@pytest.mark.parametrize("neurons", [1022, 1023, 1024, 1025])
+@pytest.mark.parametrize("outer", [[1], [3], [5, 1]], ids=str)
+def test_networks_about_as_large_as_a_slab(neurons, outer):
+    """The slots of all hidden layers and of the outputs are in one slab, of 1,023 slots, or hidden layers are nodes."""
+    (model, x), (plain_model, _) = networks(nn, 1, [neurons - sum(outer), *outer], False)
+    hidden, plain = ([y] if isinstance(y, Value) else y for y in (model(x), written_out(plain_model, x)))
+    assert [y.data for y in hidden] == [y.data for y in plain]
+    for outputs in (hidden, plain):
+        functional.sum(outputs).backward()
+    for p, q in zip(model.parameters(), plain_model.parameters()):
+        assert p.grad == pytest.approx(q.grad, rel=1e-9, abs=1e-12)
