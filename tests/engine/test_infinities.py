@@ -6,6 +6,9 @@ import math
 
 import pytest
 
+import micrograd
+from micrograd import Value
+
 
 def test_relu_of_nan_is_nan_and_sends_nothing(engine):
     x = engine.Value(math.nan)
@@ -76,3 +79,17 @@ def test_a_power_of_zero_whose_derivative_is_a_division_by_zero(engine):
     x.data = 4.0
     y.backward()
     assert x.grad == exponent * 4.0 ** (exponent - 1)
+
+
+@pytest.mark.parametrize("g", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("data", [0.0, -0.0, 3.0, -2.0, math.inf, math.nan])
+@pytest.mark.parametrize("zero", [0, 0.0, Value(0.0)], ids=["int", "float", "Value"])
+def test_a_power_of_0_sends_nothing_to_its_base_whatever_comes_back(g, data, zero, exact):
+    x = Value(data)
+    (x**zero * g).backward()
+    assert x.grad == 0.0
+    x.grad = 0.0
+    function = micrograd.compile(lambda y: x**zero * y, exact=exact)
+    for samples in ([g], [g] * 9):
+        function.sum(samples).backward()
+        assert x.grad == 0.0
