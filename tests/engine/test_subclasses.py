@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from micrograd import Value
+from micrograd import Value, functional
 
 
 def test_subclasses(engine):
@@ -110,3 +110,44 @@ def test_a_metaclass_that_raises_while_an_instance_is_made():
 
     with pytest.raises(LookupError, match="_backward"):
         Refused(1.0)
+
+
+JOINED = {
+    "+": lambda a, b: a + b,
+    "sum": lambda a, b: functional.sum([a, b]),
+    "sum of many": lambda a, b: functional.sum([a, Value(0.0), Value(0.0), b]),
+    "dot": lambda a, b: functional.dot([Value(1.0), Value(1.0)], [a, b]),
+    "weights": lambda a, b: functional.dot([a, b], [1.0, 1.0]),
+    "bias": lambda a, b: functional.dot([a], [1.0], bias=b),
+    "layer": lambda a, b: functional.linear([a, b], [[Value(0.0), Value(0.0)], [Value(1.0), Value(1.0)]])[1],
+    "local gradients": lambda a, b: Value(a.data + b.data, (a, b), (1.0, 1.0)),
+    "children": lambda a, b: users_sum(a, b),
+}
+
+
+def users_sum(a, b):
+    out = Value(a.data + b.data, (a, b), "+")
+
+    def step():
+        a.grad += out.grad
+        b.grad += out.grad
+
+    out._backward = step
+    return out
+
+
+@pytest.mark.parametrize("joined", JOINED)
+@pytest.mark.parametrize("retain", [True, False])
+def test_results_of_subclasses_are_parents_at_any_place(joined, retain):
+    """They are in no slab, so that their graphs are walked in another order."""
+
+    class Sub(Value):
+        pass
+
+    for swapped in (False, True):
+        x = Value(5.0)
+        a, b = x * 1.0, Sub(1.0, (x * 2.0,), local_grads=(3.0,))
+        later = x * 10.0
+        out = JOINED[joined](*((b, a) if swapped else (a, b))) + later
+        out.backward(retain_grads=retain)
+        assert x.grad == 17.0
