@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import random
 import sys
 
 import pytest
 
+import micrograd
 from helpers import graph_of, numbers_of
 from micrograd import Value, functional, nn, nn_tanh
 
@@ -170,3 +172,40 @@ def test_networks_about_as_large_as_a_slab(neurons, outer):
         functional.sum(outputs).backward()
     for p, q in zip(model.parameters(), plain_model.parameters()):
         assert p.grad == pytest.approx(q.grad, rel=1e-9, abs=1e-12)
+
+
+class Other(nn.Neuron):
+    pass
+
+
+def layer_of(rows, biases, activation=None, last=nn.Neuron):
+    layer = nn.Layer(2, len(rows), activation=activation)
+    layer.neurons[-1] = last(2)
+    for neuron, w, b in zip(layer.neurons, rows, biases):
+        neuron.w, neuron.b = w, b
+    return layer
+
+
+GIVEN_UP = {
+    "in no_grad": lambda rows, biases: micrograd.no_grad(functional.linear)([1.0, 2.0], rows, biases),
+    "a layer in no_grad": lambda rows, biases: micrograd.no_grad(layer_of(rows, biases))([1.0, 2.0]),
+    "inputs of both kinds": lambda rows, biases: functional.linear([1.0, Value(2.0)], rows, biases),
+    "a bias that is none": lambda rows, biases: functional.linear([1.0, 2.0], rows, [*biases[:-1], None]),
+    "an activation that raises": lambda rows, biases: layer_of(rows, biases, "log")([-1.0, -2.0]),
+    "a neuron of another class": lambda rows, biases: layer_of(rows, biases, last=Other)([1.0, 2.0]),
+    "a row that is no list": lambda rows, biases: functional.linear([1.0, 2.0], [*rows[:-1], tuple(rows[-1])], biases),
+    "a weight that is a number": lambda rows, biases: functional.linear([1.0, 2.0], [*rows[:-1], [1.0, 2.0]], biases),
+}
+
+
+@pytest.mark.parametrize("work", GIVEN_UP)
+def test_layers_without_nodes_give_up_their_weights(work):
+    rows, biases = [[Value(1.0), Value(2.0)] for _ in range(3)], [Value(3.0) for _ in range(3)]
+    leaves = [*biases, *(w for row in rows for w in row)]
+    for _ in range(2):
+        gc.collect()
+        before = [sys.getrefcount(leaf) for leaf in leaves]
+        with contextlib.suppress(TypeError, ValueError):
+            GIVEN_UP[work](rows, biases)
+        gc.collect()
+        assert [sys.getrefcount(leaf) for leaf in leaves] == before
