@@ -183,3 +183,25 @@ def test_the_collector_does_not_run_in_the_middle_of_a_pass(check, where, use):
             assert root.grad == 1.0 or root.grad == 0.0
         """
     )
+
+
+@pytest.mark.parametrize("network", ["nn.Layer(1, 3, activation='log')", "nn.MLP(1, [3, 3], activation='log')"])
+def test_slots_of_outputs_that_are_not_made_are_given_back(check, network):
+    """A slab without nodes is used from its first slot again."""
+    check(
+        f"""
+        from micrograd import nn
+        x, model = Value(1.0), {network}
+        for p in model.parameters():
+            p.data = -1.0
+        first = id(x * 1.0)
+        for i in range(2000):
+            for argument in (1.0, x):
+                try:
+                    model([argument])
+                except ValueError:
+                    continue
+                raise AssertionError
+        assert id(x * 1.0) == first
+        """
+    )
