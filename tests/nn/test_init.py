@@ -187,3 +187,12 @@ def test_the_module_is_reached_as_in_pytorch(isolated):
     assert nn.init is init
     source = "from micrograd import nn; print(nn.init.__name__, hasattr(nn, 'initialise'))"
     assert isolated(source) == "micrograd.nn.init False\n"
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_"])
+@pytest.mark.parametrize("generator", [1, random.Random(1)], ids=["a seed", "a generator"])
+def test_the_global_generator_is_left_alone(name, generator):
+    layer = nn.Layer(2, 3)
+    before = random.getstate()
+    getattr(init, name)(layer, generator=generator)
+    assert random.getstate() == before
