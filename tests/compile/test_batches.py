@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import contextlib
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -148,3 +150,29 @@ def test_shapes_of_the_results_of_map():
 def test_the_sum_of_a_function_that_returns_a_list_is_a_type_error():
     with pytest.raises(TypeError, match="returns a list"):
         micrograd.compile(lambda x: [x, x]).sum([1.0])
+
+
+@pytest.mark.parametrize("kind", "dfilbB")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f, x: f.map(x),
+        lambda f, x: f.sum(x),
+        lambda f, x: f.sum(x, [1.0]),  # of another length
+        lambda f, x: micrograd.compile(lambda v: v / 0.0).map(x),
+        lambda f, x: f.map([[1.0], [1.0, 2.0], [3.0]], x),  # ragged
+    ],
+    ids=["map", "sum", "lengths", "an error", "ragged"],
+)
+def test_arrays_are_not_held_after_a_call(kind, use):
+    """An array that a call holds cannot be resized."""
+    x = array.array(kind, [1, 2, 3])
+    f = micrograd.compile(lambda v, w=2.0: (v[0] if isinstance(v, list) else v) * w)
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        use(f, x)
+    x.append(4)
+    many = np.arange(3.0).astype(kind)
+    before = sys.getrefcount(many)
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        use(f, many)
+    assert sys.getrefcount(many) == before
