@@ -201,6 +201,9 @@ def test_factors_that_are_objects_keep_their_attributes_in_the_state():
     again = LambdaLR(ours(), [Decay(0.9), warm_then_decay])
     again.load_state_dict(scheduler.state_dict())
     assert again.lr_lambdas[0].rate == 0.5
+    several, others = LambdaLR(ours(), [Decay(0.5), Decay(0.25)]), LambdaLR(ours(), [Decay(0.9), Decay(0.8)])
+    others.load_state_dict(several.state_dict())
+    assert [factor.rate for factor in others.lr_lambdas] == [0.5, 0.25]
     built_in = LambdaLR(ours(), math.exp)
     assert built_in.state_dict()["lr_lambdas"] == [{}, {}]
     built_in.load_state_dict(built_in.state_dict())

@@ -225,10 +225,12 @@ def test_a_module_of_modules_opens_level_by_level():
 def test_a_neuron_a_layer_and_a_model_without_neurons():
     n = Neuron(2)
     assert Picture(n([1.0, 2.0]), model=n).titles() == [" tanh", "x[0]", "x[1]"]
-    layer = Layer(2, 20)
-    y = sum(layer([1.0, 2.0]))
-    [box] = [cells for cells in Picture(y, model=layer, depth=0).boxes.values() if "Layer" in cells[0]]
-    assert (len(box), box[-1]) == (1 + 16 + 1, "and 12 more outputs")
+    for outputs, last in ((7, "grad"), (8, "grad"), (9, "and 1 more outputs"), (20, "and 12 more outputs")):
+        layer = Layer(2, outputs)
+        y = sum(layer([1.0, 2.0]))
+        [box] = [cells for cells in Picture(y, model=layer, depth=0).boxes.values() if "Layer" in cells[0]]
+        assert len(box) == 1 + 2 * min(outputs, 8) + (outputs > 8)
+        assert box[-1].startswith(last)
 
     class Line(nn.Module):
         def __init__(self):
