@@ -22,11 +22,13 @@ def test_nothing_leaks():
 
     model = nn.MLP(2, [4, 1])
     x, y = np.ones((300, 2)), np.ones(300)
+    many = np.ones(200_000)  # enough to be worth a second thread
 
     def turn():
         f = micrograd.compile(lambda x, y: (model(x) - y) ** 2, threads=2)
         f.sum(x, y).backward()
         f.map(x, y)
+        micrograd.compile(lambda x: (x * 0.5).exp() * x, threads=2).map(many)
         sums = micrograd.compile(sum, threads=2)
         sums.mean([[1.0], [1.0, 2.0], [3.0]])
         with pytest.raises(TypeError):

@@ -209,3 +209,13 @@ def test_layers_without_nodes_give_up_their_weights(work):
             GIVEN_UP[work](rows, biases)
         gc.collect()
         assert [sys.getrefcount(leaf) for leaf in leaves] == before
+
+
+@pytest.mark.parametrize("inputs", [lambda x, y: [x, y, 3.0], lambda x, y: [3.0, x, y], lambda x, y: [x, 3.0, y]])
+def test_inputs_of_both_kinds_are_given_up(inputs):
+    x, y = Value(1.0), Value(2.0)
+    model = nn.MLP(3, [2, 1])
+    before = sys.getrefcount(x), sys.getrefcount(y)
+    for _ in range(2):
+        model(inputs(x, y))
+        assert (sys.getrefcount(x), sys.getrefcount(y)) == before
