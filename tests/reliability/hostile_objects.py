@@ -144,7 +144,8 @@ KINDS.update(
 
 
 def released() -> memoryview:
-    view = memoryview(np.ones(2))
+    """Not of an array: iter() of CPython reads the format afterwards, which is freed with NumPy's array."""
+    view = memoryview(bytes(16)).cast("d")
     view.release()
     return view
 

@@ -333,7 +333,7 @@ def run_mutants(mutants: dict[int, Mutant], tests: list[str]) -> None:
 
 def reason_of(mutant: Mutant) -> str | None:
     """Why no test can find it, if that is known."""
-    if re.fullmatch(r"\s*__pyx_r = (0|NULL);", mutant.before) and mutant.after.strip() == ";":
+    if re.fullmatch(r"\s*(__pyx_r|__pyx_t_\d+\.\w+) = (0|NULL);", mutant.before) and mutant.after.strip() == ";":
         return "the build gives 0 to what is not assigned"
     lines = Path(__file__).with_name("equivalent_mutants.txt").read_text(encoding="utf-8").splitlines()[1:]
     return dict(zip(lines[::2], map(str.strip, lines[1::2]))).get(mutant.name)
