@@ -153,6 +153,10 @@ class Value:
         out = Value(data, (self,), (lambda g: local(self.data, out.data) * g,))
         return out
 
+    def _logarithm(self, data, scale):
+        """Its gradient is divided by the argument: times the reciprocal, it would be infinite for the smallest."""
+        return Value(data, (self,), (lambda g: scale * g / self.data,))
+
     def __neg__(self):
         return self._unary(-self.data, lambda _a, _r: -1.0)
 
@@ -172,13 +176,13 @@ class Value:
         return self._unary(math.exp(self.data), lambda _a, r: r)
 
     def log(self):
-        return self._unary(math.log(self.data), lambda a, _r: 1 / a)
+        return self._logarithm(math.log(self.data), 1.0)
 
     def log2(self):
-        return self._unary(math.log2(self.data), lambda a, _r: 1.4426950408889634 / a)
+        return self._logarithm(math.log2(self.data), 1.4426950408889634)
 
     def log10(self):
-        return self._unary(math.log10(self.data), lambda a, _r: 0.4342944819032518 / a)
+        return self._logarithm(math.log10(self.data), 0.4342944819032518)
 
     def log1p(self):
         return self._unary(math.log1p(self.data), lambda a, _r: 1 / (1 + a))
