@@ -161,7 +161,7 @@ cdef int no_grad_resume(Py_ssize_t depth) except -1:
     cdef Mode *mode
     if depth:
         mode = mode_here()
-        if mode == NULL:  # a signal handler has left a mode of its own, the last one
+        if mode == NULL:  # code that ran meanwhile, as a destructor, left a mode, the last one
             mode = mode_new()
         mode.depth[NO_GRAD] += depth
         mode_set_leaves(mode)
