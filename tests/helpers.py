@@ -113,6 +113,21 @@ def complaint(function, *args):
     raise AssertionError(f"{function} raises nothing at {args}")
 
 
+def traced_graph(root):
+    """Nodes and edges, as `trace_graph.ipynb` of karpathy/micrograd collects them."""
+    nodes, edges = set(), set()
+
+    def build(v):
+        if v not in nodes:
+            nodes.add(v)
+            for child in v._prev:
+                edges.add((child, v))
+                build(child)
+
+    build(root)
+    return nodes, edges
+
+
 def values(x):
     """Nested lists of numbers as nested lists of Values."""
     return [values(item) for item in x] if isinstance(x, list) else Value(x)

@@ -7,20 +7,7 @@ from collections import Counter
 
 import pytest
 
-
-def _trace(root):
-    """Nodes and edges, as `trace_graph.ipynb` of karpathy/micrograd collects them."""
-    nodes, edges = set(), set()
-
-    def build(v):
-        if v not in nodes:
-            nodes.add(v)
-            for child in v._prev:
-                edges.add((child, v))
-                build(child)
-
-    build(root)
-    return nodes, edges
+from helpers import traced_graph
 
 
 def _polynomial(e):
@@ -61,7 +48,7 @@ GRAPHS = [_polynomial, _with_constants, _shared, _neuron, _network, _network_of_
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_both_engines_draw_the_same_graph(ours, reference, graph):
-    traces = [_trace(graph(e)) for e in (ours, reference)]
+    traces = [traced_graph(graph(e)) for e in (ours, reference)]
     summaries = [
         (
             len(nodes),
@@ -77,7 +64,7 @@ def test_both_engines_draw_the_same_graph(ours, reference, graph):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_drawing_twice_gives_the_same_nodes(engine, graph):
     root = graph(engine)
-    assert _trace(root) == _trace(root)
+    assert traced_graph(root) == traced_graph(root)
 
 
 def _side_by_side(a, b) -> list[tuple]:

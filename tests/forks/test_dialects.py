@@ -11,6 +11,8 @@ from collections import Counter
 
 import pytest
 
+from helpers import traced_graph
+
 XS = [[0.5, -1.0], [1.5, 0.3], [-0.7, 0.8], [-1.2, -0.4], [0.1, 0.9], [0.9, -0.2]]
 LABELS = [0, 1, 2, 2, 0, 1]
 
@@ -332,16 +334,7 @@ def graph_as_drawn(e):
     x.label, w.label = "x", "w"
     out = ((x * w + x).tanh() + w.exp()).relu()
     out.backward()
-    nodes, edges = set(), set()
-
-    def build(v):
-        if v not in nodes:
-            nodes.add(v)
-            for child in v._prev:
-                edges.add((child, v))
-                build(child)
-
-    build(out)
+    nodes, edges = traced_graph(out)
     assert sorted(getattr(n, "label", "?") for n in nodes if not n._prev) == ["w", "x"]
     kinds = Counter(n._op for n in nodes)
     return [
