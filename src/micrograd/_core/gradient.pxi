@@ -90,6 +90,7 @@ cdef struct Passed:         # a node of the pass
     bint always             # is there a term without a condition?
     Terms terms             # likewise, until they are summed
 
+
 @cython.final
 @cython.auto_pickle(False)
 @cython.no_gc
@@ -199,7 +200,7 @@ cdef class _Pass(_TermPool):
     cdef int run(self, bint in_values) except -1:
         """Compute the adjoints. The first one is 1."""
         cdef Py_ssize_t i = 0, until = NODES_A_SIGNAL_CHECK
-        cdef bint was_walking = engine.walking, checked = not in_values and is_checked()
+        cdef bint was_walking = engine.walking, checked = is_checked()
         cdef Tracing *trace = trace_here()
         self.in_values, self.in_parts = in_values, trace != NULL and not trace.exact
         if in_values:

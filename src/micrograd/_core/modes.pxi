@@ -7,8 +7,9 @@
 # no_grad are detached.
 #
 # Gives Mode and mode_here; makes_leaves, drops_parents, mode_result and node_forget_op, for functions that make
-# results; mode_enter, mode_exit, and is_grad_enabled; no_grad_suspend and no_grad_resume, for grad(); modes_suspend and
-# modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi, anomaly.pxi, and of operands.pxi unary_new.
+# results; mode_enter, mode_exit, and is_grad_enabled; no_grad_suspend and no_grad_resume, for grad() and functional;
+# modes_suspend and modes_resume, for traces. Uses slabs.pxi, trace_mode.pxi, anomaly.pxi, and of operands.pxi
+# unary_new.
 
 cdef object HOLDER = object()  # its key in that dict
 
@@ -145,7 +146,7 @@ def mode_exit(name):
     mode_drop(mode)
 
 
-cdef Py_ssize_t no_grad_suspend() noexcept:
+cpdef Py_ssize_t no_grad_suspend() noexcept:
     """Leave no_grad. Returns of how many contexts of it, for no_grad_resume()."""
     cdef Mode *mode = mode_here()
     cdef Py_ssize_t depth
@@ -157,7 +158,8 @@ cdef Py_ssize_t no_grad_suspend() noexcept:
     return depth
 
 
-cdef int no_grad_resume(Py_ssize_t depth) except -1:
+cpdef int no_grad_resume(Py_ssize_t depth) except -1:
+    """Enter so many contexts of it again."""
     cdef Mode *mode
     if depth:
         mode = mode_here()

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from micrograd._core import Value, grad, in_trace, is_grad_enabled, mode_enter, mode_exit
+from micrograd._core import Value, grad, in_trace, no_grad_resume, no_grad_suspend
 from micrograd._nn import as_values
 from micrograd.functional._inputs import Scalar, as_value, has_items, same_length
 from micrograd.functional.layers import dot
@@ -22,15 +22,11 @@ from micrograd.functional.layers import dot
 @contextlib.contextmanager
 def _grad_enabled() -> Iterator[None]:
     """A context for which the thread leaves `no_grad`, if it is in it."""
-    depth = 0
-    while not is_grad_enabled():
-        mode_exit("no_grad")
-        depth += 1
+    depth = no_grad_suspend()
     try:
         yield
     finally:
-        for _ in range(depth):
-            mode_enter("no_grad")
+        no_grad_resume(depth)
 
 
 def jacobian(

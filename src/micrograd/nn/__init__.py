@@ -353,15 +353,16 @@ class MLP(NetworkBase, Module):
 
 # As PyTorch's modules are named; of other activations, the name with a capital letter.
 _TITLES = {"elu": "ELU", "gelu": "GELU", "leaky_relu": "LeakyReLU", "relu": "ReLU", "selu": "SELU", "silu": "SiLU"}
-_BY_DEFAULTS = ("elu", "leaky_relu", "reciprocal", "selu")  # no ops of one argument, but methods that need none
+# The ops of one argument, and methods that need no other.
+_ACTIVATIONS = {name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_")}
+_ACTIVATIONS |= {"elu", "leaky_relu", "reciprocal", "selu"}
 
 
 def _activation(activation: _Activation) -> _Activation:
     """The activation, if it is one."""
     if isinstance(activation, str):
-        if activation not in _BY_DEFAULTS and (OPS.get(activation, ("", 0))[1] != 1 or activation.startswith("_")):
-            ops = (name for name, (_, arity) in OPS.items() if arity == 1 and not name.startswith("_"))
-            known = ", ".join(sorted([*ops, *_BY_DEFAULTS]))
+        if activation not in _ACTIVATIONS:
+            known = ", ".join(sorted(_ACTIVATIONS))
             raise ValueError(f"activation must be a callable or one of {known}, not {activation!r}")
     elif not callable(activation):
         raise TypeError(f"activation must be a name or callable, not {type(activation).__name__!r}")
