@@ -6,7 +6,6 @@ import copy
 import inspect
 import math
 import random
-import sys
 import threading
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 
 import micrograd
 from helpers import BINARY, OF_A_LIST, UNARY, assert_leaf, assert_on, bits, doubled, linux, op
-from micrograd import Value, functional, nn
+from micrograd import Value, nn
 
 
 class Weight(Value):
@@ -320,91 +319,6 @@ def test_leaving_without_entering_raises():
     assert_on()
 
 
-# ---- Threads ---------------------------------------------------------------------------------------------------------
-
-
-def test_it_is_a_mode_of_its_thread_alone():
-    """One thread is in the mode, others build and differentiate graphs, in many turns."""
-    failures, rounds = [], [0, 0, 0]
-
-    def going_on():
-        return not failures and min(rounds) < 2000
-
-    def guarded(work):
-        def run():
-            try:
-                work()
-            except BaseException as error:
-                failures.append(error)
-
-        return run
-
-    def predict():
-        x, model = Value(0.5), nn.MLP(2, [3, 1])
-        while going_on():
-            with micrograd.no_grad():
-                for _ in range(50):
-                    assert_leaf((x * 0.5 + 1).tanh())
-                    assert_leaf(model([x, 1.0]))
-                    rounds[0] += 1
-            assert_on()
-
-    def train(i):
-        def work():
-            random.seed(i)
-            model = nn.MLP(2, [3, 1])
-            while going_on():
-                x = Value(0.5)
-                y = (x * 0.5 + 1).tanh() * x + functional.sum([x, x * x]) + model([x, 1.0]) * 0.0
-                y.backward(retain_grads=False)
-                t = math.tanh(1.25)
-                assert abs(x.grad - (0.5 * (1 - t * t) * 0.5 + t + 2.0)) < 1e-14
-                assert micrograd.is_grad_enabled()
-                rounds[i] += 1
-
-        return work
-
-    threads = [threading.Thread(target=guarded(work)) for work in (predict, train(1), train(2))]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not failures
-
-
-def test_new_threads_begin_outside_of_it():
-    seen = []
-    with micrograd.no_grad():
-        thread = threading.Thread(target=lambda: (assert_on(), seen.append(1)))
-        thread.start()
-        thread.join()
-    assert seen == [1]
-
-
-def test_a_mode_ends_with_its_thread():
-    """Where a thread never leaves it, operators have their fast path again afterwards, and no later thread is in it."""
-    entered = []
-
-    def work():
-        micrograd.no_grad().__enter__()
-        entered.append(micrograd.is_grad_enabled())
-
-    for _ in range(20):
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        thread = threading.Thread(target=assert_on)
-        thread.start()
-        thread.join()
-    assert entered == [False] * 20
-    assert_on()
-
-
 # ---- Memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -457,41 +371,3 @@ work(5_000)
 assert rss() - before < 3 << 20, rss() - before
 """
     )
-
-
-# ---- Gradients that are differentiated again -------------------------------------------------------------------------
-
-
-def test_create_graph_gives_results_with_a_graph_as_pytorchs():
-    x = Value(2.0)
-    y = x**3
-    with micrograd.no_grad(), micrograd.no_grad():
-        first = micrograd.grad(y, x, create_graph=True)
-        assert not micrograd.is_grad_enabled()
-        assert_leaf(first * 2.0)
-        with pytest.raises(TypeError):
-            micrograd.grad(y, [x, None], create_graph=True)
-        assert not micrograd.is_grad_enabled()
-        assert micrograd.grad(y, x) == 12.0
-    assert micrograd.is_grad_enabled()
-    assert (first.data, micrograd.grad(first, x)) == (12.0, 12.0)
-
-
-def test_a_pass_that_raises_ends_in_the_mode():
-    x = Value(0.0)
-    y = x.sqrt()
-    with micrograd.no_grad():
-        with pytest.raises(ZeroDivisionError):
-            micrograd.grad(y, x, create_graph=True)
-        assert_leaf(x * 2.0)
-
-
-def test_create_graph_in_no_grad_of_a_compiled_function():
-    def second(x):
-        y = x**3
-        with micrograd.no_grad():
-            first = micrograd.grad(y, x, create_graph=True)
-            cut = micrograd.grad(y, x)
-        return [micrograd.grad(first, x), micrograd.grad(cut * x, x)]
-
-    assert micrograd.compile(second).map([2.0, 3.0]).tolist() == [[12.0, 12.0], [18.0, 27.0]]
