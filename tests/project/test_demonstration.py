@@ -22,6 +22,7 @@ import pytest
 import micrograd
 from helpers import ROOT
 from micrograd import __main__ as demonstration
+from micrograd import _doctor
 from micrograd._compile import variants
 
 REPAIR = "`pip uninstall micrograd micrograd-cython`, then install the one to keep"
@@ -253,3 +254,9 @@ def test_the_doctor_tells_what_it_cannot_find_out(site):
     done = python(site, "-m", "micrograd", "--doctor")
     assert (done.returncode, done.stderr) == (1, "")
     assert re.search(r"^built by +not known: ModuleNotFoundError: ", done.stdout, re.MULTILINE)
+
+
+def test_without_metadata_no_file_is_known_to_be_changed(monkeypatch):
+    """As of a build in place."""
+    monkeypatch.setattr(_doctor, "NAME", "a-package-that-is-not-installed")
+    assert _doctor.changed() == []

@@ -41,6 +41,16 @@ def test_version_is_that_of_the_installed_package():
     assert micrograd.__version__ == installed
 
 
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    def no_version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", no_version)
+    monkeypatch.delitem(vars(micrograd), "__version__", raising=False)
+    with pytest.raises(AttributeError, match="__version__ is in the metadata of an installed package"):
+        _ = micrograd.__version__
+
+
 def test_unknown_names_of_the_top_level():
     with pytest.raises(AttributeError, match="no attribute 'Tensor'"):
         _ = micrograd.Tensor
