@@ -60,7 +60,7 @@ def detached_inside(x, w, model):
         out = model([h, x[0]])
         total = functional.sum([h, out, w]) ** 2
         weights = functional.softmax([h, x[1], w])
-    return (w * total + weights[0] * x[0] + weights[1] * w).tanh() * h
+    return (w * total + weights[0] * x[0] + weights[1] * w).tanh() * h + out
 
 
 @pytest.mark.parametrize("exact", [False, True])

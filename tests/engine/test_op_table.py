@@ -9,7 +9,7 @@ import math
 import pytest
 
 from helpers import BINARY, SPECIAL, bits, op, outcome
-from micrograd._core import OPS, Value, op_columns, op_names, op_partial
+from micrograd._core import OPS, Value, op_columns, op_names, op_partial, op_value
 
 VARIADIC = ["sum", "logsumexp", "max"]
 POINTS = list(itertools.product((0.25, 0.75, -0.75), (2.0, 3.0), (0.125, 0.625, -0.625), (1.0, -3.0)))  # a, b, r, g
@@ -66,3 +66,23 @@ def test_arguments_commute_where_the_row_says(name):
     assert op_columns(name)["commutes"] == all(
         result(a, b) == result(b, a) for a, b in itertools.product(SPECIAL, repeat=2)
     )
+
+
+CHOICES = {
+    "_less": lambda a, b: float(a < b),
+    "_less_equal": lambda a, b: float(a <= b),
+    "_equal": lambda a, b: float(a == b),
+    "_and": lambda a, b: float(bool(a) and bool(b)),
+    "_or": lambda a, b: float(bool(a) or bool(b)),
+    "_then": lambda a, b: b if a else -0.0,
+    "_otherwise": lambda a, b: -0.0 if a else b,
+    "_guard": lambda a, b: b if a else 0.5,
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_conditions_and_choices_are_pythons(name):
+    """In compiled functions vector loops compute them: the rows are for the other uses of the table."""
+    for a, b in itertools.product(SPECIAL, repeat=2):
+        assert bits(op_value(name, Value(a), Value(b)).data) == bits(CHOICES[name](a, b)), (a, b)
+    assert [op_value("_not", Value(x)).data for x in (0.0, -0.0, 1.0, math.nan)] == [1.0, 1.0, 0.0, 0.0]

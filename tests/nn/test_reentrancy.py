@@ -108,6 +108,7 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
     3.12 on, collections wait until C code has returned.)"""
     check(
         f"""
+        import weakref
         from micrograd import _nn, functional, nn
 
         todo = []
@@ -124,6 +125,10 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
             neurons = model.layers[0].neurons
             for n in neurons:
                 n.w = [Value(1.0), Value(2.0)]
+            held = []
+            for p in [*model.parameters(), *weights[0], *weights[1], *weights[2]]:
+                p.mark = Sentinel()
+                held.append(weakref.ref(p.mark))
             gc.collect()
             todo = [{change!r}]
             gc.set_threshold(k)
@@ -132,6 +137,9 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
                 {work}
             except ValueError as error:  # where what is left does not fit
                 print(k, error)
+            n = p = neurons = model = weights = None
+            gc.collect()
+            assert not any(r() for r in held)
         gc.callbacks.clear()
         still_works()
         """
