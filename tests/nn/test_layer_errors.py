@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import micrograd
-from helpers import complaint
+from helpers import FAIL_IN_TURN, PREAMBLE, complaint
 from micrograd import Value, nn
 
 
@@ -204,4 +204,29 @@ def test_slots_of_outputs_that_are_not_made_are_given_back(check, network):
                 raise AssertionError
         assert id(x * 1.0) == first
         """
+    )
+
+
+def test_a_network_that_memory_ran_out_for_gives_up_its_weights(isolated):
+    """Its layers are too large for the pieces of memory that are kept: each allocation may fail."""
+    pytest.importorskip("_testcapi")
+    isolated(
+        PREAMBLE
+        + FAIL_IN_TURN
+        + """
+import weakref
+from micrograd import nn
+
+model = nn.MLP(2, [400, 1])
+held = []
+for p in model.layers[0].parameters():
+    p.mark = Sentinel()
+    held.append(weakref.ref(p.mark))
+for x in [1.0, 2.0], [Value(1.0), Value(2.0)]:
+    assert fail_in_turn(lambda: model(x)) > 2
+del p, model
+gc.collect()
+assert not any(mark() for mark in held)
+still_works()
+"""
     )
