@@ -67,7 +67,8 @@ def test_every_program_keeps_to_the_rules():
         lambda x: [w, 3.0, x[0], x[0] * w, functional.dot([], [], x[0]), functional.sum([])],
         lambda x: [x[0] * x[0] + x[1] * x[0] + w * x[0] + w * w, x[0] + x[0], functional.logsumexp([x[0], w, w])],
         lambda x: functional.linear(x, [[w, w, w], [x[0], x[1], 1.0]], [x[0], w]),
-        lambda x: x[0] * x[2] + x[1] * x[1] + x[2] * x[0],  # factors in no order
+        lambda x: x[0] * x[2] + x[1] * x[1] + x[2] * x[0],  # slots in equal steps
+        lambda x: x[0] * x[2] + x[1] * x[0] + x[2] * x[2],  # in no order
     ]
     for function in functions:
         f = micrograd.compile(function)

@@ -131,6 +131,7 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
                 held.append(weakref.ref(p.mark))
             gc.collect()
             todo = [{change!r}]
+            spare = [[] for _ in range(100)]  # more than CPython keeps for new lists, which then run no collection
             gc.set_threshold(k)
             gc.enable()
             try:
