@@ -92,6 +92,18 @@ def caught(side):
     return before
 
 
+def test_the_first_error_of_the_prologue_is_raised(exact):
+    """exp() of a leaf is computed before a logarithm that the function takes earlier, but of other results."""
+    w, z = Value(-3.0), Value(1000.0)
+    f = micrograd.compile(lambda x: x * ((w + 1.0) * 2.0).log() + z.exp() * x, exact=exact)
+    for call in (lambda: f(1.0), lambda: f.sum([1.0, 2.0])):
+        with pytest.raises(ValueError, match=complaint(math.log, -4.0)):
+            call()
+    w.data = 1.0
+    with pytest.raises(OverflowError, match=complaint(math.exp, 1000.0)):
+        f(1.0)
+
+
 @pytest.mark.parametrize(
     "before",
     [
