@@ -110,6 +110,7 @@ def _value_entries():
     yield "Value subclass", lambda: _grads(lambda a: doubled(a, Sub) * Sub(2.0), XS[:1])
     yield "Value cycle", _cycle
     yield "Value looking", _looking
+    yield "a power of infinity", lambda: [(Value(math.inf) ** 3.0).data]
     yield "Value format", lambda: [len(f"{x:.3f} {x!r} {x}"), x.item(), (x * y).detach().data]
     yield "Value copy", lambda: [copy.copy(x).data, copy.deepcopy((x * y).tanh()).data]
     yield "Value pickle", lambda: [pickle.loads(pickle.dumps((x * y + 1.0).exp())).data]

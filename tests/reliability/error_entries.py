@@ -47,6 +47,7 @@ def of_errors():
         "power": (OverflowError, lambda: Value(1e200) ** 2),
         "root of -8": (ValueError, lambda: Value(-8.0) ** 0.5),
         "backward of 0**0.5": (ZeroDivisionError, lambda: (zero**0.5).backward()),
+        "backward of sqrt of 0": (ZeroDivisionError, lambda: zero.sqrt().backward()),
         "a user's _backward": (LookupError, lambda: _raising(x).backward()),
         "grad unused": (RuntimeError, lambda: micrograd.grad(x * x, [Value(1.0)])),
         "inputs of a network": (ValueError, lambda: model([1.0])),
