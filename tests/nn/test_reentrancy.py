@@ -130,8 +130,8 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
                 p.mark = Sentinel()
                 held.append(weakref.ref(p.mark))
             gc.collect()
-            todo = [{change!r}]
-            spare = [[] for _ in range(100)]  # more than CPython keeps for new lists, which then run no collection
+            todo.clear()  # and no new list: the one before would be freed, and kept for the next, which runs no collection
+            todo.append({change!r})
             gc.set_threshold(k)
             gc.enable()
             try:
