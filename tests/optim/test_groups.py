@@ -142,6 +142,17 @@ def test_parameters_taken_away_are_left_alone():
     assert optimizer.state_dict()["state"] == {}
 
 
+def test_a_group_taken_away_is_left_alone():
+    a, b = values([1.0, 2.0])
+    optimizer = SGD([{"params": [a]}, {"params": [b]}], lr=0.5)
+    set_grads([a, b], [1.0, 1.0])
+    optimizer.step()
+    optimizer.param_groups.pop()
+    optimizer.step()
+    optimizer.zero_grad()
+    assert [(p.data, p.grad) for p in (a, b)] == [(0.0, 0.0), (1.5, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

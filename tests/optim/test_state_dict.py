@@ -114,6 +114,14 @@ def test_loading_keeps_the_parameters_and_the_groups_and_replaces_the_rest():
     assert group["decoupled_weight_decay"] is False
 
 
+def test_options_that_were_loaded_are_copies():
+    state = Adam(values([1.0]), betas=[0.5, 0.6]).state_dict()
+    optimizer = Adam(values([1.0]))
+    optimizer.load_state_dict(state)
+    state["param_groups"][0]["betas"][0] = 2.0
+    assert optimizer.param_groups[0]["betas"] == [0.5, 0.6]
+
+
 def test_adamw_stays_decoupled():
     optimizer = AdamW(values([1.0]))
     optimizer.load_state_dict(Adam(values([1.0])).state_dict())
@@ -155,6 +163,7 @@ def _with(d, value, *path):
         (lambda s: _with(s, 1.0, "state", 1, "momentum"), ValueError, "the state of parameter 1 has 'momentum'"),
         (lambda s: _with(s, True, "param_groups", 0, "amsgrad"), ValueError, "lacks 'max_exp_avg_sq'"),
         (lambda s: _with(s, -1.0, "state", 0, "step"), ValueError, "step of 0 must be at least 0, not -1.0"),
+        (lambda s: _with(s, math.nan, "state", 0, "step"), ValueError, "step of 0 must be at least 0, not nan"),
         (lambda s: _with(s, "1", "state", 0, "exp_avg"), TypeError, "exp_avg of 0 must be a real number, not 'str'"),
     ],
 )

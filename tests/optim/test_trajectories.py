@@ -236,6 +236,19 @@ def test_adams_bits_are_those_of_the_same_sums_of_floats(kind, options, joined, 
     assert [p.data for p in params] == x
 
 
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75])
+@pytest.mark.usefixtures("rounds_once")
+def test_rmsprops_averages_are_those_of_pytorchs_lerp(alpha):
+    """To the bit: it goes from the nearer of its two ends, from the second where both are equally far."""
+    [param], rest, mean = values([1.0]), 1.0 - alpha, 0.0
+    optimizer = RMSprop([param], alpha=alpha, centered=True)
+    for (g,) in grads_of_all_sizes(1, 200):
+        param.grad = g
+        optimizer.step()
+        mean = mean + rest * (g - mean) if rest < 0.5 else g - (g - mean) * (1.0 - rest)
+        assert optimizer.state_dict()["state"][0]["grad_avg"] == mean
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize(
     ("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (Adam, {"amsgrad": True}), (RMSprop, {})]
@@ -251,6 +264,9 @@ def test_a_grad_that_is_not_finite_goes_where_pytorchs_goes(kind, options, bad):
         ours.step()
         theirs.step()
         assert [p.data for p in params] == pytest.approx(x.tolist(), nan_ok=True, **CLOSE)
+    if options == {"amsgrad": True}:
+        highest = [ours.state_dict()["state"][i]["max_exp_avg_sq"] for i in (0, 1)]
+        assert highest == pytest.approx(theirs.state[x]["max_exp_avg_sq"].tolist(), nan_ok=True, **CLOSE)
 
 
 def test_a_network_learns():
