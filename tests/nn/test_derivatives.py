@@ -179,3 +179,21 @@ def test_second_derivatives_through_activations_of_layers(name):
             x = [Value(0.5), Value(0.75)] if by_inputs else [0.5, 0.75]
             found.append(derivatives(model, x, x if by_inputs else model.parameters()[:2]))
         assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["jacobian", "hessian", "hvp"])
+def test_the_function_is_called_with_leaves_of_its_own(name):
+    """With create_graph it gets the inputs themselves."""
+    given, x = [], Value(2.0)
+    inputs = [x, x * 3.0]
+
+    def f(values):
+        given[:] = values
+        return values[0] * values[1]
+
+    arguments = (f, inputs, [1.0, 1.0]) if name == "hvp" else (f, inputs)
+    getattr(functional, name)(*arguments)
+    assert [(v.data, v._children) for v in given] == [(2.0, ()), (6.0, ())]
+    assert x not in given
+    getattr(functional, name)(*arguments, create_graph=True)
+    assert given == inputs

@@ -81,6 +81,9 @@ def test_atan2_of_pairs():
         angle = functional.atan2(y, x)
         assert isinstance(angle, Value)
         assert angle.data == math.atan2(1.0, -1.0)
+    for y, x in (([1.0], -1.0), (1.0, [-1.0])):  # one list of one
+        (angle,) = functional.atan2(y, x)
+        assert angle.data == math.atan2(1.0, -1.0)
     for y, x in ((ys, [1.0]), (ys, 1.0), (1.0, ys)):
         with pytest.raises(ValueError, match=f"{len(ys) if y is ys else 1} ys for"):
             functional.atan2(y, x)

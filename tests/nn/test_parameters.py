@@ -341,6 +341,19 @@ def test_deep_nesting(wrap):
         item = item.next if isinstance(item, Plain) else next(iter(item.values() if isinstance(item, dict) else item))
 
 
+def test_an_argument_of_a_trace_is_no_parameter():
+    neuron, seen = nn.Neuron(1), []
+
+    @micrograd.compile
+    def f(w):
+        neuron.w = [w]
+        seen.extend((neuron.parameters(), nn.Neuron.parameters(neuron), [p for _, p in neuron.named_parameters()]))
+        return neuron([2.0])
+
+    assert f(3.0).data == 6.0
+    assert seen == [[neuron.b]] * 3
+
+
 def test_two_parameters_of_one_name_are_refused():
     model = Plain(heads={1: Value(1.0), "1": Value(2.0)})
     assert len(model.parameters()) == 2
