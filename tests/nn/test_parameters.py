@@ -114,6 +114,20 @@ def test_networks_with_shared_parts(module):
     assert {p.grad for p in parameters} == {0.0}
 
 
+def test_shared_parts_of_subclasses():
+    class Own(nn.Neuron):
+        def parameters(self):
+            return [*self.w, self.b]
+
+    class OwnLayer(nn.Layer):
+        _neuron = Own
+
+    layer = OwnLayer(1, 2)
+    layer.neurons[1].b = layer.neurons[0].b
+    first, second = layer.neurons
+    assert layer.parameters() == [*first.w, first.b, *second.w]
+
+
 def every_parameter(model):
     return [p for layer in model.layers for n in layer.neurons for p in (*n.w, n.b)]
 
