@@ -46,6 +46,7 @@ def message(work):
         (lambda x: Value(math.nan).relu(), "'ReLU' of nan is nan"),
         (lambda x: Value(math.inf) ** 2, "'**2' of inf is inf"),
         (lambda x: np.float64(10.0) * x, "'*' of 1e+308, 10.0 is inf"),
+        (lambda x: functional.sum([x] * 8), f"'sum' of {', '.join(['1e+308'] * 8)} is inf"),
         (lambda x: functional.sum([x] * 10), f"'sum' of {', '.join(['1e+308'] * 8)}, 2 more is inf"),
         (lambda x: functional.dot([x, x], [1.0, 2.0]), "'*' of 1e+308, 2.0 is inf"),
         (lambda x: nn.Neuron(1, nonlin=False)([x * Value(math.inf)]), "'*' of 1e+308, inf is inf"),

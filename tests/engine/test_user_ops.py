@@ -7,7 +7,7 @@ import math
 import pytest
 
 from helpers import lecture_tanh
-from micrograd import Value
+from micrograd import Value, functional, grad
 
 
 def microgpt_tanh(self):
@@ -64,6 +64,25 @@ def test_a_user_op_of_many_children():
     xs = [Value(float(i)) for i in range(1000)]
     Value(sum(x.data for x in xs), xs, [1.0] * len(xs)).backward()
     assert {x.grad for x in xs} == {1.0}
+
+
+def test_a_local_gradient_of_0_is_multiplied_like_any_other():
+    x, y = Value(2.0), Value(3.0)
+    root = Value(6.0, (x, y), (0.0, 2.0)) * math.inf
+    assert grad(root, [x, y]) == pytest.approx([math.nan, math.inf], nan_ok=True)
+    root.backward()
+    assert [x.grad, y.grad] == pytest.approx([math.nan, math.inf], nan_ok=True)
+
+
+@pytest.mark.parametrize("combine", [functional.sum, functional.logsumexp, functional.mean], ids=str)
+@pytest.mark.parametrize("tanh", USER_TANHS)
+def test_user_ops_among_the_arguments_of_an_op_of_many(tanh, combine):
+    def gradient(f):
+        x = Value(0.5)
+        combine([x, f(x), x * 2.0]).backward()
+        return x.grad
+
+    assert gradient(tanh) == pytest.approx(gradient(Value.tanh), rel=1e-12)
 
 
 def test_a_user_op_without_a_rule_sends_nothing():

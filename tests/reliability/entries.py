@@ -71,6 +71,24 @@ def _cycle():
     return [x.grad]
 
 
+class _Again:
+    """A number that makes a Value anew, while its constructor reads it."""
+
+    def __init__(self, value, x):
+        self.value, self.x = value, x
+
+    def __float__(self):
+        self.value.__init__(1.0, (self.x, self.x), (2.0, 3.0))
+        return 4.0
+
+
+def _made_in_its_constructor(x):
+    value = Value(0.0)
+    value.__init__(1.0, (x,), (_Again(value, x),))
+    value.backward()
+    return [value.data]
+
+
 def _attributes():
     v = Value(1.0, label="v")
     v.note = [v.label]
@@ -105,6 +123,7 @@ def _value_entries():
     yield "Value()", lambda: [v.data for v in (Value(1), Value(True), Value(np.float32(0.5)), Value(data=2.0))]
     yield "Value(children, op)", lambda: _grads(lambda a, b: Value(1.0, (a, b), "op"), XS[:2])[:1]
     yield "Value(local_grads)", lambda: _grads(lambda a, b: Value(1.0, (a, b), (2.0, 3.0)), XS[:2])
+    yield "Value made in its constructor", lambda: _made_in_its_constructor(x)
     yield "Value attributes", _attributes
     yield "Value._backward", lambda: _grads(doubled, XS[:1])
     yield "Value subclass", lambda: _grads(lambda a: doubled(a, Sub) * Sub(2.0), XS[:1])
