@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import sys
 
 import numpy as np
 
@@ -66,6 +67,27 @@ def _indexed(i, x):
     return F.take([x, x * x], i) + row[0] * row[1]
 
 
+def _slope_of_choices(x):
+    y = x * x
+    return micrograd.grad(F.where(x > 0.0, y, 1.0) + F.where(x > 1.0, y.exp(), F.where(x < 3.0, y, x)), x)
+
+
+def _without_numpy(f, x):
+    numpy = sys.modules["numpy"]
+    sys.modules["numpy"] = None
+    try:
+        return f.sum(x)
+    finally:
+        sys.modules["numpy"] = numpy
+
+
+def _index(x):
+    try:
+        return [1.0][x]
+    except TraceError:  # NumPy goes on after it, too
+        return [2.0][x]
+
+
 def _raises(kind, function):
     try:
         function()
@@ -106,6 +128,14 @@ def of_compile():
     yield "compile static", lambda: [micrograd.compile(powers, static_argnames="heads").sum([1.0, 2.0], heads=3).data]
     yield "compile where", lambda: micrograd.compile(_chosen).map([0.7, 0.2, -1.0, -3.0])
     yield "compile indexes", lambda: micrograd.compile(_indexed).map([0, 1], [0.5, 2.0])
+    yield "compile grad of choices", lambda: [micrograd.compile(_slope_of_choices).sum([0.5, 2.0, -1.0]).data]
+    net = nn.MLP(2, [3, 3, 1])
+    yield "compile grad of a network", lambda: [micrograd.compile(_slope(net)).sum(X, Y).data]
+    yield "compile grad of a sum", lambda: [micrograd.compile(_slope_of_sum).sum([0.5, 2.0]).data]
+    yield "compile no_grad inside", lambda: [micrograd.compile(_frozen(net)).sum(X).data]
+    wide, many = nn.MLP(20, [60, 60, 1]), np.ones((600, 20))
+    shared = micrograd.compile(wide, threads=2)
+    yield "compiled, threads that are started", lambda: [shared.sum(many).data]
     yield (
         "compile grad",
         lambda: [
@@ -117,6 +147,22 @@ def of_compile():
     yield "compiled no_grad", lambda: _in_no_grad(known)
     yield "compile Values", lambda: _of_values(known)
     yield from _error_entries(w, known)
+
+
+def _slope(net):
+    return lambda x, y: F.sum([d * d for d in micrograd.grad(net(x), x)]) * y
+
+
+def _slope_of_sum(x):
+    return micrograd.grad(F.sum([Value(v) * (Value(v + 1.0) * x).tanh() for v in (0.5, 0.6, 0.7, 0.8, 0.9)]), x)
+
+
+def _frozen(net):
+    @micrograd.no_grad()
+    def outputs(x):
+        return net.layers[0](x)
+
+    return lambda x: F.sum(outputs(x)) * x[0]
 
 
 def _in_no_grad(f):
@@ -143,6 +189,8 @@ def _error_entries(w, known):
         "ragged": (TypeError, lambda: known.map([[1.0], ["a"]])),
         "lengths": (ValueError, lambda: micrograd.compile(lambda x, y: x * y).map([1.0, 2.0], [1.0])),
         "an index": (IndexError, lambda: micrograd.compile(_indexed).map([0, 5], [0.5, 2.0])),
+        "an index in a trace": (TraceError, lambda: micrograd.compile(_index)(1.0)),
+        "lists without NumPy": (TypeError, lambda: _without_numpy(known, [[1.0, 2.0], [3.0, "a"]])),
         "of its options": (ValueError, lambda: micrograd.compile(add, threads=-1)),
         "a wrong pickle": (ValueError, lambda: micrograd.compile(add).__setstate__({"a": 1})),
     }

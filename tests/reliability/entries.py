@@ -128,6 +128,7 @@ def _value_entries():
     yield "Value._backward", lambda: _grads(doubled, XS[:1])
     yield "Value subclass", lambda: _grads(lambda a: doubled(a, Sub) * Sub(2.0), XS[:1])
     yield "Value cycle", _cycle
+    yield "Value subclass made anew", lambda: [type("Local", (Value,), {})(1.0).data]
     yield "Value looking", _looking
     yield "a power of infinity", lambda: [(Value(math.inf) ** 3.0).data]
     yield "Value format", lambda: [len(f"{x:.3f} {x!r} {x}"), x.item(), (x * y).detach().data]
@@ -241,6 +242,9 @@ def _module_entries():
             + [functional.dot([XS[0], 0.5], XS[:2], bias).data for bias in (XS[1], 2.0)]
         ),
     )
+    yield "hidden layers", lambda: _grads(lambda x, y: models["nn.MLP"]([x, y]), XS[:2])
+    yield "inputs of Values and numbers", lambda: [F.dot(XS[:2], [Value(0.6), 0.5]).data]
+    yield "a second neuron of Values and numbers", lambda: [F.linear(XS[:2], [XS[:2], [XS[0], 0.5]])[1].data]
     wide = nn.MLP(2, [300, 1])  # layers of more than 4 KB have memory of their own each time
     yield "wide network, two passes", lambda: _passed_twice(wide([0.5, XS[0]]))
     yield "wide functional.linear", lambda: _passed_twice(F.linear(XS * 200, [XS * 200])[0])

@@ -27,9 +27,21 @@ def _raising(x):
     return out * 2.0
 
 
+class _Refusing(type(Value)):
+    def __getattribute__(cls, name):
+        if name == "_backward":
+            raise LookupError("of the metaclass")
+        return super().__getattribute__(name)
+
+
+class _Refused(Value, metaclass=_Refusing):
+    pass
+
+
 def of_errors():
     x = Value(0.6)
-    model, layer = nn.MLP(2, [2, 1]), nn.Layer(2, 2)
+    model, layer, roots = nn.MLP(2, [2, 1]), nn.Layer(2, 2), nn.Layer(1, 2, activation="sqrt")
+    roots.neurons[1].w[0].data = -1.0
     zero = Value(0.0)
     cases = {
         "Value('abc')": (TypeError, lambda: Value("abc")),
@@ -52,6 +64,8 @@ def of_errors():
         "grad unused": (RuntimeError, lambda: micrograd.grad(x * x, [Value(1.0)])),
         "inputs of a network": (ValueError, lambda: model([1.0])),
         "inputs of a layer": (TypeError, lambda: layer([1.0, "a"])),
+        "an activation of a layer": (ValueError, lambda: roots([1.0])),
+        "a metaclass": (LookupError, lambda: _Refused(1.0)),
         "load_state_dict": (RuntimeError, lambda: model.load_state_dict({"absent": 1.0})),
         "lengths of lists": (ValueError, lambda: F.mse_loss([x], [x, x])),
         "an index": (IndexError, lambda: F.take([x], 5)),
