@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import functools
+import math
+import signal
+
 import pytest
 
 from helpers import lecture_tanh
@@ -67,3 +72,49 @@ def test_ops_without_expressions_are_named():
         assert grad(y * y, y, create_graph=True).data == 2 * y.data
         with pytest.raises(RuntimeError, match=f"{name}.*has no gradients with create_graph=True"):
             grad(y * y, x, create_graph=True)
+
+
+def test_gradients_as_values_may_have_own_ops_for_factors():
+    """They are inputs, weights and bias of affine nodes then, which are walked in depth-first order."""
+    t = math.tanh(0.5)
+    for order in (lambda a, b: a * b, lambda a, b: b * a):
+        c, x, u, v = Value(0.5), Value(2.0), Value(3.0), Value(-5.0)
+        w = lecture_tanh(c)
+        slope = grad(order(w, x * u + order(x, v)), x, create_graph=True)
+        assert grad(slope, [c, u, v]) == pytest.approx([-2.0 * (1 - t * t), t, t])
+        slope.backward()
+        assert [c.grad, u.grad, v.grad] == pytest.approx([-2.0 * (1 - t * t), t, t])
+        slope = grad(order(x, w) + x * 2.0 + x, x, create_graph=True)
+        assert grad(slope, c) == pytest.approx(1 - t * t)
+
+
+def test_a_rule_cannot_make_a_value_of_the_graph_anew():
+    x = Value(2.0)
+    h = x * 3.0
+    y = Value(6.0, (h,), "op")
+    y._backward = lambda: h.__init__(1.0, (x,), local_grads=(5.0,))
+    with pytest.raises(RuntimeError, match="cannot call __init__ of a Value again"):
+        grad(y, x)
+    assert (h.data, h._children[0] is x) == (6.0, True)
+
+
+def test_a_signal_handler_runs_in_the_middle_of_the_pass():
+    """A function in C sends it, so that Python runs no handler before the engine does."""
+    x, later = Value(1.0), []
+    y = Value(1.0, (x,), "op")
+    y._backward = functools.partial(later.append, "reached")
+    for _ in range(100_000):
+        y = y * 1.0
+    y = Value(1.0, (y,), "op")
+    y._backward = _thread.interrupt_main
+
+    def handle(*_):
+        raise LookupError("of the handler")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        with pytest.raises(LookupError, match="of the handler"):
+            grad(y, x)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert later == []
