@@ -170,6 +170,13 @@ def test_nothing_has_no_average_and_no_distribution(function):
         getattr(functional, function)([])
 
 
+def test_a_sum_begins_at_zero():
+    """0.0 + -0.0 is 0.0, as of Python's sum."""
+    for function in (functional.sum, functional.mean, lambda xs: functional.dot([1.0], xs)):
+        for f in (function, micrograd.compile(function), micrograd.compile(function, exact=True)):
+            assert str(f([-0.0]).data) == str(f([Value(-0.0)]).data) == "0.0"
+
+
 def test_the_sum_of_nothing_is_zero():
     assert functional.sum([]).data == 0.0
     assert functional.dot([], []).data == 0.0
