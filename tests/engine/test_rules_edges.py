@@ -159,6 +159,13 @@ def test_the_gradient_of_the_exponent_is_0_at_base_0(zero, number):
     assert w.grad == 0.0
 
 
+@pytest.mark.parametrize("adjoint", [math.inf, math.nan])
+def test_the_gradient_of_the_exponent_at_base_0_is_0_times_the_adjoint(adjoint):
+    exponent = Value(2.0)
+    (Value(0.0) ** exponent * adjoint).backward()
+    assert math.isnan(exponent.grad)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_square_is_pythons_to_the_bit(x):
     try:
