@@ -1,0 +1,77 @@
+"""Signals that are pending when a pass begins: Python runs their handlers where the engine lets it. Nothing is timed:
+functions in C are called one after the other, without the interpreter's loop between, which would run the handlers."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import operator
+import signal
+from functools import partial
+
+import pytest
+
+from helpers import doubled
+from micrograd import Value, grad
+
+LONG = 200_000  # nodes: more than a pass handles between two checks for signals
+
+
+@pytest.fixture
+def pending():
+    """A function that calls a handler in the midst of another function; False where it was called afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def run(handle, function):
+        ended, seen = [], []
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(not ended), handle()))
+        with contextlib.suppress(LookupError):
+            list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, function, partial(ended.append, 1)]))
+        assert len(seen) == 1
+        return seen[0]
+
+    yield run
+    signal.signal(signal.SIGINT, before)
+
+
+def chain(x, count=LONG):
+    for _ in range(count):
+        x = x * 1.0
+    return x
+
+
+@pytest.mark.parametrize("make", [doubled, Value.tanh], ids=["sorted", "ordered"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x, y: y.backward,
+        lambda x, y: partial(y.backward, retain_grads=False),
+        lambda x, y: partial(grad, y, x),
+        lambda x, y: y.zero_grad,
+    ],
+    ids=["backward", "backward without grads", "grad", "zero_grad"],
+)
+def test_a_handler_that_raises_ends_the_work(pending, work, make):
+    x, ended = Value(0.5), []
+    y = chain(make(x))
+
+    def handle():
+        ended.append(x.grad)
+        raise LookupError
+
+    assert pending(handle, work(x, y))
+    assert ended == [0.0]
+    y.zero_grad()
+    y.backward()
+    assert x.grad == grad(y, x) != 0.0
+
+
+def test_a_handler_may_walk_nodes_that_the_walk_has_marked(pending):
+    """Both passes propagate all that the node has gained, as in the reference."""
+    x, u = Value(2.0), Value(1.0)
+    shared = x * 3.0
+    side = shared * 2.0
+    y = chain(u) + shared
+    assert pending(side.backward, y.backward)
+    assert (shared.grad, u.grad) == (3.0, 1.0)
+    assert x.grad == 3.0 * 3.0 + 3.0 * 3.0
