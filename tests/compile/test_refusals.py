@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import operator
 import pickle
 import re
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import micrograd
+from helpers import complaint
 from micrograd import TraceError, Value, functional, nn, optim, utils
 
 HERE = re.escape(Path(__file__).name)
@@ -166,3 +169,13 @@ def test_an_error_of_one_call_is_not_caught(function, first, then):
     if then is not None:
         w.data = then
         assert compiled(1.0).data == f(Value(1.0)).data
+
+
+@pytest.mark.parametrize("conversion", [float, int, math.exp, operator.index, range, complex])
+def test_after_a_trace_conversions_say_what_python_says(conversion):
+    class Other:
+        pass
+
+    micrograd.compile(lambda x: x * 2.0)(1.0)
+    with pytest.raises(TypeError, match=complaint(conversion, Other()).replace("Other", "Value")):
+        conversion(Value(1.0))

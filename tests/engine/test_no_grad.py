@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import math
@@ -13,7 +14,8 @@ import pytest
 
 import micrograd
 from helpers import BINARY, OF_A_LIST, UNARY, assert_leaf, assert_on, bits, doubled, linux, op
-from micrograd import Value, nn
+from micrograd import Value, functional, nn
+from micrograd.utils import detect_anomaly
 
 
 class Weight(Value):
@@ -205,6 +207,30 @@ def test_it_nests_and_ends_where_an_exception_leaves_it():
         assert_leaf(x * x)
         assert not micrograd.is_grad_enabled()
     assert_on()
+
+
+def test_users_ops_after_another_mode_has_ended():
+    x = Value(2.0)
+    with micrograd.no_grad():
+        with detect_anomaly():
+            pass
+        assert_leaf(Value(4.0, (x,), local_grads=(2.0,)))
+        assert_leaf(Value(4.0, (x,), "double"))
+
+
+@pytest.mark.parametrize("mode", [micrograd.no_grad, detect_anomaly])
+def test_slabs_that_fill_or_become_empty_in_a_mode_change_nothing(mode):
+    """A slab has 1023 slots."""
+    x = Value(2.0)
+    graph = [x * 3.0 for _ in range(3000)]
+    with mode():
+        kept = [x * 3.0 for _ in range(3000)]
+        assert all((not v._children) == (mode is micrograd.no_grad) for v in kept)
+        del graph
+        for out in (x * 3.0, x.tanh(), x * x, functional.sum([x, x])):
+            assert (not out._children) == (mode is micrograd.no_grad)
+        with pytest.raises(RuntimeError) if mode is detect_anomaly else contextlib.nullcontext():
+            x * math.inf
 
 
 def test_functions():
