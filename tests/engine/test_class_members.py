@@ -100,18 +100,19 @@ def test_a_name_can_be_changed(cls):
     cls.__name__, cls.__qualname__ = "Value", "Value"
 
 
-def test_data_can_become_a_property(monkeypatch):
+@pytest.mark.parametrize("name", ["data", "grad"])
+def test_fields_can_become_properties(monkeypatch, name):
     written = []
     v = Value(1.0)
-    monkeypatch.setattr(Value, "data", property(lambda self: 5.0, lambda self, x: written.append(x)))
-    v.data = 3.0
-    assert (v.data, written) == (5.0, [3.0])
+    monkeypatch.setattr(Value, name, property(lambda self: 5.0, lambda self, x: written.append(x)))
+    setattr(v, name, 3.0)
+    assert (getattr(v, name), written) == (5.0, [3.0])
     nn.Layer(1, 2)([1.0])  # asks for the members that were replaced
-    v.data = 4.0
-    assert (v.data, written) == (5.0, [3.0, 4.0])
+    setattr(v, name, 4.0)
+    assert (getattr(v, name), written) == (5.0, [3.0, 4.0])
     monkeypatch.undo()
-    v.data = 3.0
-    assert (v.data, written) == (3.0, [3.0, 4.0])
+    setattr(v, name, 3.0)
+    assert (getattr(v, name), written) == (3.0, [3.0, 4.0])
 
 
 @pytest.mark.parametrize("home", [nn, micrograd], ids=["relu", "tanh"])
@@ -215,6 +216,17 @@ def test_compiled_functions_are_traced_again(monkeypatch):
     monkeypatch.setattr(Value, "square", lambda self: self * self, raising=False)
     assert micrograd.compile(lambda x: x.square())(3.0).data == 9.0
     assert f(1.0).data == before[0]
+
+
+def test_programs_of_methods_that_are_back_are_used_again(monkeypatch):
+    traces = []
+    f = micrograd.compile(lambda x: traces.append(1) or x.tanh())
+    f(1.0)
+    monkeypatch.setattr(Value, "tanh", lambda self: self * 2.0)
+    assert micrograd.compile(lambda x: x.tanh())(3.0).data == 6.0
+    monkeypatch.undo()
+    assert f(1.0).data == pytest.approx(math.tanh(1.0))
+    assert len(traces) == 1
 
 
 @pytest.mark.parametrize(

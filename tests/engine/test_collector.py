@@ -32,6 +32,19 @@ def test_a_closure_that_holds_its_own_node_is_collected(engine, make):
     assert alive() is None
 
 
+def test_a_value_behind_many_attributes_is_collected(engine):
+    class Sub(engine.Value):
+        pass
+
+    x = Sub(2.0)
+    x.parts = [[i] for i in range(500)]
+    x.parts.append(x * 2.0)
+    alive = weakref.ref(x)
+    del x
+    gc.collect()
+    assert alive() is None
+
+
 @pytest.mark.slow
 @linux
 def test_closures_of_user_ops_are_collected(check):

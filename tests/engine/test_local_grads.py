@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from helpers import BINARY, OPERATORS, op, partials
-from micrograd import Value
+from micrograd import Value, grad
 from micrograd._core import OPS
 
 A, B = Value(3.0), Value(-2.0)
@@ -60,3 +62,16 @@ def test_constants_looked_at_late_have_the_grad_that_the_last_pass_would_send_no
     x.data -= 1.0
     (constant,) = y._prev - {x}
     assert constant.grad == x.data * y.grad
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the pass", "after the pass"])
+def test_a_number_where_its_own_gradient_does_not_exist(late):
+    """Nothing asks for the gradient of a number, so looking at it raises nothing: it is NaN."""
+    exponent = Value(0.5)
+    y = 0.0**exponent
+    base = None if late else y._children[0]
+    y.backward()
+    base = base or y._children[0]
+    assert (base.data, exponent.grad) == (0.0, 0.0)
+    assert math.isnan(base.grad)
+    assert grad(y, exponent) == 0.0

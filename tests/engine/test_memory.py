@@ -16,7 +16,11 @@ returns = pytest.mark.skipif(
 @linux
 @returns
 @pytest.mark.parametrize("rounds", [1, 5])
-@pytest.mark.parametrize("make", ["chain(x, 10**6)", "[[Value(1.0) for _ in range(50)] for _ in range(20_000)]"], ids=["graph", "leaves"])
+@pytest.mark.parametrize(
+    "make",
+    ["chain(x, 10**6)", "[[Value(1.0) for _ in range(50)] for _ in range(20_000)]"],
+    ids=["graph", "leaves"],
+)
 def test_freed_graphs_return_their_memory(check, rounds, make):
     """All but the reserve of 16 MB."""
     check(
