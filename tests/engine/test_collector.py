@@ -37,8 +37,7 @@ def test_a_value_behind_many_attributes_is_collected(engine):
         pass
 
     x = Sub(2.0)
-    x.parts = [[i] for i in range(500)]
-    x.parts.append(x * 2.0)
+    x.parts = [x * 2.0, *([i] for i in range(500)), x * 3.0]
     alive = weakref.ref(x)
     del x
     gc.collect()
