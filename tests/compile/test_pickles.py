@@ -77,6 +77,10 @@ def test_a_copy_shares_leaves_and_a_deep_copy_has_its_own():
     near = copy.copy(f)
     assert near([1.0, 2.0]).data == 6.0
     assert (near.retraces, f.retraces, near.captured) == (1, 0, [w])
+    w = Value(3.0)  # the function refers to another leaf, which is the copy's alone
+    assert near([1.0, 2.0, 3.0]).data == 18.0
+    assert (near.captured[1:], len(f.captured)) == ([w], 1)
+    w = f.captured[0]
     far, leaf = copy.deepcopy((f, w))
     leaf.data = 5.0
     assert (far([1.0]).data, f([1.0]).data, far.captured == [leaf]) == (5.0, 2.0, True)

@@ -115,13 +115,19 @@ def test_equal_arguments_that_differ_are_traced_each(one, other):
     assert shown == [repr(one), repr(other)]
 
 
+class Table(dict):
+    """A dict that is hashable."""
+
+    __hash__ = object.__hash__
+
+
 def test_unhashable_arguments_and_values_are_refused_by_name():
     f = micrograd.compile(lambda x, k: x, static_argnames="k")
     for call in (lambda k: f(1.0, k), lambda k: f(1.0, k=k), lambda k: f.sum([1.0], k), lambda k: f.map([1.0], k=k)):
         for k, kind in (([1], "list"), (np.ones(2), "ndarray"), (((), []), "tuple"), ({}, "dict")):
             with pytest.raises(TypeError, match=f"argument 'k' is static and must be hashable, which '{kind}' is not"):
                 call(k)
-        for k in (Value(1.0), (1, Value(1.0)), [Value(1.0)]):
+        for k in (Value(1.0), (1, Value(1.0)), [Value(1.0)], Table(a=[Value(1.0)]), Table({Value(1.0): 1})):
             with pytest.raises(TypeError, match="argument 'k' is static and must not contain Values"):
                 call(k)
     with pytest.raises(TypeError, match="argument 'k' is passed by position and by name"):
@@ -139,6 +145,19 @@ def test_messages_count_static_arguments_among_those_by_position():
         f.sum(1, [1.0], 2, [1.0, 2.0])
     with pytest.raises(ValueError, match=r"argument 1 of shape \(1,\), argument 'y' of shape \(2,\)$"):
         f.map(1, [1.0], m=2, y=[1.0, 2.0])
+
+
+def test_an_empty_tuple_by_name_is_static_and_an_empty_list_is_not():
+    for k, kind in (((), tuple), ([], list)):
+        shown = []
+        assert micrograd.compile(lambda x, k: shown.append(k) or x)(1.0, k=k).data == 1.0  # noqa: B023
+        assert [(type(k), len(k)) for k in shown] == [(kind, 0)]
+    f = micrograd.compile(lambda x, k: x)
+    f(1.0, k=())
+    assert "k=()" in f.program
+    f = micrograd.compile(lambda x, k: x)
+    f(1.0, k=[])
+    assert "k=()" not in f.program
 
 
 def test_a_numeric_keyword_that_is_not_named_stays_an_argument():
