@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from micrograd import Value, nn
+from micrograd import Value, functional, nn
 
 DOUBLE = micrograd.compile(lambda x: x[0] + 2 * x[1])
 
@@ -176,3 +176,16 @@ def test_arrays_are_not_held_after_a_call(kind, use):
     with contextlib.suppress(ValueError, ZeroDivisionError):
         use(f, many)
     assert sys.getrefcount(many) == before
+
+
+def test_shapes_of_the_same_lengths_are_told_apart():
+    """A list of one and a number, or both the other way round; a list of lists, or a number and a list."""
+    f = micrograd.compile(lambda x, y=None: functional.sum(x) * 2.0 + y if isinstance(x, list) else x + y[0] * 3.0)
+    for call in (f.sum, lambda *arrays: functional.sum(f.map(*arrays))):
+        for _ in range(2):
+            assert call([[1.0], [2.0]], [5.0, 6.0]).data == 17.0
+            assert call([1.0, 2.0], [[5.0], [6.0]]).data == 36.0
+    g = micrograd.compile(lambda x, y=None: x[0][0] if y is None else x + y[1])
+    for _ in range(2):
+        assert g.sum([1.0, 2.0], [[5.0, 7.0], [6.0, 8.0]]).data == 18.0
+        assert g.sum([[[5.0, 7.0]], [[6.0, 8.0]]]).data == 11.0

@@ -63,6 +63,20 @@ def test_batches_have_eager_gradients(samples, exact):
 
 
 @pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_target_among_many_logits(samples, exact):
+    """More than one step handles at once, of one sample too."""
+    table = [Value(x) for x in np.random.default_rng(1).normal(size=200).tolist()]
+    f = micrograd.compile(lambda i: functional.cross_entropy([v * 2.0 for v in table], i), exact=exact)
+    for target in (3, 63, 64, 67, 130, 199):
+        _, grads = f.value_and_grad([target] * samples)
+        expected = micrograd.grad(functional.cross_entropy([v * 2.0 for v in table], target), table)
+        assert grads.tolist() == pytest.approx([samples * g for g in expected], rel=1e-11, abs=1e-15)
+        loss = f(target)
+        assert micrograd.grad(loss, table) == pytest.approx(expected, rel=1e-11, abs=1e-15)
+
+
+@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("op", ["_take", "_entropy_normalizer"])
 def test_a_changed_pickle_may_have_a_constant_index(op, exact):
     """What it selects from is then invariant too, and computed once a call."""
