@@ -29,6 +29,19 @@ def test_the_first_sample_to_raise_is_named(threads, samples, exact):
     assert f.sum(np.zeros(samples)).data == float(samples)
 
 
+@pytest.mark.parametrize("samples", [7, 8, 64, 200, 512])
+def test_any_lane_of_a_block_may_raise_in_a_program_in_another_order(samples, exact):
+    """Logarithms are computed together, and then again sample by sample. 200 samples are one block."""
+    w = Value(1.0)
+    f = micrograd.compile(lambda x: (x[0] * w).log() + (x[1] * w).log(), exact=exact)
+    for sample in (0, 1, samples // 2, samples - 2, samples - 1):
+        x = np.ones((samples, 2))
+        x[sample:, 1] = -1.0
+        for call in (f.sum, f.map, f.value_and_grad):
+            with pytest.raises(ValueError, match=f"^sample {sample}: "):
+                call(x)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_missing_derivative_raises_in_backward(threads, exact):
     w = Value(1.0)
