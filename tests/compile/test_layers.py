@@ -248,3 +248,23 @@ def test_rows_that_overlap(inputs, step, biases, exact):
             leaf.grad = 0.0
         f.sum(X[:samples]).backward()
         np.testing.assert_allclose([leaf.grad for leaf in leaves], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 600])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_layer_of_captured_inputs_and_of_each_samples(samples, tied, exact):
+    """Once a call, and once a sample: the gradients of its weights are sums of both."""
+    v = [Value(x) for x in (0.5, -0.25, 0.75)]
+    pool = [Value(0.1 * i - 0.3) for i in range(7 if tied else 9)]
+    W = [[pool[(3 * i + (5 if tied else 1) * j) % len(pool)] for j in range(3)] for i in range(3)]
+    leaves = list(dict.fromkeys([*v, *(w for row in W for w in row)]))
+
+    def f(x):
+        once = functional.linear([a * 2.0 for a in v], W)
+        each = functional.linear([a * x for a in v], W)
+        return functional.sum([a.tanh() for a in once]) * x + functional.sum([a.tanh() for a in each])
+
+    x = np.linspace(-1.0, 2.0, samples).tolist()
+    expected = micrograd.grad(functional.sum([f(Value(a)) for a in x]), leaves)
+    found = micrograd.grad(micrograd.compile(f, exact=exact).sum(x), leaves)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
