@@ -160,3 +160,17 @@ def test_second_derivatives_at_traps(name, exact):
     rows = micrograd.compile(second(function), exact=exact).map([point for point, _ in fine])
     for (point, found), again in zip(fine, rows.tolist()):
         assert same(again, found) or math.isclose(again, found, abs_tol=1e-15), point
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["default", "exact"])
+@pytest.mark.parametrize("name", ["silu", "mish", "gelu", "gelu_tanh", "elu", "leaky_relu"])
+def test_slopes_of_activations_at_special_values(name, exact):
+    """Computed in the program from others' results, of which one is 0 and another infinite."""
+
+    def slope(x):
+        return grad(getattr(x, name)(), x, create_graph=True)
+
+    f = micrograd.compile(slope, exact=exact)
+    expected = pytest.approx([slope(Value(x)).data for x in POINTS], rel=1e-12, abs=1e-300, nan_ok=True)
+    assert f.map(POINTS).tolist() == expected
+    assert [f(x).data for x in POINTS] == expected

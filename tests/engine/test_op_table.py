@@ -86,3 +86,10 @@ def test_conditions_and_choices_are_pythons(name):
     for a, b in itertools.product(SPECIAL, repeat=2):
         assert bits(op_value(name, Value(a), Value(b)).data) == bits(CHOICES[name](a, b)), (a, b)
     assert [op_value("_not", Value(x)).data for x in (0.0, -0.0, 1.0, math.nan)] == [1.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("condition", [0.0, 1.0])
+def test_a_choice_is_a_sum_in_which_the_other_side_changes_nothing(condition):
+    for a, b in itertools.product(SPECIAL, repeat=2):
+        sides = [op_value(name, Value(condition), Value(x)) for name, x in (("_then", a), ("_otherwise", b))]
+        assert bits((sides[0] + sides[1]).data) == bits(a if condition else b)
