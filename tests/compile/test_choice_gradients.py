@@ -185,3 +185,43 @@ def test_random_choices_are_differentiated():
         compiled = micrograd.compile(slope)
         for v in (-1.5, -0.3, 0.7, 2.5):
             assert math.isclose(compiled(v).data, slope(Value(v)).data, rel_tol=1e-9, abs_tol=1e-9), (seed, v)
+
+
+SIDES = {
+    "a product": lambda x, w: -x * w,
+    "a product of a sum": lambda x, w: (x - 1.0) * w,
+    "a product of a multiple": lambda x, w: (x * 3.0) * (w * 2.0),
+    "sums of products": lambda x, w: F.dot([-x, x + 2.0, x], [w, w * w, w]),
+    "a choice": lambda x, w: F.where(x > 0.0, -x, x) * w,
+}
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
+def test_what_is_infinite_on_a_side_that_is_not_taken_sends_nothing(side, exact):
+    w = Value(0.5)
+
+    def f(x):
+        return F.where((x < 1e300) & (x > -1e300), lambda: side(x, w), 1.0)
+
+    compiled = micrograd.compile(f, exact=exact)
+    for x in ([math.inf], [math.inf, -math.inf, math.nan, 2.0, -0.25]):
+        expected = micrograd.grad(F.sum([f(Value(a)) for a in x]), w, allow_unused=True) or 0.0
+        assert compiled.value_and_grad(x)[1].tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", ["asin", "acos"])
+def test_what_a_condition_reads_may_have_a_pole_elsewhere_than_at_0(name, exact):
+    """At 1 and -1 the condition does not hold, and nothing asks for the gradient."""
+
+    def f(x):
+        r = getattr(x, name)()
+        return F.where((r < 1.5) & (r > -1.5) & F.logical_not(r < 0.1), r, 0.0)
+
+    compiled = micrograd.compile(f, exact=exact)
+    for point in (1.0, -1.0, 0.5):
+        theirs, ours = Value(point), Value(point)
+        f(theirs).backward()
+        compiled(ours).backward()
+        assert ours.grad == pytest.approx(theirs.grad)
