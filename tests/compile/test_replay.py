@@ -285,6 +285,23 @@ def test_the_result_composes_with_eager_code():
     assert (total.data, w.grad) == (20.0, 11.0)
 
 
+@pytest.mark.parametrize("step", [-1, 0, 1, 2, 3])
+@pytest.mark.parametrize("name", ["__sub__", "__truediv__", "atan2", "elu", "exp"])
+def test_many_ops_of_one_kind_on_operands_that_stand_apart(name, step, exact):
+    """Of one sample, more than are computed at once; each second operand is `step` further than the one before."""
+    count = 211  # a prime: every step goes through all of them
+
+    def f(x):
+        return [getattr(a, name)(*[] if name == "exp" else [x[i * step % count]]) for i, a in enumerate(x)]
+
+    x = np.random.default_rng(3).uniform(0.5, 1.5, size=(3, count))
+    compiled = micrograd.compile(f, exact=exact)
+    for sample in x.tolist():
+        expected = [y.data for y in f([Value(a) for a in sample])]
+        assert all(agrees(a.data, b, exact) for a, b in zip(compiled(sample), expected))
+        assert all(agrees(a, b, exact) for a, b in zip(compiled.map([sample])[0].tolist(), expected))
+
+
 @pytest.mark.parametrize("shift", [-3, -2, -1, 1, 2, 3])
 @pytest.mark.parametrize("combine", [operator.sub, operator.mul, lambda a, b: functional.where(a > b, a, b * 2)])
 def test_results_written_over_operands_that_others_read(combine, shift, exact):

@@ -228,6 +228,10 @@ def test_placeholders_kept_after_their_trace_are_refused():
         _ = kept[0].data
     with pytest.raises(TraceError, match="the trace of another call"):
         micrograd.compile(lambda x: x * kept[0])(1.0)
+    g = micrograd.compile(lambda x: x * 2.0)
+    assert g(1.0).data == 2.0
+    with pytest.raises(TraceError):
+        _ = g(kept[0]).data
 
 
 def test_a_function_that_raised_is_traced_anew():
