@@ -209,3 +209,11 @@ def test_a_number_of_outputs_that_changes_late_is_refused():
 def test_errors_of_ops_pass_through():
     with pytest.raises(ValueError, match="math domain error|positive input"):  # noqa: RUF043, two versions of Python
         gradcheck(Value.log, Value(0.0))
+
+
+def test_inputs_that_the_function_does_not_use_keep_their_grads():
+    x, unused, listed = Value(2.0), Value(3.0), [Value(4.0)]
+    unused.grad = listed[0].grad = 5.0
+    assert gradcheck(lambda x, unused, listed: x * x, [x, unused, listed])
+    assert [v.grad for v in (x, unused, *listed)] == [0.0, 5.0, 5.0]
+    assert [v.data for v in (x, unused, *listed)] == [2.0, 3.0, 4.0]
