@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import micrograd
 from micrograd import Value, functional, interop, nn, optim, utils
 from micrograd.optim import lr_scheduler
@@ -28,10 +30,7 @@ def _raising(x):
 
 
 class _Refusing(type(Value)):
-    def __getattribute__(cls, name):
-        if name == "_backward":
-            raise LookupError("of the metaclass")
-        return super().__getattribute__(name)
+    _backward = property(operator.itemgetter("no class has items"))
 
 
 class _Refused(Value, metaclass=_Refusing):
@@ -65,7 +64,7 @@ def of_errors():
         "inputs of a network": (ValueError, lambda: model([1.0])),
         "inputs of a layer": (TypeError, lambda: layer([1.0, "a"])),
         "an activation of a layer": (ValueError, lambda: roots([1.0])),
-        "a metaclass": (LookupError, lambda: _Refused(1.0)),
+        "a metaclass": (TypeError, lambda: _Refused(1.0)),
         "load_state_dict": (RuntimeError, lambda: model.load_state_dict({"absent": 1.0})),
         "lengths of lists": (ValueError, lambda: F.mse_loss([x], [x, x])),
         "an index": (IndexError, lambda: F.take([x], 5)),

@@ -46,6 +46,11 @@ def test_a_trace_of_choices_may_run_out_of_memory(driver):
     print(driver("oom", "--only", "compile where", "compile"))
 
 
+def test_threads_for_which_memory_is_out_are_not_started(driver):
+    """The lock of one, for which there was none, raised RuntimeError."""
+    print(driver("oom", "--only", "threads that are started", "compile"))
+
+
 def test_an_array_that_cannot_be_held_is_a_memory_error(driver):
     """It was TypeError: the array was taken for one that has no buffer of doubles."""
     print(driver("oom", "--only", "compile static", "compile"))

@@ -492,9 +492,9 @@ cdef list start_threads(target, Py_ssize_t count):
 
     cdef list locks = []
     while len(locks) < count:
-        lock = allocate_lock()
-        lock.acquire()
         try:
+            lock = allocate_lock()  # it raises RuntimeError, too, where memory is out
+            lock.acquire()
             start_new_thread(_run_locked, (target, lock))
         except RuntimeError:
             break
