@@ -70,6 +70,25 @@ assert grown.blocks < 10 and not grown.objects and grown.malloced < 2000 and not
     check(source, **path_of_tests(), **counts.exact_environment())
 
 
+@counts.able
+def test_memory_of_layers_that_die_at_once_is_kept_to_a_megabyte(check):
+    source = """
+from micrograd import nn
+from reliability.counts import malloced
+layer, x = nn.Layer(100, 1), [0.5] * 100
+def kept():
+    outputs = [layer(x) for _ in range(20_000)]
+    held = malloced()
+    outputs.clear()
+    return held - malloced()
+kept()
+before = malloced()
+freed = kept()
+assert freed > 15 << 20 and malloced() - before < 2 << 20, (freed, malloced() - before)
+"""
+    check(source, **path_of_tests(), **counts.exact_environment())
+
+
 def test_every_public_name_is_in_an_entry():
     """By its last part, as a name, an attribute or a string of entries.py."""
     words = {*OPS, *functional.__all__, *init.__all__}  # entries.py makes entries of all of these
