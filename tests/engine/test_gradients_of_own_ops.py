@@ -98,7 +98,10 @@ def test_a_rule_cannot_make_a_value_of_the_graph_anew():
     assert (h.data, h._children[0] is x) == (6.0, True)
 
 
-def test_a_signal_handler_runs_in_the_middle_of_the_pass():
+@pytest.mark.parametrize(
+    "differentiate", [lambda y, x: grad(y, x), lambda y, x: y.backward()], ids=["grad", "backward"]
+)
+def test_a_signal_handler_runs_in_the_middle_of_the_pass(differentiate):
     """A function in C sends it, so that Python runs no handler before the engine does."""
     x, later = Value(1.0), []
     y = Value(1.0, (x,), "op")
@@ -114,7 +117,7 @@ def test_a_signal_handler_runs_in_the_middle_of_the_pass():
     before = signal.signal(signal.SIGINT, handle)
     try:
         with pytest.raises(LookupError, match="of the handler"):
-            grad(y, x)
+            differentiate(y, x)
     finally:
         signal.signal(signal.SIGINT, before)
     assert later == []

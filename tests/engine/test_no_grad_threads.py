@@ -7,9 +7,12 @@ import random
 import sys
 import threading
 
+import pytest
+
 import micrograd
 from helpers import assert_leaf, assert_on
 from micrograd import Value, functional, nn
+from micrograd.utils import detect_anomaly
 
 
 def test_it_is_a_mode_of_its_thread_alone():
@@ -91,4 +94,14 @@ def test_a_mode_ends_with_its_thread():
         thread.start()
         thread.join()
     assert entered == [False] * 20
+    assert_on()
+
+
+def test_only_a_mode_that_was_entered_can_be_left():
+    inside, other = micrograd.no_grad(), detect_anomaly()
+    for mode, wrong in ((inside, other), (other, inside)):
+        with mode:
+            with pytest.raises(RuntimeError, match="is left in another thread than it was entered in, or twice"):
+                wrong.__exit__(None, None, None)
+            assert micrograd.is_grad_enabled() is (mode is other)
     assert_on()
