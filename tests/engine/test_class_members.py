@@ -94,6 +94,24 @@ def test_the_constructor_can_be_replaced(cls):
     assert not hasattr(cls(1.0), "note")
 
 
+def test_new_can_be_replaced(check):
+    """In a process of its own: CPython gives a class no way back to the slot that it had."""
+    check(
+        """
+        seen = []
+
+        def new(kind, *args, **named):
+            seen.append((args, named))
+            return object.__new__(kind)
+
+        Value.__new__ = new
+        assert [Value(3.0).data, Value(data=4).data, Value(5.0, label="x").label] == [3.0, 4.0, "x"]
+        assert seen == [((3.0,), {}), ((), {"data": 4}), ((5.0,), {"label": "x"})]
+        assert (Value(2.0) * 3.0).data == 6.0
+        """
+    )
+
+
 def test_a_name_can_be_changed(cls):
     cls.__name__, cls.__qualname__ = "V", "other.V"
     assert (cls.__name__, cls.__qualname__) == ("V", "other.V")

@@ -93,3 +93,8 @@ def test_a_choice_is_a_sum_in_which_the_other_side_changes_nothing(condition):
     for a, b in itertools.product(SPECIAL, repeat=2):
         sides = [op_value(name, Value(condition), Value(x)) for name, x in (("_then", a), ("_otherwise", b))]
         assert bits((sides[0] + sides[1]).data) == bits(a if condition else b)
+
+
+def test_the_maximum_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="the maximum of no values"):
+        op_value("max")

@@ -234,3 +234,17 @@ def test_compiled(activation, exact):
     model.zero_grad()
     model(values(X)).backward()
     assert ours == pytest.approx([p.grad for p in model.parameters()], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["elu", "leaky_relu", "reciprocal", "selu", "tanh"])
+def test_a_class_may_name_a_method_that_is_no_op_of_one_argument(name):
+    class Own(nn.Neuron):
+        activation = name
+
+    class OwnLayer(nn.Layer):
+        _neuron = Own
+
+    layer = OwnLayer(1, 2)
+    for neuron, output in zip(layer.neurons, layer([-0.75])):
+        expected = getattr(Value(neuron.w[0].data * -0.75), name)().data
+        assert neuron([-0.75]).data == output.data == expected
