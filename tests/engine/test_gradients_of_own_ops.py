@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from helpers import lecture_tanh
-from micrograd import MLP, Value, grad
+from micrograd import MLP, Value, grad, nn
 
 
 def test_python_code_is_called_and_grads_are_put_back():
@@ -58,6 +58,19 @@ def test_a_replaced_backward_of_an_affine_node():
     ours = grad(out, model.parameters())
     out.backward()
     assert ours == [p.grad for p in model.parameters()]
+
+
+def test_a_backward_assigned_to_an_affine_node_that_nothing_has_looked_at():
+    for model in (nn.Neuron(2, nonlin=False), nn.Neuron(2)):
+        model.w[0].data, model.w[1].data, model.b.data = 0.5, 0.25, 2.0
+        out = model([0.5, -0.25])
+
+        def rule(out=out):
+            for child in out._children:
+                child.grad += 3.0 * out.grad
+
+        out._backward = rule
+        assert grad(out * 2.0, model.parameters()) == [3.0, -1.5, 6.0]
 
 
 def test_local_grads():
@@ -121,3 +134,8 @@ def test_a_signal_handler_runs_in_the_middle_of_the_pass(differentiate):
     finally:
         signal.signal(signal.SIGINT, before)
     assert later == []
+
+
+def test_a_gradient_without_terms_is_0():
+    x = Value(2.0)
+    assert str(grad(x**0, x)) == str(grad(x**0, x, create_graph=True).data) == "0.0"
