@@ -225,3 +225,24 @@ def test_what_a_condition_reads_may_have_a_pole_elsewhere_than_at_0(name, exact)
         f(theirs).backward()
         compiled(ours).backward()
         assert ours.grad == pytest.approx(theirs.grad)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_choice_within_one_by_the_same_condition(exact):
+    """Its other side is never taken, so that it raises nothing."""
+
+    def f(x):
+        holds = x > 0.0
+        return F.where(
+            holds,
+            lambda: F.where(holds, lambda: x.log(), lambda: (-x).log() + x**-0.5),
+            lambda: F.where(holds, lambda: x.sqrt(), lambda: (-x).sqrt()),
+        )
+
+    compiled, points = micrograd.compile(f, exact=exact), [2.0, -4.0, 0.25, -0.0]
+    assert compiled.map(points).tolist() == pytest.approx([f(Value(x)).data for x in points])
+    for point in points[:3]:
+        theirs, ours = Value(point), Value(point)
+        f(theirs).backward()
+        compiled(ours).backward()
+        assert ours.grad == pytest.approx(theirs.grad)

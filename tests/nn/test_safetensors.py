@@ -130,10 +130,25 @@ def test_state_dicts_and_tensors(path):
     assert path.read_bytes() == first
     save_safetensors(load_safetensors(path), path)
     assert path.read_bytes() == first
-    state = {"a": [[1, 2], [3, 4]], "b": np.float32(0.5), "c.0": Value(1.0), "c.1": 2, "d": np.arange(3), "0": 3.0}
+    state = {
+        "a": [[1, 2], (3, 4)],
+        "e": (5, 6.5),
+        "b": np.float32(0.5),
+        "c.0": Value(1.0),
+        "c.1": 2,
+        "d": np.arange(3),
+        "0": 3.0,
+    }
     save_safetensors(state, path)
     tensors = {name: tensor.tolist() for name, tensor in load_safetensors(path).items()}
-    assert tensors == {"a": [[1, 2], [3, 4]], "b": 0.5, "c": [1.0, 2.0], "d": [0.0, 1.0, 2.0], "0": 3.0}
+    assert tensors == {
+        "a": [[1, 2], [3, 4]],
+        "e": [5.0, 6.5],
+        "b": 0.5,
+        "c": [1.0, 2.0],
+        "d": [0.0, 1.0, 2.0],
+        "0": 3.0,
+    }
     torch = pytest.importorskip("torch")
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
     save_safetensors(module.state_dict(), path)
