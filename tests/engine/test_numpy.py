@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import re
 
 import numpy as np
 import pytest
 
 from helpers import partials
 from micrograd import Value
+from micrograd.utils import detect_anomaly
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
@@ -144,3 +147,10 @@ def test_no_array_ufunc():
     with pytest.raises(TypeError, match="does not support ufuncs"):
         np.exp(stubborn(1.0))
     assert (np.float64(2.0) * stubborn(3.0)).data == 6.0
+
+
+@pytest.mark.parametrize("function", [np.var, np.std, np.mean, np.sum], ids=lambda function: function.__name__)
+def test_the_line_of_an_anomaly_is_the_users_not_numpys(function):
+    values = np.array([Value(math.inf), Value(1.0)])
+    with detect_anomaly(), pytest.raises(RuntimeError, match=rf"^{re.escape(__file__)}, line \d+: "):
+        function(values)

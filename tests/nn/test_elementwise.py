@@ -96,6 +96,9 @@ def test_parameters_that_are_values_are_learned():
     assert [x.grad for x in xs] == [0.25, 1.0, 0.25]
     functional.softplus(0.5, beta).backward()
     assert beta.grad == pytest.approx(0.5 / (1 + math.exp(-1.0)) / 2 - math.log(1 + math.exp(1.0)) / 4)
+    one = Value(1.0)  # no number, for which softplus() needs no product
+    functional.softplus(0.5, one).backward()
+    assert one.grad == pytest.approx(0.5 / (1 + math.exp(-0.5)) - math.log(1 + math.exp(0.5)))
 
 
 def test_errors_name_what_was_given():

@@ -78,6 +78,15 @@ def test_small_ones():
     assert summary(layer).splitlines()[-1].split() == ["total", "0"]
 
 
+@pytest.mark.parametrize(("depth", "row"), [(8, "w list"), (9, "w.0 list"), (10, "w.0.0 list")])
+def test_eight_dimensions_are_one_shape(depth, row):
+    model = nn.Module()
+    model.w = Value(1.0)
+    for _ in range(depth):
+        model.w = [model.w]
+    assert " ".join(f"{row} ({', '.join('1' * 8)})".split()) in " ".join(summary(model).split())
+
+
 def test_names_are_those_of_named_parameters():
     class Own(nn.Module):
         def __init__(self):
