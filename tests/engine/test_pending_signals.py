@@ -7,12 +7,16 @@ import _thread
 import contextlib
 import operator
 import signal
+from array import array
 from functools import partial
 
 import pytest
 
+import micrograd
 from helpers import doubled
 from micrograd import Value, grad
+from micrograd._compile import known_reduce
+from micrograd._nn import as_values
 
 LONG = 200_000  # nodes: more than a pass handles between two checks for signals
 
@@ -64,6 +68,19 @@ def test_a_handler_that_raises_ends_the_work(pending, work, make):
     y.zero_grad()
     y.backward()
     assert x.grad == grad(y, x) != 0.0
+
+
+def test_a_handler_that_raises_ends_a_compiled_call_and_the_reading_of_a_list(pending):
+    """By the functions in C that compiler.py and functional call."""
+    f = micrograd.compile(lambda x: x * 2.0)
+    samples = array("d", [1.0]) * 1000
+    f.sum(samples)
+
+    def handle():
+        raise LookupError
+
+    assert pending(handle, partial(known_reduce, f._batches, (samples,), {}, False, 1))
+    assert pending(handle, partial(as_values, [1.0] * LONG, "a number"))
 
 
 def test_a_handler_may_walk_nodes_that_the_walk_has_marked(check):
