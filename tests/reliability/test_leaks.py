@@ -92,7 +92,7 @@ assert freed > 15 << 20 and malloced() - before < 2 << 20, (freed, malloced() - 
 def test_every_public_name_is_in_an_entry():
     """By its last part, as a name, an attribute or a string of entries.py."""
     words = {*OPS, *functional.__all__, *init.__all__}  # entries.py makes entries of all of these
-    for file in ("entries.py", "compiled_entries.py", "error_entries.py"):
+    for file in ("entries.py", "compiled_entries.py", "error_entries.py", "optim_entries.py"):
         for node in ast.walk(ast.parse((ROOT / "tests" / "reliability" / file).read_text(encoding="utf-8"))):
             words.update(vars(node).get(field) for field in ("id", "attr", "arg", "name"))
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
