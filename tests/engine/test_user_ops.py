@@ -74,12 +74,12 @@ def test_a_local_gradient_of_0_is_multiplied_like_any_other():
     assert [x.grad, y.grad] == pytest.approx([math.nan, math.inf], nan_ok=True)
 
 
-@pytest.mark.parametrize("combine", [functional.sum, functional.logsumexp, functional.mean], ids=str)
+@pytest.mark.parametrize("combine", ["sum", "logsumexp", "mean"])
 @pytest.mark.parametrize("tanh", USER_TANHS)
 def test_user_ops_among_the_arguments_of_an_op_of_many(tanh, combine):
     def gradient(f):
         x = Value(0.5)
-        combine([x, f(x), x * 2.0]).backward()
+        getattr(functional, combine)([x, f(x), x * 2.0]).backward()
         return x.grad
 
     assert gradient(tanh) == pytest.approx(gradient(Value.tanh), rel=1e-12)
