@@ -130,7 +130,7 @@ def test_a_collection_in_the_middle_may_change(check, change, work):
                 p.mark = Sentinel()
                 held.append(weakref.ref(p.mark))
             gc.collect()
-            todo.clear()  # and no new list: the one before would be freed, and kept for the next, which runs no collection
+            todo.clear()  # a new list would free the one before, which CPython keeps: the next list runs no collection
             todo.append({change!r})
             gc.set_threshold(k)
             gc.enable()
