@@ -171,7 +171,7 @@ def test_an_error_of_one_call_is_not_caught(function, first, then):
         assert compiled(1.0).data == f(Value(1.0)).data
 
 
-@pytest.mark.parametrize("conversion", [float, int, math.exp, operator.index, range, complex])
+@pytest.mark.parametrize("conversion", [float, int, math.exp, operator.index, range])
 def test_after_a_trace_conversions_say_what_python_says(conversion):
     class Other:
         pass

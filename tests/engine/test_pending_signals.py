@@ -99,3 +99,32 @@ def test_a_handler_may_walk_nodes_that_the_walk_has_marked(check):
         assert x.grad == 3.0 * 3.0 + 3.0 * 3.0
         """
     )
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_a_pass_goes_on_after_a_handler_materialized_nodes(check, retain):
+    """In depth-first order, and with the grads that the pass was asked for."""
+    check(
+        f"""
+        import _thread, functools, operator, random
+        from micrograd import nn
+        random.seed(1)
+        model, x, seen = nn.MLP(2, [3, 2], activation="tanh"), Value(0.5), []
+        low = model([x * 2.0, x])
+        middle = low[0] * low[1]
+        y = chain(middle, {LONG})
+        signal.signal(signal.SIGINT, lambda *_: seen.append((middle.grad, low[0]._children)))
+        work = functools.partial(y.backward, retain_grads={retain})
+        list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, work]))
+        assert [grad for grad, _ in seen] == [0.0]
+        kept = float({retain})
+        assert (y.grad, middle.grad, low[0].grad, low[1].grad) == (kept, kept, kept * low[1].data, kept * low[0].data)
+        found = [p.grad for p in [x, *model.parameters()]]
+        x.grad = 0.0
+        for p in [y, *model.parameters()]:
+            p.zero_grad()
+        y.backward()
+        assert any(found)
+        assert all(abs(p.grad - g) <= 1e-12 * abs(g) for p, g in zip([x, *model.parameters()], found))
+        """
+    )
