@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 import micrograd
-from helpers import BINARY, SPECIAL, UNARY, linux, op
+from helpers import BINARY, FREE_THREADED, SPECIAL, UNARY, linux, op
 
 
 class Canary:
@@ -32,6 +32,7 @@ def test_a_closure_that_holds_its_own_node_is_collected(engine, make):
     assert alive() is None
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="docs/packaging.md: the collector does not free these there")
 def test_a_value_behind_many_attributes_is_collected(engine):
     class Sub(engine.Value):
         pass
