@@ -17,12 +17,12 @@ returns = pytest.mark.skipif(
 @returns
 @pytest.mark.parametrize("rounds", [1, 5])
 @pytest.mark.parametrize(
-    "make",
-    ["chain(x, 10**6)", "[[Value(1.0) for _ in range(50)] for _ in range(20_000)]"],
+    ("make", "most"),
+    [("chain(x, 10**6)", 20), ("[[Value(1.0) for _ in range(50)] for _ in range(20_000)]", 28)],
     ids=["graph", "leaves"],
 )
-def test_freed_graphs_return_their_memory(check, rounds, make):
-    """All but the reserve of 16 MB."""
+def test_freed_graphs_return_their_memory(check, rounds, make, most):
+    """All but the reserve of 16 MB, and some of what the lists took."""
     check(
         f"""
         x = Value(1.0)
@@ -31,7 +31,7 @@ def test_freed_graphs_return_their_memory(check, rounds, make):
             {make}
         left = (rss() - before) / 2**20
         print(left, "MB left")
-        assert left < 28, f"{{left}} MB left of {{10**6 * 64 // 2**20}} MB"
+        assert left < {most}, f"{{left}} MB left of {{10**6 * 64 // 2**20}} MB"
         """
     )
 
