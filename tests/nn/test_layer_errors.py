@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import micrograd
-from helpers import FAIL_IN_TURN, PREAMBLE, complaint
+from helpers import FAIL_IN_TURN, complaint
 from micrograd import Value, nn
 
 
@@ -207,12 +207,11 @@ def test_slots_of_outputs_that_are_not_made_are_given_back(check, network):
     )
 
 
-def test_a_network_that_memory_ran_out_for_gives_up_its_weights(isolated):
+def test_a_network_that_memory_ran_out_for_gives_up_its_weights(check):
     """Its layers are too large for the pieces of memory that are kept: each allocation may fail."""
     pytest.importorskip("_testcapi")
-    isolated(
-        PREAMBLE
-        + FAIL_IN_TURN
+    check(
+        FAIL_IN_TURN
         + """
 import weakref
 from micrograd import nn
