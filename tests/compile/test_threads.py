@@ -160,9 +160,9 @@ def test_a_signal_interrupts_a_batch(isolated):
         x = np.ones(20_000_000)  # a part of a thread's is longer than from one check for signals to the next
         f.map(x[:10])
         for _ in range(3):
-            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
             start = time.perf_counter()
             try:
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
                 f.map(x)
             except KeyboardInterrupt:
                 assert time.perf_counter() - start < 2.0
@@ -205,8 +205,8 @@ def test_a_signal_interrupts_the_reading_of_a_ragged_batch(check):
         samples = [[1.0], [1.0, 2.0]] * 300_000
         f.map(samples[:2])  # imports NumPy
         for seconds in (0.001, 0.005, 0.01):
-            signal.setitimer(signal.ITIMER_REAL, seconds)
             try:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
                 f.map(samples)
             except LookupError:
                 pass

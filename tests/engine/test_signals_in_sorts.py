@@ -143,9 +143,11 @@ def meanwhile():
     raise LookupError
 
 def attempt():
+    global working
     try:
         begin()
         grad(y, [x])
+        working = False  # a signal that comes late must not raise outside of this block
     except LookupError:
         pass
 
@@ -178,6 +180,7 @@ for seconds in (1e-4, 1e-3, *[whole * k / 8 for k in range(1, 8)]):
     try:
         begin()
         {work}
+        working = False  # a signal that comes late must not raise outside of this block
     except LookupError:
         raised += 1
     working = False

@@ -55,9 +55,9 @@ def interrupted():
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0003)
         y.backward(retain_grads={retain_grads})
+        signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyError:
         pass
-    signal.setitimer(signal.ITIMER_REAL, 0)
 counter = Counter()
 for n in (5, 40):
     for _ in range(n):
