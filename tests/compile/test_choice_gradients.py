@@ -53,6 +53,11 @@ READ_BY_CONDITIONS = {
     ),
     "nested": lambda x: (lambda r: F.where(x < 5, lambda: F.where(r > 0, lambda: r.log(), x), r))((x * W[2]).sqrt()),
     "both": lambda x: (lambda r: F.where((r > 0) & (r < 9), r, W[0] * x))((x * x).sqrt()),
+    "on both sides of one and on one of another": lambda x: (
+        lambda r: (lambda z: F.where(z > 0.5, z, x) + F.where(x > 0.5, r * W[2], 0.0))(
+            F.where(x > 0.5, r * W[1], r).sqrt()
+        )
+    )((x * x + 0.25).sqrt()),
     "only the condition": lambda x: F.where((x * W[2]).sqrt() < 1, x * W[1], lambda: x.sqrt()),
 }
 
@@ -185,6 +190,31 @@ def test_random_choices_are_differentiated():
         compiled = micrograd.compile(slope)
         for v in (-1.5, -0.3, 0.7, 2.5):
             assert math.isclose(compiled(v).data, slope(Value(v)).data, rel_tol=1e-9, abs_tol=1e-9), (seed, v)
+
+
+BEHIND = {
+    "a softmax": lambda w: F.softmax([w * 1.5, w])[0],
+    "a root": lambda w: (w * w + 2.0).sqrt(),
+    "a norm": lambda w: F.rms_norm([w, 2.0], eps=0.1)[0],
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_gradients_on_one_side_of_a_choice_and_on_both_of_one_by_it(name, exact):
+    """The second choice asks for what is computed on either side of the first, which is known then."""
+    w = Value(-0.5)
+
+    def f(x, y):
+        r = BEHIND[name](w)
+        z = F.where(x > 0.5, w * r, r).tanh()
+        return z + F.where(z > y, x, r)
+
+    def slopes(x, y):
+        return micrograd.grad(f(x, y), w, create_graph=True)
+
+    points = [(1.0, 0.0), (0.0, 0.0), (1.0, 2.0), (0.0, 2.0), (1.0, -2.0)]
+    found = micrograd.compile(slopes, exact=exact).map(*map(list, zip(*points)))
+    assert found.tolist() == pytest.approx([slopes(*map(Value, point)).data for point in points], rel=1e-12)
 
 
 SIDES = {

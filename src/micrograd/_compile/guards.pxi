@@ -304,7 +304,14 @@ cdef class Guards:
         """The scope in which a key is computed that is needed in this one."""
         if scope in self.late[i]:
             return scope
-        return self.early[i] if self.early[i] != NEVER else self.covering(self.late[i], scope)
+        if self.early[i] != NEVER and (self.latest[scope] < i % self.count or self.covers(self.early[i], scope)):
+            return self.early[i]
+        while scope != ALWAYS and len(self.scopes[scope]) == 1:  # join_sides() put what is around both sides there
+            (case,) = self.scopes[scope]
+            scope = self.cases[case][0]
+            if scope in self.late[i]:
+                return scope
+        return self.early[i]
 
     # -- placing an instruction behind what it reads, and behind the conditions of its scope
 
