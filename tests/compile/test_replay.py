@@ -346,3 +346,25 @@ def test_gradients_of_many_operands_of_which_some_have_others(reduce, count, exa
             v.grad = 0.0
         functional.sum([function([Value(x) for x in sample]) for sample in X[:samples].tolist()]).backward()
         np.testing.assert_allclose(f.value_and_grad(X[:samples])[1], [v.grad for v in f.captured], rtol=1e-10)
+
+
+@pytest.mark.parametrize("again", [[0], [1], [1, 2]])
+@pytest.mark.parametrize("name", ["sub", "where"])
+def test_grads_of_what_is_the_same_for_all_samples_are_added_up(name, again, exact):
+    """All results of a group that is computed once a call are operands of another group, and some of a later one."""
+    w = Value(0.4)
+    groups = {
+        "sub": lambda a, x: (a - x).sin(),
+        "where": lambda a, x: functional.where(x > 0.0, lambda: a.sqrt(), x),
+    }
+
+    def function(x):
+        shared = [w + 0.1, w + 1.0, w + 2.0]
+        first = functional.sum([groups[name](a, x) for a in shared])
+        return functional.sum([first / shared[i] for i in again])
+
+    X = np.random.default_rng(5).normal(size=9)
+    functional.sum([function(Value(x)) for x in X.tolist()]).backward()
+    for samples in (X, np.repeat(X, 30)):
+        found = micrograd.compile(function, exact=exact).value_and_grad(samples)[1]
+        assert found.tolist() == pytest.approx([w.grad * len(samples) / len(X)], rel=1e-10)

@@ -216,11 +216,12 @@ cdef class Slots:
         cdef int count = step.header[1 if step.kind == APPLY else 2], operands = step.count // count, j, k
         cdef int first = step.slots[0], offset = 0 if first < self.draft.count else self.draft.count
         cdef int group = self.program.group_of[first - offset]
-        if (self.slot[first] >= 0 or group < 0 or self.program.groups[group].count != count
+        if (group < 0 or self.program.groups[group].count != count
                 or not overwrites(step.header[0], step.kind == BACK_APPLY)):
             return 0
         for k in range(count):
-            if step.slots[k] - offset != self.program.order[self.program.groups[group].first + k]:
+            if (self.slot[step.slots[k]] >= 0
+                    or step.slots[k] - offset != self.program.order[self.program.groups[group].first + k]):
                 return 0
         for j in range(1, operands):
             if self.may_overwrite(step, count, j, at):
