@@ -38,8 +38,8 @@ cdef object slope_left(int op, object a, object b, object r):
     if op == SINH:     return apply(COSH, a)
     if op == COSH:     return apply(SINH, a)
     if op == ERF:      return apply(EXP, -(a * a)) * TWO_OVER_SQRT_PI
-    if op == LEAKY_RELU: return of_two(LESS, ORIGIN, a) * (1.0 - b) + b
-    if op == ELU:      return of_two(LESS, ORIGIN, a) * (1.0 - b * exp_below(a)) + b * exp_below(a)
+    if op == LEAKY_RELU: return one_or(a, b)
+    if op == ELU:      return one_or(a, b * exp_below(a))
     if op == SOFTSIGN: return (1.0 + apply(ABS, a)) ** -2.0
     if op == SILU:     return apply(SIGMOID, a) + damped(a, apply(SIGMOID, a) * apply(SIGMOID, -a))
     if op == MISH:     return mish_slope(a)
@@ -115,6 +115,12 @@ cdef object over(object a, object b):
 cdef object damped(object a, object s):
     """s * a, and 0 where s is 0: s vanishes faster than a grows."""
     return of_two(MASKED, s, a)
+
+
+cdef object one_or(object a, object b):
+    """1 where a is above 0, else b."""
+    cdef object above = of_two(LESS, ORIGIN, a)
+    return above + damped(b, apply(NOT, above))
 
 
 cdef object greater_share(object a, object b):
