@@ -108,9 +108,10 @@ def nowhere(x):
 
 
 # Functions of one number, and where PyTorch has other results, as DIFFERENCES.md says.
-RAISING = ["acos", "asin", "cosh", "expm1", "log10", "log1p", "log2", "reciprocal", "sinh", "tan"]
-OF_ONE = dict.fromkeys(["atan", "erf", "leaky_relu", "tanh", *RAISING], nowhere)
-OF_ONE.update(dict.fromkeys(["elu", "relu", "selu"], math.isnan))
+RAISING = ["acos", "asin", "cos", "cosh", "exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal", "sin", "sinh"]
+RAISING += ["sqrt", "tan"]
+OF_ONE = dict.fromkeys(["atan", "erf", "leaky_relu", "sigmoid", "tanh", *RAISING], nowhere)
+OF_ONE.update(dict.fromkeys(["abs", "elu", "relu", "selu"], math.isnan))
 OF_ONE.update(dict.fromkeys(["gelu", "mish", "silu", "softsign"], math.isinf))
 OF_ONE["gelu_tanh"] = lambda x: abs(x) >= 1e308
 
