@@ -8,6 +8,7 @@ from typing import Any, Union
 
 from micrograd._core import Value
 from micrograd._optim import number
+from micrograd.functional.derivatives import grad_enabled
 
 Inputs = Sequence[tuple[str, Value]]  # where each stands, and it
 Outputs = list[tuple[str, Union[Value, float]]]
@@ -50,8 +51,8 @@ def gradcheck(
         ...
     RuntimeError: the derivative of the output by inputs[1] is 5 by backward() and 2 by differences
 
-    The data and grads of all Values are afterwards as they were. The function is called once, twice for each Value
-    among the inputs, and twice for each output.
+    The data and grads of all Values are afterwards as they were. In `no_grad` all this is the same. The function is
+    called once, twice for each Value among the inputs, and twice for each output.
 
     Raises RuntimeError where a derivative is wrong, unless `raise_exception` is false: then it returns False. Raises
     ValueError where there is no Value among the inputs, `eps` is not positive, or calls give different numbers of
@@ -69,7 +70,8 @@ def gradcheck(
         return x == y or abs(x - y) <= atol + rtol * abs(y)
 
     try:
-        _check(lambda: _outputs(function(*arguments)), variables, step, near)
+        with grad_enabled():
+            _check(lambda: _outputs(function(*arguments)), variables, step, near)
     except MismatchError as error:
         if raise_exception:
             raise RuntimeError(str(error)) from None

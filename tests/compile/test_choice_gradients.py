@@ -44,6 +44,17 @@ def values_and_grads(function, v):
 
 
 # What a condition reads is needed for all samples, its gradient where the side is taken: at 0, none of these has one.
+
+
+def many_choices(r):
+    a = (r * r + 0.1).sqrt()
+    z = F.where(r > -0.0, a, 0.75)
+    b = (z * z + 0.1).sqrt()
+    c = F.where(r > -0.0, b, r)
+    d, e = F.where(c > 0.65, c, b), F.where(z < c, c, 0.0)
+    return d + e + F.where(a < -0.0, e, 0.75)
+
+
 READ_BY_CONDITIONS = {
     "a root": lambda x: (lambda r: F.where(r > 0, r * W[2], x))((x * W[1]).sqrt()),
     "a length": lambda x: (lambda d: F.where(d > 1e-9, lambda: x / d, 0.0))((x * x * W[2]).sqrt()),
@@ -58,6 +69,7 @@ READ_BY_CONDITIONS = {
             F.where(x > 0.5, r * W[1], r).sqrt()
         )
     )((x * x + 0.25).sqrt()),
+    "many in few instructions": lambda x: many_choices(x.sqrt()),
     "only the condition": lambda x: F.where((x * W[2]).sqrt() < 1, x * W[1], lambda: x.sqrt()),
 }
 

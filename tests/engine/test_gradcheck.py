@@ -9,7 +9,7 @@ import re
 import pytest
 
 from helpers import OF_A_LIST, UNARY, lecture_tanh, op, values
-from micrograd import Value, nn
+from micrograd import Value, is_grad_enabled, nn, no_grad
 from micrograd import functional as F
 from micrograd.utils import gradcheck
 
@@ -217,3 +217,9 @@ def test_inputs_that_the_function_does_not_use_keep_their_grads():
     assert gradcheck(lambda x, unused, listed: x * x, [x, unused, listed])
     assert [v.grad for v in (x, unused, *listed)] == [0.0, 5.0, 5.0]
     assert [v.data for v in (x, unused, *listed)] == [2.0, 3.0, 4.0]
+
+
+def test_in_no_grad_it_is_the_same():
+    with no_grad():
+        assert gradcheck(lambda x: x * x, Value(2.0))
+        assert not is_grad_enabled()

@@ -8,6 +8,7 @@ cdef enum:
     ALWAYS = 0   # the scope of what every sample needs
     NEVER = -1
     STEPS_UP = 64
+    FEW = 200    # instructions
 
 
 cdef tuple guarded(Trace trace):
@@ -224,12 +225,12 @@ cdef class Guards:
 
     cdef int join_kinds(self, Py_ssize_t i) except -1:
         """Compute an instruction once for its value and its gradient, if this does no harm. There are at most twice as
-        many instructions for it: chains of choices could have a copy for each way through them."""
+        many instructions for it, or FEW more: chains of choices could have a copy for each way through them."""
         cdef Py_ssize_t value = i + self.count
         cdef tuple scopes = self.scopes_of(value)
         if scopes and self.risky[i]:
             self.join_sides(i)
-            if self.copies < self.count and not self.all_covered(scopes, self.scopes_of(i)):
+            if self.copies < max(self.count, FEW) and not self.all_covered(scopes, self.scopes_of(i)):
                 self.copies += len(scopes) + len(self.late[i])
                 return 0
         for scope in scopes:

@@ -73,7 +73,7 @@ cdef object condition_combined(int op, left, right):
 
 def is_bool(x):
     """Is it True, False or NumPy's?"""
-    return isinstance(x, bool) or getattr(getattr(x, "dtype", None), "kind", "") == "b" and x.shape == ()
+    return isinstance(x, bool) or type(x).__module__ == "numpy" and type(x).__name__ in ("bool", "bool_")
 
 
 cdef object compared(Value left, right, int comparison):

@@ -17,7 +17,7 @@ def _condition(x: Any, what: str) -> Any:
     if not is_bool(x):
         hint = "The opposite of a bool is functional.logical_not(x): ~True is -2"
         if getattr(x, "ndim", 0):
-            hint = "np.where and np.logical_not take arrays"
+            hint = f"np.where takes arrays. {hint}"
         raise TypeError(f"{what} must be a bool, as a comparison of Values is, not {x!r}. {hint}")
     return bool(x)
 

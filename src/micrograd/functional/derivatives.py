@@ -20,7 +20,7 @@ from micrograd.functional.layers import dot
 
 
 @contextlib.contextmanager
-def _grad_enabled() -> Iterator[None]:
+def grad_enabled() -> Iterator[None]:
     """A context for which the thread leaves `no_grad`, if it is in it."""
     depth = no_grad_suspend()
     try:
@@ -40,7 +40,7 @@ def jacobian(
     Raises TypeError where func returns neither Values nor numbers, and what `micrograd.grad` raises.
     """
     values = _values(inputs, create_graph)
-    with _grad_enabled():
+    with grad_enabled():
         outputs = func(values)
     if isinstance(outputs, Value) or not has_items(outputs):
         return _gradient(as_value(outputs), values, create_graph)
@@ -58,7 +58,7 @@ def hessian(
     Raises TypeError where func does not return one Value, and what `micrograd.grad` raises.
     """
     values = _values(inputs, create_graph)
-    with _grad_enabled():
+    with grad_enabled():
         first = _gradient(_one(func(values)), values, True)
     return [_gradient(slope, values, create_graph) for slope in first]
 
@@ -77,7 +77,7 @@ def hvp(
     values = _values(inputs, create_graph)
     vector = as_values(v, "a number of v")
     same_length(vector, values, "numbers in v", "inputs")
-    with _grad_enabled():
+    with grad_enabled():
         output = _one(func(values))
         along = dot(_gradient(output, values, True), vector)
     return (output if create_graph or in_trace() else output.data), _gradient(along, values, create_graph)
