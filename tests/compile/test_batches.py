@@ -32,11 +32,15 @@ EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
         X.astype(np.int64),
         X.astype(np.uint8),
         X.astype(">f8"),
+        X.astype(">f4"),
+        X.astype(">i2"),
         X.astype(object),
         np.array([[Fraction(int(x)) for x in sample] for sample in X]),
         np.asfortranarray(X),
         np.repeat(X, 2, axis=0)[::2],
         np.repeat(X, 2, axis=1)[:, ::2],
+        np.hstack([X, X])[:, :2],
+        np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
         memoryview(X),
     ],
     ids=lambda batch: f"{type(batch).__name__} {getattr(batch, 'dtype', '')}",
@@ -136,6 +140,15 @@ def test_no_samples():
     assert f.value_and_grad([])[0] == 0.0
     with pytest.raises(ValueError, match="the mean of no samples"):
         f.mean([])
+
+
+@pytest.mark.parametrize("samples", [1, 2, 255, 257, 512, 513, 769, 1025, 16_384, 16_385, 16_641])
+def test_each_sample_is_computed_once(samples, exact):
+    """Whatever is left for the last block, and for the last part that a thread takes."""
+    f = micrograd.compile(lambda x: x + 1.0, exact=exact)
+    x = np.arange(samples) % 7.0
+    assert f.map(x).tolist() == (x + 1.0).tolist()
+    assert f.sum(x).data == f.value_and_grad(x)[0] == (x + 1.0).sum()
 
 
 def test_shapes_of_the_results_of_map():

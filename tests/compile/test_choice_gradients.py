@@ -182,6 +182,28 @@ def test_gradients_through_choices(name, order, exact):
     assert compiled.map(POINTS).tolist() == [compiled(v).data for v in POINTS]
 
 
+@pytest.mark.parametrize("samples", [1, 7, 8, 17, 24, 40, 100, 200])
+@pytest.mark.parametrize(
+    "choose", [F.maximum, F.minimum, lambda a, b: F.where(a > b, a, b * 2.0), lambda a, b: F.where(a > b, 1.0, a)]
+)
+def test_gradients_of_choices_are_added_to_others_for_each_sample(choose, samples, exact):
+    """The product has sent its gradient before the choice sends one to the same Value."""
+
+    def function(x, y):
+        hidden = x * W[1]
+        return choose(hidden, y) * hidden
+
+    f = micrograd.compile(function, exact=exact)
+    draw = random.Random(samples)
+    xs = [draw.uniform(-1.0, 1.0) for _ in range(samples)]
+    ys = [x * 0.5 if i % 3 == 0 else draw.uniform(-1.0, 1.0) for i, x in enumerate(xs)]  # a third are ties
+    W[1].grad = 0.0
+    F.sum([function(Value(x), Value(y)) for x, y in zip(xs, ys)]).backward()
+    expected, W[1].grad = W[1].grad, 0.0
+    f.sum(xs, ys).backward()
+    assert W[1].grad == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
 def test_random_choices_are_differentiated():
     """Chains of nested choices, of which each side is defined where it is taken alone."""
     for seed in range(40):

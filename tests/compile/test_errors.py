@@ -69,6 +69,20 @@ def test_a_missing_derivative_raises_in_backward(threads, exact):
         x[sample] = 1.0
 
 
+def test_a_sum_without_a_derivative_has_the_data_of_all_blocks(exact):
+    """So many numbers a sample that some hundred samples are several blocks."""
+    w = Value(1.0)
+    f = micrograd.compile(lambda x: functional.sum([a * a for a in x]) + (w * x[0]).sqrt(), exact=exact)
+    x = np.ones((256, 300))
+    for sample in (0, 130, 255):
+        x[sample, 0] = 0.0
+        total = f.sum(x)
+        assert total.data == 256 * 301.0 - 2.0
+        with pytest.raises(ZeroDivisionError, match=f"^sample {sample}: "):
+            total.backward()
+        x[sample, 0] = 1.0
+
+
 def test_errors_of_the_prologue_name_no_sample(exact):
     w = Value(0.0)
     f = micrograd.compile(lambda x: x * w.sqrt(), exact=exact)

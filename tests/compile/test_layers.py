@@ -187,6 +187,26 @@ def test_calls_of_a_layer_have_the_same_bits_alone(exact, every_variant):
                 assert [y.data for row in eager for y in row] == batch[i].ravel().tolist()
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (2, 3), (3, 9), (5, 6), (6, 5)])
+def test_gradients_of_batches_are_those_of_their_samples(inputs, outputs, exact, every_variant):
+    """Of any number of samples: lanes without one add nothing, though inputs and outputs are not 0 there."""
+    draw = np.random.default_rng(inputs)
+    weights = [[Value(w) for w in row] for row in draw.normal(size=(outputs, inputs))]
+    biases = [Value(b) for b in draw.normal(size=outputs)]
+
+    def loss(x):
+        hidden = [1.0 - a for a in x], [2.0 + a for a in x]
+        return functional.sum([y * y for inputs in hidden for y in functional.linear(inputs, weights, biases)])
+
+    f = micrograd.compile(loss, exact=exact)
+    X = draw.normal(size=(17, inputs))
+    for variant in every_variant:
+        use_variant(variant)
+        alone = np.cumsum([f.value_and_grad(X[i : i + 1])[1] for i in range(len(X))], axis=0)
+        for samples in range(1, 18):
+            np.testing.assert_allclose(f.value_and_grad(X[:samples])[1], alone[samples - 1], rtol=1e-11, atol=1e-11)
+
+
 SUMS_OF_ZEROS = {
     "of two": lambda w, x: w[0] * x[0] + w[1] * x[1],
     "of two inputs each": lambda w, x: x[0] * x[1] + x[2] * x[3],
@@ -251,17 +271,19 @@ def test_rows_that_overlap(inputs, step, biases, exact):
 
 
 @pytest.mark.parametrize("samples", [1, 3, 600])
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_layer_of_captured_inputs_and_of_each_samples(samples, tied, exact):
+def test_a_layer_of_captured_inputs_and_of_each_samples(samples, tied, biased, exact):
     """Once a call, and once a sample: the gradients of its weights are sums of both."""
     v = [Value(x) for x in (0.5, -0.25, 0.75)]
     pool = [Value(0.1 * i - 0.3) for i in range(7 if tied else 9)]
     W = [[pool[(3 * i + (5 if tied else 1) * j) % len(pool)] for j in range(3)] for i in range(3)]
-    leaves = list(dict.fromkeys([*v, *(w for row in W for w in row)]))
+    biases = pool[4:1:-1] if biased else None
+    leaves = list(dict.fromkeys([*v, *(w for row in W for w in row), *(biases or ())]))
 
     def f(x):
-        once = functional.linear([a * 2.0 for a in v], W)
-        each = functional.linear([a * x for a in v], W)
+        once = functional.linear([a * 2.0 for a in v], W, biases)
+        each = functional.linear([a * x for a in v], W, biases)
         return functional.sum([a.tanh() for a in once]) * x + functional.sum([a.tanh() for a in each])
 
     x = np.linspace(-1.0, 2.0, samples).tolist()

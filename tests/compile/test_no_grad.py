@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_results_of_several_values_and_of_ragged_batches():
         out = g.sum([[1.0], [2.0, 3.0]])
         assert_leaf(out)
     assert (first.data, second.data, out.data) == (6.0, 9.0, 12.0)
+
+
+def test_sums_have_the_bits_of_those_outside(exact):
+    w = Value(0.3)
+    f = micrograd.compile(lambda x: (w * x + 0.1).exp().tanh(), exact=exact)
+    for i in range(50):
+        x = [i / 10]
+        outside = f.sum(x).data, f.mean(x).data
+        with micrograd.no_grad():
+            assert (f.sum(x).data, f.mean(x).data) == outside
+        if exact:
+            assert outside[0] == math.tanh(math.exp(w.data * x[0] + 0.1))
 
 
 def test_a_gradient_that_would_raise_does_not():

@@ -161,11 +161,11 @@ def test_tuples_count_as_lists_as_in_arrays():
     assert f.retraces == 1
 
 
-def test_arrays_of_one_argument_and_lists_of_another(threads):
-    f = micrograd.compile(lambda x, y, z: functional.sum(x) + y[0] * y[1] + functional.sum(z), threads=threads)
+def test_arrays_of_some_arguments_and_lists_of_others(threads):
+    f = micrograd.compile(lambda x, y, z, u: functional.sum([*x, *u]) + y[0] * y[1] + z[0], threads=threads)
     y = np.arange(12.0).reshape(6, 2)
-    found = f.map(DOCUMENTS, y[::-1], z=DOCUMENTS[::-1])
-    assert found == [f(*xyz).data for xyz in zip(DOCUMENTS, y[::-1], DOCUMENTS[::-1])]
+    found = f.map(DOCUMENTS, y[::-1], z=y * 100.0, u=DOCUMENTS[::-1])
+    assert found == [f(*sample).data for sample in zip(DOCUMENTS, y[::-1], y * 100.0, DOCUMENTS[::-1])]
 
 
 def test_lengths_differ():

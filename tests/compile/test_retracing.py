@@ -34,6 +34,8 @@ def test_keyword_arguments_that_are_numbers_are_arguments():
     assert [f(3.0, scale=s, shift=1).data for s in (2.0, 4.0)] == [7.0, 13.0]
     assert f.retraces == 0
     assert f.map([1.0, 2.0], scale=[3.0, 4.0]).tolist() == [3.0, 8.0]
+    assert f.map([1.0, 2.0], shift=[3.0, 4.0]).tolist() == [4.0, 6.0]
+    assert (f.sum([3.0], scale=[5.0]).data, f.sum([3.0], shift=[5.0]).data) == (15.0, 8.0)
     x = Value(2.0)
     f(3.0, scale=x).backward()
     assert x.grad == 3.0
@@ -52,6 +54,9 @@ def test_keyword_arguments_in_any_order_are_one_structure(static):
 def test_truth_values_are_static():
     f = micrograd.compile(lambda x, flag: x if flag else -x)
     assert [f(1.0, flag=flag).data for flag in (True, False, "yes", None)] == [1.0, -1.0, 1.0, -1.0]
+    g = micrograd.compile(lambda x, flags: x if flags[0] is True else -x)
+    for flags, sign in (((True, False), 1.0), ((False, True), -1.0), ((True, 1.0), 1.0), ((1.0, True), -1.0)):
+        assert g(2.0, flags=flags).data == g.sum([2.0], flags=flags).data == 2.0 * sign
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,14 @@ from micrograd import TraceError, Value, nn, optim
 def test_results_do_not_depend_on_the_number_of_threads(samples, exact):
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(samples, 2)), draw.normal(size=samples)
-    model = nn.MLP(2, [4, 1])
+    model, scale, shift = nn.MLP(2, [4, 1]), Value(0.5), Value(-0.25)
     results = []
     for threads in (1, 2, 5):
-        f = micrograd.compile(lambda x, y: (model(x) - y).tanh(), threads=threads, exact=exact)
+        f = micrograd.compile(
+            lambda x, y: ((model(x) - y) * scale.exp() / shift.cos() + y * shift.tanh()).tanh(),
+            threads=threads,
+            exact=exact,
+        )
         total, grads = f.value_and_grad(X, y)
         results.append((total, grads.tolist(), f.map(X, y).tolist()))
     assert results[0] == results[1] == results[2]

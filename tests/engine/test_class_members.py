@@ -231,6 +231,12 @@ def test_compiled_functions_are_traced_again(monkeypatch):
     assert f.retraces == 0
     monkeypatch.undo()
     assert (f(1.0).data, f.sum(*batch).data, f.map(*batch).tolist()) == before
+    for call, expected in ((f.mean, 1.5), (f.sum, 3.0), (lambda x: f.value_and_grad(x)[0], 3.0)):
+        call(*batch)  # each is the first call after the change
+        monkeypatch.setattr(Value, "tanh", doubled)
+        total = call(*batch)
+        assert getattr(total, "data", total) == expected
+        monkeypatch.undo()
     monkeypatch.setattr(Value, "square", lambda self: self * self, raising=False)
     assert micrograd.compile(lambda x: x.square())(3.0).data == 9.0
     assert f(1.0).data == before[0]
