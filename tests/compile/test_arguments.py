@@ -29,6 +29,27 @@ def test_an_argument_may_be_given_twice():
     assert x.grad == 6.0
 
 
+@pytest.mark.parametrize("count", [3, 6, 14])
+def test_gradients_of_arguments_that_are_read_early_and_late(count, exact):
+    """The gradient of the one that is read last is there first, and stays while the others are computed."""
+
+    def chain(xs):
+        y = xs[0].sin()
+        for x in xs[1:]:
+            y = (y * 2.0 + 1.0).tanh().exp().sigmoid() * x
+        return y
+
+    f = micrograd.compile(
+        lambda xs, last: chain([*xs[last + 1 :], *xs[: last + 1]]), static_argnames="last", exact=exact
+    )
+    points = [0.5 + 0.1 * i for i in range(count)]
+    for last in range(count):
+        ours, theirs = [*map(Value, points)], [*map(Value, points)]
+        f(ours, last).backward()
+        chain([*theirs[last + 1 :], *theirs[: last + 1]]).backward()
+        assert [x.grad for x in ours] == pytest.approx([x.grad for x in theirs], rel=1e-12)
+
+
 def test_nested_arguments_and_results():
     w = Value(2.0)
     f = micrograd.compile(lambda x: [x[0] * w, (x[1][0] + x[1][1], [5.0, w])])
@@ -42,7 +63,9 @@ def test_nested_arguments_and_results():
 
 def test_tuples_stay_tuples_and_arrays_count_as_lists():
     f = micrograd.compile(lambda x: x[0] + (*x, 1.0)[isinstance(x, tuple)])
-    assert f((2.0, 3.0)).data == 5.0
+    assert [f(x).data for x in ((2.0, 3.0), [2.0, 3.0], (2.0, 3.0, 4.0))] == [5.0, 4.0, 5.0]
+    f = micrograd.compile(lambda x: x[0] + (*x, 1.0)[isinstance(x, tuple)])
+    assert [f(x).data for x in ([2.0, 3.0], (2.0, 3.0), [2.0, 3.0])] == [4.0, 5.0, 4.0]
     g = micrograd.compile(lambda x: x[0] + ([*x, 1.0])[-1])
     assert g([2.0, 3.0]).data == g(np.array([2.0, 3.0])).data == 3.0
     assert g.retraces == 0

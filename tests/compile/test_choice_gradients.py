@@ -257,6 +257,7 @@ SIDES = {
     "a product of a multiple": lambda x, w: (x * 3.0) * (w * 2.0),
     "sums of products": lambda x, w: F.dot([-x, x + 2.0, x], [w, w * w, w]),
     "a choice": lambda x, w: F.where(x > 0.0, -x, x) * w,
+    "a sum with a bias": lambda x, w: F.dot([w, w * w], [w, w], bias=x) * w,
 }
 
 
@@ -285,6 +286,23 @@ def test_what_a_condition_reads_may_have_a_pole_elsewhere_than_at_0(name, exact)
 
     compiled = micrograd.compile(f, exact=exact)
     for point in (1.0, -1.0, 0.5):
+        theirs, ours = Value(point), Value(point)
+        f(theirs).backward()
+        compiled(ours).backward()
+        assert ours.grad == pytest.approx(theirs.grad)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("read", [lambda x: 1.0 / x, lambda x: x**-1.0])
+def test_a_quotient_that_a_condition_reads_may_have_no_derivative(read, exact):
+    """It has a value at -1e-200, where it is not chosen."""
+
+    def f(x):
+        r = read(x)
+        return F.where(r > 0.0, r, x)
+
+    compiled = micrograd.compile(f, exact=exact)
+    for point in (-1e-200, 0.5):
         theirs, ours = Value(point), Value(point)
         f(theirs).backward()
         compiled(ours).backward()

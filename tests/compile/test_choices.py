@@ -382,6 +382,16 @@ def test_a_condition_of_an_earlier_trace_is_refused():
         micrograd.compile(lambda x: F.where(kept[0], x, -x))(1.0)
 
 
+def test_a_value_that_can_be_called_is_a_value():
+    class Callable(Value):
+        def __call__(self):
+            return 7.0
+
+    v = Callable(2.0)
+    assert F.where(v > 0.0, v, 1.0) is v
+    assert micrograd.compile(lambda x: F.where(x > 0.0, v, x)).map([1.0, -1.0]).tolist() == [2.0, -1.0]
+
+
 def test_a_side_whose_derivative_raises_at_a_number():
     """The power of a number is looked at while the function is traced."""
     f = micrograd.compile(lambda x: F.where(x > 0.0, 0.0**x, x))

@@ -49,6 +49,16 @@ def one_factor(x, terms):
     return [dot([x[0]] * terms, x[i : i + terms]) for i in range(1, SIZE - terms, terms)]
 
 
+def one_square(x, terms):
+    """The same square in all terms."""
+    return [functional.dot([a] * terms, [a] * terms) for a in x[::terms]]
+
+
+def a_factor_each(x, terms):
+    """Sums with the same factors, each with another one for all of its terms."""
+    return [functional.dot([a] * terms, x[1::2][:terms]) for a in x[::2]]
+
+
 def mirrored(x, terms):
     return [dot(x[i : i + terms], x[i : i + terms][::-1]) for i in range(0, SIZE - terms, terms)]
 
@@ -74,7 +84,9 @@ def outputs_of(kind, terms, mixed, factors, x):
 
 
 @pytest.mark.parametrize(
-    "kind", [scores, columns, squares, shifted, one_factor, mirrored, scattered, biased], ids=lambda kind: kind.__name__
+    "kind",
+    [scores, columns, squares, shifted, one_factor, one_square, a_factor_each, mirrored, scattered, biased],
+    ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("terms", [1, 2, 3, 4, 5, 8, 9, 11])
 @pytest.mark.parametrize("mixed", [True, False])

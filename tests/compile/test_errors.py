@@ -42,6 +42,20 @@ def test_any_lane_of_a_block_may_raise_in_a_program_in_another_order(samples, ex
                 call(x)
 
 
+@pytest.mark.parametrize("samples", [1, 9, 300])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_of_several_results_may_raise(count, samples, exact):
+    """Exponentials of a sample, which are computed together."""
+    f = micrograd.compile(lambda x: functional.sum([a.exp() for a in x]), exact=exact)
+    for sample in {0, samples // 2, samples - 1}:
+        for place in range(count):
+            x = np.zeros((samples, count))
+            x[sample, place] = 710.0
+            for call in (f.sum, f.map, f.value_and_grad):
+                with pytest.raises(OverflowError, match=f"^sample {sample}: "):
+                    call(x)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_missing_derivative_raises_in_backward(threads, exact):
     w = Value(1.0)
@@ -71,13 +85,14 @@ def test_a_missing_derivative_raises_in_backward(threads, exact):
 
 def test_a_sum_without_a_derivative_has_the_data_of_all_blocks(exact):
     """So many numbers a sample that some hundred samples are several blocks."""
-    w = Value(1.0)
-    f = micrograd.compile(lambda x: functional.sum([a * a for a in x]) + (w * x[0]).sqrt(), exact=exact)
+    w, v = Value(1.0), Value(1.0)
+    f = micrograd.compile(lambda x: functional.sum([a * a for a in x]) * v + (w * x[0]).sqrt(), exact=exact)
     x = np.ones((256, 300))
     for sample in (0, 130, 255):
         x[sample, 0] = 0.0
         total = f.sum(x)
         assert total.data == 256 * 301.0 - 2.0
+        assert total._children == tuple(f.captured) == (v, w)
         with pytest.raises(ZeroDivisionError, match=f"^sample {sample}: "):
             total.backward()
         x[sample, 0] = 1.0

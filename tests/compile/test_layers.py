@@ -270,6 +270,38 @@ def test_rows_that_overlap(inputs, step, biases, exact):
         np.testing.assert_allclose([leaf.grad for leaf in leaves], expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_layers_of_the_same_weights_in_other_shapes(samples, exact):
+    """Two rows of three weights, and three of two; the biases are arguments."""
+    w = [Value(0.1 * i - 0.3) for i in range(6)]
+
+    def f(x, b):
+        wide = functional.linear(x[:3], [w[:3], w[3:]], b[:2])
+        high = functional.linear(x[3:], [w[:2], w[2:4], w[4:]], b[2:])
+        return functional.sum([y.tanh() * y for y in wide + high])
+
+    X, B = np.random.default_rng(samples).normal(size=(2, samples, 5))
+    compiled = micrograd.compile(f, exact=exact)
+    eager = functional.sum([f([*map(Value, x)], [*map(Value, b)]) for x, b in zip(X.tolist(), B.tolist())])
+    assert compiled.sum(X, B).data == pytest.approx(eager.data, rel=1e-13)
+    np.testing.assert_allclose(micrograd.grad(compiled.sum(X, B), w), micrograd.grad(eager, w), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_layer_of_captured_inputs_whose_biases_are_partly_computed(samples, exact):
+    w = [Value(0.1 * i - 0.3) for i in range(8)]
+
+    def f(x):
+        outputs = functional.linear([a.exp() for a in w[6:]], [w[:2], w[2:4]], [w[4], w[5].exp()])
+        return functional.sum([y.tanh() * y for y in outputs]) * x
+
+    x = np.linspace(-1.0, 2.0, samples).tolist()
+    total = micrograd.compile(f, exact=exact).sum(x)
+    eager = functional.sum([f(Value(a)) for a in x])
+    assert total.data == pytest.approx(eager.data, rel=1e-13)
+    np.testing.assert_allclose(micrograd.grad(total, w), micrograd.grad(eager, w), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("samples", [1, 3, 600])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("tied", [False, True])

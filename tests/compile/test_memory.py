@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import micrograd
-from helpers import FAIL_IN_TURN
+from helpers import FAIL_IN_TURN, linux
 from micrograd import Value, nn
 
 
@@ -54,6 +54,31 @@ def test_nothing_leaks():
     # Half a kilobyte a turn would be 25,000 in each. CPython's cache of attributes keeps up to 4,096 names, ever fewer
     # new ones a turn.
     assert min(grown) < 20_000, grown
+
+
+@linux
+def test_threads_free_their_memory_where_a_sample_raises(check):
+    """Half a megabyte for each thread."""
+    check(
+        """
+        import numpy as np
+        import micrograd
+        f = micrograd.compile(lambda x: (x[0] - 1.0).sqrt() + sum((a * x[0]).tanh() * a for a in x), threads=3)
+        x = np.zeros((20_000, 250))
+        def turn():
+            try:
+                f.map(x)
+            except ValueError:
+                return
+            raise AssertionError
+        for _ in range(5):
+            turn()
+        before = rss()
+        for _ in range(60):
+            turn()
+        assert rss() - before < 8e6, rss() - before
+        """
+    )
 
 
 def test_out_of_memory_anywhere_is_a_memory_error(isolated):

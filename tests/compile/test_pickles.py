@@ -55,6 +55,14 @@ def test_pickles_and_copies_keep_the_options(options, monkeypatch):
         assert repr(other) == repr(f)
 
 
+def test_outputs_keep_their_order():
+    f = micrograd.compile(lambda x: (lambda a, b: [b, a, [b, x, a]])(x * 2.0, x * 3.0))
+    assert [y.data for y in f(1.0)[:2]] == [3.0, 2.0]
+    for other in (pickle.loads(pickle.dumps(f)), copy.deepcopy(f)):
+        first, second, rest = other(1.0)
+        assert [y.data for y in (first, second, *rest)] == [3.0, 2.0, 3.0, 1.0, 2.0]
+
+
 def test_a_function_that_was_never_called_does_not_pickle_but_is_copied():
     w = Value(2.0)
     f = micrograd.compile(lambda x: w * x, threads=2)

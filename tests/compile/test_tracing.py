@@ -270,6 +270,12 @@ def test_an_argument_from_a_trace_that_has_ended():
     micrograd.compile(lambda x: kept.append(x) or x)(1.0)
     assert repr(f(kept[0])) == "Value(data=?, grad=?)"
     assert f(3.0).data == 6.0
+    g = micrograd.compile(lambda x, y, z: x * y + z)
+    for i in range(3):
+        given = [2.0, 3.0, 4.0]
+        assert g(*given).data == 10.0
+        given[i] = kept[0]
+        assert repr(g(*given)) == "Value(data=?, grad=?)"
 
 
 HELD = {

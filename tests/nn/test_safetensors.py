@@ -247,6 +247,11 @@ class Named(nn.Module):
             OverflowError,
             "'a' has numbers too large",
         ),
+        (
+            lambda path: save_safetensors({"a": 1.0, "b": [2.0, -1e5]}, path, dtype="float16"),
+            OverflowError,
+            "'b' has numbers too large",
+        ),
         (lambda path: save_safetensors({}, path, dtype="int8"), ValueError, "or 'float16', not 'int8'"),
         (lambda path: save_safetensors({}, path / "no" / "folder"), OSError, "cannot be written: "),
         (lambda path: load_safetensors(path, 3), TypeError, "a model must be a Module, not 'int'"),

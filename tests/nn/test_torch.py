@@ -186,6 +186,11 @@ def swish(x):
         ),
         (changed(lambda ls: setattr(ls[1].neurons[0], "nonlin", False)), ValueError, "activations: linear, relu"),
         (
+            changed(lambda ls: setattr(ls[0].neurons[-1], "b", None)),
+            ValueError,
+            "layers[0] has neurons with and without",
+        ),
+        (
             changed(lambda ls: setattr(ls[1].neurons[0], "b", None)),
             ValueError,
             "layers[1] has neurons with and without",

@@ -273,6 +273,15 @@ def test_arguments_that_are_refused(make, error, text):
     assert [sorted(group) for group in optimizer.param_groups] == [sorted(group) for group in ours().param_groups]
 
 
+def test_a_state_that_was_saved_or_loaded_is_not_shared():
+    scheduler, other = StepLR(ours(), 3), StepLR(ours(), 3)
+    state = scheduler.state_dict()
+    other.load_state_dict(state)
+    for shared in (state["base_lrs"], state["_last_lr"], other.get_last_lr(), scheduler.get_last_lr()):
+        shared[0] = 7.0
+    assert other.state_dict() == scheduler.state_dict() == StepLR(ours(), 3).state_dict()
+
+
 def test_a_step_that_fails_changes_nothing():
     optimizer = ours()
     scheduler = LambdaLR(optimizer, [warm_then_decay, lambda step: 1 / (1 - step)])
@@ -280,6 +289,14 @@ def test_a_step_that_fails_changes_nothing():
     with pytest.raises(ZeroDivisionError):
         scheduler.step()
     assert (scheduler.state_dict(), rates(optimizer)) == before
+
+    def interrupted(step):
+        raise KeyboardInterrupt
+
+    scheduler.lr_lambdas[1] = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.step()
+    assert (scheduler.last_epoch, rates(optimizer)) == (before[0]["last_epoch"], before[1])
     scheduler = CosineAnnealingLR(ours(), 10)
     scheduler.optimizer.add_param_group({"params": values([3.0])})
     StepLR(scheduler.optimizer, 10).step()

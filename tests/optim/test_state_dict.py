@@ -123,9 +123,10 @@ def test_options_that_were_loaded_are_copies():
 
 
 def test_adamw_stays_decoupled():
-    optimizer = AdamW(values([1.0]))
-    optimizer.load_state_dict(Adam(values([1.0])).state_dict())
-    assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+    for sizes in ([1], [1, 2, 1]):
+        optimizer, adam = (kind([{"params": values([1.0] * n)} for n in sizes]) for kind in (AdamW, Adam))
+        optimizer.load_state_dict(adam.state_dict())
+        assert [group["decoupled_weight_decay"] for group in optimizer.param_groups] == [True] * len(sizes)
 
 
 def _without(d, *path):

@@ -152,6 +152,13 @@ def test_the_inputs_of_a_layer_may_be_values(model):
     assert sorted(inputs) == [["a", *numbers(x[0])], ["x[1]", *numbers(x[1])], ["x[2]", "data 1.0000"]]
 
 
+def test_inputs_are_the_same_if_they_are_shown_so():
+    neuron = Neuron(1)
+    for other, inputs in ((0.0, ["data 0.0000"]), (-0.0, ["data -0.0000", "data 0.0000"])):
+        picture = Picture(neuron([0.0]) + neuron([other]), model=neuron)
+        assert sorted(cells[1] for cells in picture.boxes.values() if cells[0] == "x[0]") == inputs
+
+
 @pytest.mark.parametrize(("depth", "boxes"), [(0, 4), (1, 4 * 3), (2, 4 * 9)])
 def test_each_sample_of_a_loss_has_boxes_of_its_own(model, depth, boxes):
     loss = sum((model(x) - t) ** 2 for x, t in zip(SAMPLES, (1, -1, -1, 1)))
