@@ -35,6 +35,7 @@ EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
         X.astype(">f4"),
         X.astype(">i2"),
         X.astype(object),
+        np.asfortranarray(X.astype(object)),
         np.array([[Fraction(int(x)) for x in sample] for sample in X]),
         np.asfortranarray(X),
         np.repeat(X, 2, axis=0)[::2],
@@ -48,6 +49,16 @@ EXPECTED = (X[:, 0] + 2 * X[:, 1]).tolist()
 def test_arrays_and_lists_of_numbers_are_batches(batch):
     assert DOUBLE.map(batch).tolist() == EXPECTED
     assert DOUBLE.sum(batch).data == sum(EXPECTED)
+
+
+@pytest.mark.parametrize("numbers", [[2**64 - 1, 3], [-(2**63), 7], [2.5, -0.0], [True, False]])
+@pytest.mark.parametrize("kind", ["u8", ">u8", "i8", "f2", "?", "O"])
+def test_numbers_of_every_kind_are_those_of_python(numbers, kind):
+    f = micrograd.compile(lambda x: x[0] * 1.0 if isinstance(x, list) else x * 1.0)
+    with np.errstate(all="ignore"):
+        x = np.array([n % 2**64 if "u" in kind else n for n in map(int, numbers)]).astype(kind)
+    expected = [float(n) for n in x.tolist()]
+    assert f.map(x).tolist() == f.map(x[:, None]).tolist() == f.map([[n] for n in x.tolist()]).tolist() == expected
 
 
 def test_arrays_without_numpy():
@@ -138,8 +149,10 @@ def test_no_samples():
     assert (total.data, w.grad) == (0.0, 0.0)
     assert f.map([]).shape == (0,)
     assert f.value_and_grad([])[0] == 0.0
-    with pytest.raises(ValueError, match="the mean of no samples"):
-        f.mean([])
+    g = micrograd.compile(lambda x, y=1.0: x * y)
+    for call in (lambda: f.mean([]), lambda: f.mean(x=[]), lambda: g.mean([], y=[]), lambda: g.mean([], [])):
+        with pytest.raises(ValueError, match="the mean of no samples"):
+            call()
 
 
 @pytest.mark.parametrize("samples", [1, 2, 255, 257, 512, 513, 769, 1025, 16_384, 16_385, 16_641])

@@ -219,6 +219,8 @@ def test_of_several_errors_the_first_in_the_code_is_raised():
 def test_rows_of_an_embedding_are_of_one_length():
     with pytest.raises(ValueError, match=r"1 numbers in weight\[1\] for 2 numbers in weight\[0\]"):
         micrograd.compile(lambda i: functional.embedding(i, [[1.0, 2.0], [3.0]])[0])(0)
+    with pytest.raises(ValueError, match=r"3 numbers in weight\[2\] for 2 numbers in weight\[0\]"):
+        micrograd.compile(lambda i: functional.embedding(i, [[1.0, 2.0]] * 2 + [[1.0] * 3])[0])(0)
     with pytest.raises(ValueError, match="embedding of no rows"):
         micrograd.compile(lambda i: functional.sum(functional.embedding(i, [])))(0)
     with pytest.raises(IndexError, match="index 0 of 0 items"):

@@ -187,24 +187,28 @@ def test_calls_of_a_layer_have_the_same_bits_alone(exact, every_variant):
                 assert [y.data for row in eager for y in row] == batch[i].ravel().tolist()
 
 
+@pytest.mark.parametrize("calls", [2, 11])
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (2, 3), (3, 9), (5, 6), (6, 5)])
-def test_gradients_of_batches_are_those_of_their_samples(inputs, outputs, exact, every_variant):
+def test_gradients_of_batches_are_those_of_their_samples(inputs, outputs, calls, exact, every_variant):
     """Of any number of samples: lanes without one add nothing, though inputs and outputs are not 0 there."""
     draw = np.random.default_rng(inputs)
     weights = [[Value(w) for w in row] for row in draw.normal(size=(outputs, inputs))]
     biases = [Value(b) for b in draw.normal(size=outputs)]
 
     def loss(x):
-        hidden = [1.0 - a for a in x], [2.0 + a for a in x]
+        hidden = [[k - a if k % 2 else a + 0.5 * k for a in x] for k in range(calls)]
         return functional.sum([y * y for inputs in hidden for y in functional.linear(inputs, weights, biases)])
 
     f = micrograd.compile(loss, exact=exact)
     X = draw.normal(size=(17, inputs))
+    f(X[0])
+    eager = np.cumsum([micrograd.grad(loss([*map(Value, x)]), f.captured) for x in X.tolist()], axis=0)
     for variant in every_variant:
         use_variant(variant)
         alone = np.cumsum([f.value_and_grad(X[i : i + 1])[1] for i in range(len(X))], axis=0)
+        np.testing.assert_allclose(alone, eager, rtol=1e-11, atol=1e-11)
         for samples in range(1, 18):
-            np.testing.assert_allclose(f.value_and_grad(X[:samples])[1], alone[samples - 1], rtol=1e-11, atol=1e-11)
+            np.testing.assert_allclose(f.value_and_grad(X[:samples])[1], eager[samples - 1], rtol=1e-11, atol=1e-11)
 
 
 SUMS_OF_ZEROS = {

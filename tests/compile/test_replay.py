@@ -302,6 +302,23 @@ def test_many_ops_of_one_kind_on_operands_that_stand_apart(name, step, exact):
         assert all(agrees(a, b, exact) for a, b in zip(compiled.map([sample])[0].tolist(), expected))
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_arguments_that_are_returned_stay_as_they_are(place, exact):
+    """Though nothing else reads them after the first op."""
+
+    def f(x):
+        y = (x[0] - x[1]).tanh() * x[2] + x[3]
+        outputs = [y.sin().exp(), y.tanh().cos(), y * y]
+        outputs.insert(place, x[place])
+        return outputs
+
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    found = micrograd.compile(f, exact=exact).map(X)
+    assert found[:, place].tolist() == X[:, place].tolist()
+    expected = [[y.data for y in f([*map(Value, x)])] for x in X.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
 @pytest.mark.parametrize("shift", [-3, -2, -1, 1, 2, 3])
 @pytest.mark.parametrize("combine", [operator.sub, operator.mul, lambda a, b: functional.where(a > b, a, b * 2)])
 def test_results_written_over_operands_that_others_read(combine, shift, exact):

@@ -153,6 +153,8 @@ def test_a_batch_is_refused_in_a_trace(call):
     inner.sum([1.0])
     with pytest.raises(TraceError, match="a batch is computed while a compiled function is traced"):
         micrograd.compile(lambda x: getattr(inner, call)([1.0, 2.0]) and x)(1.0)
+    with pytest.raises(TraceError, match="a batch is computed while a compiled function is traced"):
+        micrograd.compile(lambda x: getattr(inner, call)(x=[1.0, 2.0]) and x)(1.0)
     assert inner.sum([1.0, 2.0]).data == 6.0
 
 

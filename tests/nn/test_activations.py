@@ -162,6 +162,8 @@ def test_an_activation_that_is_a_module_has_its_parameters_in_the_network():
     assert named["layers.0.neurons.0.activation.slope"] is slope.slope
     assert model.state_dict()["layers.1.neurons.1.activation.slope"] == 0.25
     assert model.layers[0].neurons[0].parameters()[-1] is slope.slope
+    model.layers[0].neurons[0].b = None
+    assert model.layers[0].neurons[0].parameters() == [*model.layers[0].neurons[0].w, slope.slope]
     assert model.layers[-1].parameters() == [*model.layers[-1].neurons[0].w, model.layers[-1].neurons[0].b]
 
 

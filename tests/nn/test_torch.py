@@ -104,6 +104,8 @@ def test_the_modules_that_come_out():
     assert [type(part).__name__ for part in to_torch(NETWORKS["linear between"]())] == [
         *("Linear", "Identity", "Linear", "Tanh", "Linear")
     ]
+    linear = with_activations(nn.MLP(2, [2, 2, 2, 1]), False, False, False)
+    assert [type(part).__name__ for part in to_torch(linear)] == ["Linear", "Identity"] * 3 + ["Linear"]
     assert [type(part).__name__ for part in to_torch(nn_tanh.MLP(2, [2, 1]))] == ["Linear", "Tanh", "Linear", "Tanh"]
     layer = nn.Layer(3, 2, activation="tanh")
     assert to_torch(layer)(torch.tensor(SAMPLES[0], dtype=torch.float64)).tolist() == pytest.approx(

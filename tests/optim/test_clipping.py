@@ -53,6 +53,13 @@ def test_clip_grad_norm_scales_the_grads_to_the_norm():
     assert single.grad == pytest.approx(-1.0, rel=1e-6)
 
 
+def test_a_parameter_counts_as_often_as_it_is_given():
+    a, b = values([0.0, 0.0])
+    set_grads([a, b], [3.0, -4.0])
+    assert clip_grad_norm_([a, b, a], 100.0) == math.sqrt(34.0)
+    assert (a.grad, b.grad) == (3.0, -4.0)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_clip_grad_norm_refuses_what_is_not_finite_where_asked_to(bad):
     params = values([0.0, 0.0])

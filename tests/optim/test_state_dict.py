@@ -160,6 +160,8 @@ def _with(d, value, *path):
         (lambda s: _with(s, "1", "param_groups", 0, "lr"), TypeError, "lr must be a real number, not 'str'"),
         (lambda s: _with(s, -1.0, "param_groups", 0, "eps"), ValueError, "Invalid epsilon value: -1.0"),
         (lambda s: _with(s, {}, "state", 7), ValueError, "state_dict has state of 7"),
+        (lambda s: _with(s, s["state"][0], "state", "0"), ValueError, "state_dict has state of '0'"),
+        (lambda s: {**s, "state": {str(i): x for i, x in s["state"].items()}}, ValueError, "state of '0', '1'"),
         (lambda s: _without(s, "state", 0, "exp_avg"), ValueError, "the state of parameter 0 lacks 'exp_avg'"),
         (lambda s: _with(s, 1.0, "state", 1, "momentum"), ValueError, "the state of parameter 1 has 'momentum'"),
         (lambda s: _with(s, True, "param_groups", 0, "amsgrad"), ValueError, "lacks 'max_exp_avg_sq'"),
