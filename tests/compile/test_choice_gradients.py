@@ -254,6 +254,8 @@ def test_gradients_on_one_side_of_a_choice_and_on_both_of_one_by_it(name, exact)
 SIDES = {
     "a product": lambda x, w: -x * w,
     "a product of a sum": lambda x, w: (x - 1.0) * w,
+    "a product of a sum with a leaf": lambda x, w: (w + x) * w,
+    "a product of a difference": lambda x, w: (2.0 - x) * w,
     "a product of a multiple": lambda x, w: (x * 3.0) * (w * 2.0),
     "sums of products": lambda x, w: F.dot([-x, x + 2.0, x], [w, w * w, w]),
     "a choice": lambda x, w: F.where(x > 0.0, -x, x) * w,
@@ -273,6 +275,24 @@ def test_what_is_infinite_on_a_side_that_is_not_taken_sends_nothing(side, exact)
     for x in ([math.inf], [math.inf, -math.inf, math.nan, 2.0, -0.25]):
         expected = micrograd.grad(F.sum([f(Value(a)) for a in x]), w, allow_unused=True) or 0.0
         assert compiled.value_and_grad(x)[1].tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("inner", [lambda z, w: z * w, lambda z, w: F.where(z > 2.0, z, w) * w, lambda z, w: w / z])
+def test_what_is_infinite_on_the_outer_side_alone_sends_nothing_to_the_inner(inner, exact):
+    w = Value(0.5)
+
+    def f(x, y):
+        def outer():
+            z = y * y
+            return z.tanh() + F.where(x > 1.0, lambda: inner(z, w), lambda: x)
+
+        return F.where(x > 0.0, outer, lambda: x)
+
+    compiled = micrograd.compile(f, exact=exact)
+    points = [(0.5, math.inf), (0.5, 0.0), (2.0, 3.0), (-1.0, math.nan), (2.0, 0.5), (0.5, math.nan)]
+    expected = sum(micrograd.grad(f(Value(x), Value(y)), w, allow_unused=True) or 0.0 for x, y in points)
+    assert compiled.value_and_grad(*map(list, zip(*points)))[1].tolist() == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -212,6 +212,8 @@ def test_gradients_of_batches_are_those_of_their_samples(inputs, outputs, calls,
 
 
 SUMS_OF_ZEROS = {
+    "of one number": lambda w, x: functional.sum([x[0]]),
+    "of three numbers": lambda w, x: functional.sum(x[:3]),
     "of two": lambda w, x: w[0] * x[0] + w[1] * x[1],
     "of two inputs each": lambda w, x: x[0] * x[1] + x[2] * x[3],
     "of two leaves each": lambda w, x: (w[0] * w[1] + w[2] * w[3]) * x[0],
@@ -292,11 +294,19 @@ def test_layers_of_the_same_weights_in_other_shapes(samples, exact):
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_a_layer_of_captured_inputs_whose_biases_are_partly_computed(samples, exact):
+@pytest.mark.parametrize(
+    "sums",
+    [
+        lambda w: functional.linear([a.exp() for a in w[6:]], [w[:2], w[2:4]], [w[4], w[5].exp()]),
+        lambda w: [functional.dot([a.exp() for a in w[6:]], [w[i], w[4]], bias=w[5]) for i in range(4)],
+    ],
+    ids=["biases", "weights"],
+)
+def test_sums_of_captured_leaves_and_of_what_is_computed_of_them(sums, samples, exact):
     w = [Value(0.1 * i - 0.3) for i in range(8)]
 
     def f(x):
-        outputs = functional.linear([a.exp() for a in w[6:]], [w[:2], w[2:4]], [w[4], w[5].exp()])
+        outputs = sums(w)
         return functional.sum([y.tanh() * y for y in outputs]) * x
 
     x = np.linspace(-1.0, 2.0, samples).tolist()

@@ -131,6 +131,12 @@ def test_a_compiled_function_in_another_is_traced_with_it():
     assert f.map([1.0, 3.0]).tolist() == [5.0, 13.0]
 
 
+def test_equal_numbers_for_a_compiled_function_in_another_are_values_of_their_own():
+    slope = micrograd.compile(lambda x, y: micrograd.grad(x * x * y, x))
+    f = micrograd.compile(lambda x: slope(3.0, 3.0) * x)
+    assert f(1.0).data == slope(3.0, 3.0).data == 18.0
+
+
 def test_a_compiled_function_in_another_takes_and_returns_values(exact):
     """Numbers and arrays become Values and lists of them, numbers that are returned Values."""
     w = Value(2.0)

@@ -103,6 +103,11 @@ WRONG = [
         [Value(3.0), Value(2.0)],
         "backward() of the output must add 3 to the grad of inputs[1], and made 3 of 6",
     ),
+    (
+        lambda x, y: product(x, y, assign=True),
+        [Value(0.0), Value(2.0)],
+        "backward() of the output must add 0 to the grad of inputs[1], and made 0 of 2",
+    ),
     (lambda x: square(x, math.nan), [Value(3.0)], "is nan by backward()"),
     (
         lambda x: [x, sixfold(x, lambda out: 6.0)],
@@ -223,3 +228,10 @@ def test_in_no_grad_it_is_the_same():
     with no_grad():
         assert gradcheck(lambda x: x * x, Value(2.0))
         assert not is_grad_enabled()
+
+
+def test_an_output_that_is_an_input_keeps_its_grad():
+    x, y = values([2.0, 3.0])
+    x.grad, y.grad = 5.0, 7.0
+    assert gradcheck(lambda x, y: [x, x * y, y], [x, y])
+    assert (x.grad, y.grad) == (5.0, 7.0)

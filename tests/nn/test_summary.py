@@ -74,6 +74,9 @@ def test_small_ones():
     layer = nn.Layer(2, 2)
     layer.neurons = layer.neurons[:1] * 2
     assert summary(layer).splitlines()[-1].split() == ["total", "3"]
+    shared, model = Value(1.0), nn.Module()
+    model.one, model.two, model.three = [shared], [shared, Value(2.0)], shared
+    assert summary(model).splitlines()[-1].split() == ["total", "2"]
     layer.neurons = []
     assert summary(layer).splitlines()[-1].split() == ["total", "0"]
 

@@ -232,6 +232,7 @@ TWICE = torch.nn.Linear(2, 2)
         ),
         ([torch.nn.Sequential(torch.nn.Flatten())], TypeError, "module '0.0', a Flatten, cannot be converted"),
         ([linear(2, 2), torch.nn.Softplus()], TypeError, "module '1', a Softplus,"),
+        ([linear(2, 2), torch.nn.ELU(2.0)], TypeError, "module '1', a ELU, cannot be converted"),
         (
             [linear(2, 2), torch.nn.LeakyReLU(0.2)],
             TypeError,

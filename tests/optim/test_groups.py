@@ -61,6 +61,13 @@ def test_the_dict_of_a_group_stays_its_own():
     group = {"params": values([1.0]), "lr": 0.1}
     optimizer = SGD([group])
     assert optimizer.param_groups[0] is group
+    later = {"params": values([2.0])}
+    optimizer.add_param_group(later)
+    assert optimizer.param_groups[1] is later
+    set_grads([*group["params"], *later["params"]], [1.0, 1.0])
+    group["lr"], later["lr"] = 0.5, 0.25
+    optimizer.step()
+    assert [p.data for g in optimizer.param_groups for p in g["params"]] == [0.5, 1.75]
 
 
 @pytest.mark.parametrize("how", ["append", "another list", "a tuple", "an iterator", "add_param_group"])

@@ -88,6 +88,20 @@ def test_state_dict_numbers_parameters_through_all_groups():
     assert state["state"][2] == {"step": 1.0, "exp_avg": pytest.approx(0.3), "exp_avg_sq": pytest.approx(0.009)}
 
 
+def test_a_group_without_parameters_takes_no_number():
+    params = values([1.0, 2.0])
+    make = lambda params: Adam([{"params": p} for p in ([], params[:1], [], params[1:])])  # noqa: E731
+    optimizer = make(params)
+    set_grads(params, [1.0, 2.0])
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert [group["params"] for group in state["param_groups"]] == [[], [0], [], [1]]
+    assert list(state["state"]) == [0, 1]
+    again = make(values([1.0, 2.0]))
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+
+
 def test_state_dict_is_a_copy():
     params = values([1.0])
     optimizer = SGD(params, momentum=0.9)
@@ -102,16 +116,17 @@ def test_state_dict_is_a_copy():
 
 def test_loading_keeps_the_parameters_and_the_groups_and_replaces_the_rest():
     params = values([1.0])
-    optimizer = Adam(params, lr=0.1, amsgrad=True)
+    optimizer = Adam(params, lr=0.1, amsgrad=True, maximize=True)
     group = optimizer.param_groups[0]
     state = Adam(values([2.0]), lr=0.3).state_dict()
     state["param_groups"][0]["initial_lr"] = 0.7
-    del state["param_groups"][0]["decoupled_weight_decay"]
+    del state["param_groups"][0]["decoupled_weight_decay"], state["param_groups"][0]["maximize"]
+    group["params"] = iter(params)
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0] is group
     assert group["params"] == params
     assert (group["lr"], group["amsgrad"], group["initial_lr"]) == (0.3, False, 0.7)
-    assert group["decoupled_weight_decay"] is False
+    assert (group["decoupled_weight_decay"], group["maximize"]) == (False, False)
 
 
 def test_options_that_were_loaded_are_copies():
