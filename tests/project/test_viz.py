@@ -225,9 +225,10 @@ def test_a_boundary_goes_into_the_axes_it_is_given(pyplot):
 
 
 def test_a_model_of_one_mind_has_no_boundary(pyplot):
-    axes = viz.plot_decision_boundary(lambda _: 1.0, X, [0, 1, 0])
-    assert len(axes.collections) == 3
-    assert legend(axes) == ["y = 0", "y = 1"]
+    for score in (lambda _: 1.0, lambda _: 0.0, lambda x: min(x[0], 0.0), lambda x: max(x[0], 0.0)):
+        axes = viz.plot_decision_boundary(score, X, [0, 1, 0])
+        assert len(axes.collections) == 3
+        assert legend(axes) == ["y = 0", "y = 1"]
 
 
 def test_the_legend_names_the_labels_that_there_are(pyplot):
