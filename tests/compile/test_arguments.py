@@ -61,6 +61,17 @@ def test_nested_arguments_and_results():
     assert f.program.startswith("<lambda>(3 numbers, nested)\n")
 
 
+def test_lists_and_tuples_stay_what_they_are_at_any_depth():
+    def kinds(x):
+        return (type(x), [*map(kinds, x)]) if isinstance(x, (list, tuple)) else None
+
+    seen = []
+    f = micrograd.compile(lambda x: seen.append(kinds(x)) or x)
+    for nested in ((1.0, [2.0, (3.0, [4.0, (5.0, 6.0)])]), [1.0, (2.0, [3.0, (4.0, [5.0, 6.0])])], [[((1.0, 2.0),)]]):
+        assert kinds(f(nested)) == kinds(nested) == seen[-1]
+    assert f.retraces == 2
+
+
 def test_tuples_stay_tuples_and_arrays_count_as_lists():
     f = micrograd.compile(lambda x: x[0] + (*x, 1.0)[isinstance(x, tuple)])
     assert [f(x).data for x in ((2.0, 3.0), [2.0, 3.0], (2.0, 3.0, 4.0))] == [5.0, 4.0, 5.0]

@@ -171,6 +171,10 @@ def test_shapes_of_the_results_of_map():
     assert micrograd.compile(lambda x: [[x, x, 1.0], [x, x, x]]).map(x).shape == (3, 2, 3)
     uneven = micrograd.compile(lambda x: [x, [x * 2, x * 3]]).map(x)
     assert [uneven[0].tolist(), uneven[1][1].tolist()] == [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]]
+    for count in (1, 3):  # in the last row
+        rows = micrograd.compile(lambda x, count=count: [[x, x], [x, x], [x] * count]).map(x)
+        assert [len(row) for row in rows] == [2, 2, count]
+        assert rows[2][-1].tolist() == x.tolist()
 
 
 def test_the_sum_of_a_function_that_returns_a_list_is_a_type_error():

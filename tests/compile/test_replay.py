@@ -301,6 +301,39 @@ def test_many_ops_of_one_kind_on_operands_that_stand_apart(name, step, exact):
         assert all(agrees(a.data, b, exact) for a, b in zip(compiled(sample), expected))
         assert all(agrees(a, b, exact) for a, b in zip(compiled.map([sample])[0].tolist(), expected))
 
+    def loss(x):  # the products have sent their gradients before those of the ops are added
+        return functional.dot(f(x), x)
+
+    ours, theirs = [*map(Value, x[0])], [*map(Value, x[0])]
+    micrograd.compile(loss, exact=exact)(ours).backward()
+    loss(theirs).backward()
+    np.testing.assert_allclose([a.grad for a in ours], [a.grad for a in theirs], rtol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [1, 9])
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 65, 130])
+@pytest.mark.parametrize("combine", [operator.mul, operator.sub, operator.truediv, lambda a, b: b * a])
+def test_a_factor_of_many_ops_that_has_a_gradient_already(combine, count, samples, exact):
+    w = Value(0.75)
+
+    def f(x):
+        factor = (w * x[0]).tanh()
+        return functional.sum([combine(factor, a).tanh() for a in x]) * factor
+
+    X = np.random.default_rng(count).uniform(0.5, 1.5, size=(samples, count))
+    expected = sum(micrograd.grad(f([*map(Value, x)]), w) for x in X.tolist())
+    assert micrograd.compile(f, exact=exact).value_and_grad(X)[1] == pytest.approx([expected], rel=1e-12)
+
+
+@pytest.mark.parametrize("samples", range(1, 18))
+def test_gradients_of_leaves_are_sums_over_the_samples_alone(samples, exact):
+    """In lanes without a sample the leaves are as everywhere."""
+    w = [Value(0.5 * i + 0.5) for i in range(5)]
+    f = micrograd.compile(lambda x: functional.sum([(v - a).relu() for v, a in zip(w, x)]), exact=exact)
+    X = np.random.default_rng(samples).normal(size=(samples, 5))
+    expected = ([v.data for v in w] > X).sum(axis=0)
+    assert micrograd.grad(f.sum(X), w) == expected.tolist()
+
 
 @pytest.mark.parametrize("place", range(4))
 def test_arguments_that_are_returned_stay_as_they_are(place, exact):

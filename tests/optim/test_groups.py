@@ -70,6 +70,20 @@ def test_the_dict_of_a_group_stays_its_own():
     assert [p.data for g in optimizer.param_groups for p in g["params"]] == [0.5, 1.75]
 
 
+def test_a_parameter_of_a_group_that_is_removed_keeps_its_state_where_it_moves():
+    params = values([1.0, 2.0, 3.0])
+    optimizer = SGD([{"params": [p]} for p in params], momentum=0.5)
+    set_grads(params, [1.0, 2.0, 4.0])
+    optimizer.step()
+    for place in (2, 0):  # the last group, then the first of the two that are left
+        removed = optimizer.param_groups.pop(place)
+        optimizer.param_groups[0]["params"] += removed["params"]
+        state = optimizer.state_dict()
+        moved = [p for group in optimizer.param_groups for p in group["params"]]
+        buffers = [state["state"][i]["momentum_buffer"] for i in range(3)]
+        assert buffers == [p.grad for p in moved]
+
+
 @pytest.mark.parametrize("how", ["append", "another list", "a tuple", "an iterator", "add_param_group"])
 def test_parameters_that_join_later_start_from_scratch_and_others_go_on(how):
     old, new = values([1.0, 2.0]), Value(3.0)

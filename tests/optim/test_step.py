@@ -77,6 +77,21 @@ def test_an_option_turned_on_later_begins_then(kind, option, value):
         assert entry["max_exp_avg_sq"] == entry["exp_avg_sq"]
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_momentum_that_is_turned_on_later_begins_with_the_grad(weight_decay):
+    """Undamped, as in a first step."""
+    params = values([1.0])
+    params[0].grad = 2.0
+    optimizer = SGD(params, lr=0.5, weight_decay=weight_decay)
+    optimizer.step()
+    assert optimizer.state_dict()["state"] == {}
+    before = params[0].data
+    optimizer.param_groups[0].update(momentum=0.5, dampening=0.25)
+    optimizer.step()
+    gain = 2.0 + weight_decay * before
+    assert (params[0].data, optimizer.state_dict()["state"]) == (before - 0.5 * gain, {0: {"momentum_buffer": gain}})
+
+
 def test_a_step_over_4192_parameters_makes_no_nodes(isolated):
     """The next node gets the slot it would get without the step, and Python's memory does not grow."""
     isolated(
