@@ -221,7 +221,7 @@ cdef class Traced:
             for single in self.singles:
                 nodes += single.sample(leaves)
         except RULE_ERRORS:
-            # Of several errors, raise the one that comes first in the code.
+            # Of several errors, raise the one that comes first in the trace.
             Replay(self.program, FORWARD, Batch.of_sample(leaves), self.exact).sample_forward()
             raise
         return nodes
