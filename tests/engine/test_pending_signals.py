@@ -128,3 +128,23 @@ def test_a_pass_goes_on_after_a_handler_materialized_nodes(check, retain):
         assert all(abs(p.grad - g) <= 1e-12 * abs(g) for p, g in zip([x, *model.parameters()], found))
         """
     )
+
+
+@pytest.mark.parametrize("handle", ["next(iter(()))", "seen.append(low[0]._children)"], ids=["raises", "materializes"])
+def test_a_handler_in_grad_leaves_grads_as_they_were(check, handle):
+    """Those of nodes too that the walk had marked."""
+    check(
+        f"""
+        import _thread, contextlib, functools, operator
+        from micrograd import grad, nn
+        model, x, seen = nn.MLP(2, [3, 2]), Value(0.5), []
+        low = model([x * 2.0, x])
+        marked = x + low[0] * low[1]
+        y = chain(Value(1.0), {LONG}) + marked
+        marked.grad, low[0].grad = 5.0, 7.0
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(0), {handle}))
+        with contextlib.suppress(StopIteration):
+            list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, functools.partial(grad, y, x)]))
+        assert (seen[0], marked.grad, low[0].grad, x.grad) == (0, 5.0, 7.0, 0.0)
+        """
+    )

@@ -37,7 +37,7 @@ cdef int nodes_behind(Node *root, Order *order) except -1:
 cdef bint nodes_ordered(Node *root, Order *order) except -1:
     """nodes_behind() in creation order, by the marks that backward() uses. False, with nothing pushed, where a signal
     handler has made it no topological order."""
-    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized)
+    cdef Walk walk = Walk(slab_of(root), 1, 0, 0, engine.materialized, True)  # its end clears no grads
     cdef Node *n = root
     cdef Parents parents
     cdef Py_ssize_t i
