@@ -46,16 +46,17 @@ def chain(x, count=LONG):
 
 @pytest.mark.parametrize("make", [doubled, Value.tanh], ids=["sorted", "ordered"])
 @pytest.mark.parametrize(
-    "work",
+    ("work", "kept"),
     [
-        lambda x, y: y.backward,
-        lambda x, y: partial(y.backward, retain_grads=False),
-        lambda x, y: partial(grad, y, x),
-        lambda x, y: y.zero_grad,
+        (lambda x, y: y.backward, 1.0),
+        (lambda x, y: partial(y.backward, retain_grads=False), 0.0),
+        (lambda x, y: partial(grad, y, x), 0.0),
+        (lambda x, y: y.zero_grad, 0.0),
     ],
     ids=["backward", "backward without grads", "grad", "zero_grad"],
 )
-def test_a_handler_that_raises_ends_the_work(pending, work, make):
+def test_a_handler_that_raises_ends_the_work(pending, work, kept, make):
+    """`kept`: the root's grad afterwards."""
     x, ended = Value(0.5), []
     y = chain(make(x))
 
@@ -64,7 +65,7 @@ def test_a_handler_that_raises_ends_the_work(pending, work, make):
         raise LookupError
 
     assert pending(handle, work(x, y))
-    assert ended == [0.0]
+    assert (ended, y.grad) == ([0.0], kept)
     y.zero_grad()
     y.backward()
     assert x.grad == grad(y, x) != 0.0

@@ -257,9 +257,10 @@ cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) e
     cdef Order order = Order(NULL, 0, 0)
     cdef Node *n
     cdef Py_ssize_t i
-    cdef bint checked = in_mode() and is_checked()
-    order_sort(roots, count, &order)
+    cdef bint checked = in_mode() and is_checked(), sorted = False
     try:
+        order_sort(roots, count, &order)
+        sorted = True
         if checked and grads == NULL:
             grads_check_before(&order)
         if grads != NULL:
@@ -289,6 +290,9 @@ cdef int backward_general(Entry *roots, Py_ssize_t count, const double *grads) e
     finally:
         if grads != NULL:
             order_clear(&order)  # of those that an error has left
+            for i in range(0 if sorted else count):
+                if roots[i].node.form != LEAF:
+                    node_clear(roots[i].node)
         order_release(&order)
     return 0
 
