@@ -89,7 +89,7 @@ cdef inline bint is_masked(int op, bint right) noexcept nogil:
 
 cdef inline bint sends_products(int op) noexcept nogil:
     """Is what a node of the op sends always its adjoint times a slope?"""
-    if op == LOG or op == LOG2 or op == LOG10 or op == LOG_BASE or op == THEN or op == OTHERWISE:
+    if op == LOG or op == LOG2 or op == LOG10 or op == LOG_BASE or op == RATIO or op == THEN or op == OTHERWISE:
         return False
     return not is_masked(op, True)
 

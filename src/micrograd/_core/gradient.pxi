@@ -413,14 +413,17 @@ cdef class _Pass(_TermPool):
         """send(), but nothing where the slope of an op that `is_masked` is 0, and adjoint / x for the slope 1 / x."""
         cdef object one = 1.0
         cdef Node *n
+        cdef bint finite
         if self.wanted(parent) == NULL:
             return 0
-        if not isinstance(slope, Value) or not isinstance(adjoint, Value) and isfinite(adjoint):
+        if not isinstance(slope, Value):
             return self.send(parent, slope, adjoint)
         n = &(<Value>slope).node
-        if n.op == RATIO and n.form == NUMBER_LEFT:
+        finite = not isinstance(adjoint, Value) and isfinite(adjoint)
+        # 1 / x is infinite for the smallest x, which adjoint / x need not be. What x is, a trace does not know.
+        if n.op == RATIO and n.form == NUMBER_LEFT and not (finite and isfinite(n.data) and trace_here() == NULL):
             return self.send(parent, of_two(RATIO, n.b.number * adjoint, <object>object_of(n.a)), one)
-        if masked:
+        if masked and not finite:
             return self.send(parent, of_two(MASKED, slope, adjoint), one)
         return self.send(parent, slope, adjoint)
 
