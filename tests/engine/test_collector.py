@@ -138,6 +138,9 @@ HOLDERS = {
     "what was computed from a subclass": "y = Sub(1.0); y.keep = sentinel; z = y * 2.0; y._backward = lambda: [(z,)]",
     "a network's output in an attribute": "y = Sub(1.0); y.keep = sentinel; y.me = y; y.out = MLP(1, [2, 1])([2.0])",
     "lists in an attribute": "y = Sub(1.0); y.keep = sentinel; y.out = [(y * 2.0,), {'a': y.exp()}]",
+    "an attribute of a neuron's output": "y = Sub(1.0); y.keep = sentinel; y.z = Layer(1, 1)([Value(1.0)]); y.z.y = y",
+    "an input that a function holds too": "y = Sub(1.0); y.keep = sentinel; y.z = user_op_of_a_neuron(y * 2.0, Sub)",
+    "behind a chain of ops": "y = Sub(1.0); y.keep = sentinel; y.out = chain(y * 2.0, 90)",
     "itself as an ancestor": "y = Sub(1.0); z = Sub(2.0, (Value(1.0), y)); y.__init__(3.0, (z,)); y.keep = sentinel",
 }
 # What has it for a parent, in each of the places where parents are.
@@ -151,6 +154,8 @@ PARENTS = {
     "a bias": "with_parameter(Layer(2, 1), lambda neuron: setattr(neuron, 'b', y))",
     "a weight of a hidden layer": "with_parameter(MLP(2, [2, 1]), lambda neuron: neuron.w.__setitem__(1, y))",
     "a bias of the lowest layer": "with_parameter(MLP(2, [2, 2, 1]), lambda neuron: setattr(neuron, 'b', y))",
+    "a weight of the lowest layer, over Values": "with_parameter(MLP(2, [2, 2, 1]), lambda neuron: "
+    "neuron.w.__setitem__(1, y), [Value(1.0), Value(2.0)])",
 }
 HOLDERS.update({name: f"y = Sub(1.0); y.keep = sentinel; y.out = {out}" for name, out in PARENTS.items()})
 
@@ -163,9 +168,14 @@ def test_a_value_held_by_its_own_function_or_attribute_is_collected(check, hold)
         from micrograd import MLP, functional
         from micrograd.nn import Layer
 
-        def with_parameter(model, put):
+        def with_parameter(model, put, x=(1.0, 2.0)):
             put(getattr(model, "layers", [model])[0].neurons[-1])
-            return model([1.0, 2.0])
+            return model(list(x))
+
+        def user_op_of_a_neuron(x, Sub):
+            z = Sub(3.0, (Layer(1, 1)([x]),))
+            z._backward = lambda: (z, x)
+            return z
 
         class Holder:
             def __init__(self, y):
@@ -257,6 +267,43 @@ def test_the_collector_looks_through_a_function_once_for_all_parents(check):
     )
 
 
+def test_what_is_behind_many_parents_that_a_function_holds_too_is_collected(check):
+    check(
+        """
+        class Sub(Value):
+            pass
+
+        def make():
+            subs = [Sub(1.0) for _ in range(100)]
+            parents = [sub * 2.0 for sub in subs]
+            out = Value(0.0, tuple(parents), "op")
+            out._backward = lambda: (parents, out)
+            for sub in subs:
+                sub.out = out
+            out.keep = Sentinel()
+            return weakref.ref(out.keep)
+
+        alive = make()
+        gc.collect()
+        gc.collect()
+        assert alive() is None
+        """
+    )
+
+
+def test_a_class_that_holds_an_instance_is_collected(engine):
+    def make():
+        class Sub(engine.Value):
+            pass
+
+        Sub.kept = [Sub(1.0)]
+        return weakref.ref(Sub)
+
+    alive = make()
+    gc.collect()
+    assert alive() is None
+
+
 def test_new_may_be_replaced_by_that_of_object(check):
     check(
         """
@@ -289,9 +336,12 @@ def test_new_may_be_replaced_by_that_of_object(check):
         made = Value(3.0, (x, out), (1.0, 2.0))
         made.backward()
         assert out.grad == 3.0 and x.grad == 5.0
-        copied = After.__reduce__(After(3.0))
-        copied[0](*copied[1]).__setstate__(copied[2])
-        del x, out, made
+        make, args, state = After.__reduce__(After(3.0))
+        copied = make(*args)
+        copied.__setstate__(state)
+        (copied * 2.0).backward()
+        assert (copied.data, copied.grad) == (3.0, 2.0)
+        del x, out, made, copied
         gc.collect()
         still_works()
         """

@@ -38,6 +38,46 @@ def test_attributes_outlive_their_value(check):
     )
 
 
+@pytest.mark.parametrize("op", ["x * 2.0", "Value(1.0, (x,), [2.0])", "user_op(x)", "Layer(1, 1)([x])"])
+def test_parents_that_a_value_gives_up_go_at_once(check, op):
+    check(
+        f"""
+        from micrograd.nn import Layer
+
+        x = Value(1.0) * 3.0
+        x.keep = Sentinel()
+        alive = weakref.ref(x.keep)
+        y = {op}
+        del x
+        y._backward = print  # in place of one that holds x
+        assert alive() is not None
+        y.__init__(5.0)
+        assert alive() is None
+        assert (y.data, y._children) == (5.0, ())
+        """
+    )
+
+
+def test_attributes_that_outlive_their_value_belong_to_no_other(check):
+    """Its slot goes to another Value, which the function alone holds."""
+    check(
+        """
+        def outlived():
+            x = Value(1.0)
+            x.note = "kept"
+            x._backward = lambda held=[]: held
+            attributes, held = vars(x), x._backward.__defaults__[0]
+            del x
+            held.extend(Value(0.0) for _ in range(2000))
+            del held
+            gc.collect()
+            return attributes["note"]
+
+        assert outlived() == "kept"
+        """
+    )
+
+
 def test_a_function_replaced_by_one_that_its_end_assigns(check):
     check(
         """
@@ -64,12 +104,13 @@ def test_a_function_replaced_by_one_that_its_end_assigns(check):
     )
 
 
-def test_the_dead_go_while_another_thread_is_in_a_slow_end(check):
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_dead_go_while_other_threads_are_in_slow_ends(check, count):
     check(
-        """
+        f"""
         class Slow:
             def __del__(self):
-                inside.set()
+                inside.release()
                 leave.wait(60)
 
         def gone():
@@ -96,10 +137,11 @@ def test_the_dead_go_while_another_thread_is_in_a_slow_end(check):
             (sub * 2.0 + v).exp()
 
         for hold in (as_attribute, behind_a_subclass):
-            inside, leave = threading.Event(), threading.Event()
-            thread = threading.Thread(target=drop, args=(hold,))
-            thread.start()
-            assert inside.wait(60)
+            inside, leave = threading.Semaphore(0), threading.Event()
+            threads = [threading.Thread(target=drop, args=(hold,)) for _ in range({count})]
+            for thread in threads:
+                thread.start()
+                assert inside.acquire(timeout=30)
             assert gone()
             if hasattr(os, "fork"):
                 child = os.fork()
@@ -107,7 +149,8 @@ def test_the_dead_go_while_another_thread_is_in_a_slow_end(check):
                     os._exit(0 if gone() else 1)
                 assert os.waitpid(child, 0)[1] == 0
             leave.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
             assert gone()
         still_works()
         """
