@@ -103,6 +103,23 @@ def test_a_handler_may_walk_nodes_that_the_walk_has_marked(check):
 
 
 @pytest.mark.parametrize("retain", [True, False])
+def test_a_handler_may_walk_another_graph(check, retain):
+    """One that has nodes in the slab of nodes that the walk has marked."""
+    check(
+        f"""
+        import _thread, operator
+        x, w, u, seen = Value(2.0), Value(5.0), Value(1.0), []
+        marked, other = x * 3.0, w * 2.0
+        y, z = chain(u, {LONG}) + marked, chain(other, 3000)
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(u.grad), z.backward(retain_grads={retain})))
+        list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, y.backward]))
+        assert (seen, x.grad, w.grad, u.grad, marked.grad) == ([0.0], 3.0, 2.0, 1.0, 1.0)
+        still_works()
+        """
+    )
+
+
+@pytest.mark.parametrize("retain", [True, False])
 def test_a_pass_goes_on_after_a_handler_materialized_nodes(check, retain):
     """In depth-first order, and with the grads that the pass was asked for."""
     check(
@@ -112,8 +129,8 @@ def test_a_pass_goes_on_after_a_handler_materialized_nodes(check, retain):
         random.seed(1)
         model, x, seen = nn.MLP(2, [3, 2], activation="tanh"), Value(0.5), []
         low = model([x * 2.0, x])
-        middle = low[0] * low[1]
-        y = chain(middle, {LONG})
+        middle, apart = low[0] * low[1], x.exp()
+        y = chain(middle, {LONG}) + apart * 7.0
         signal.signal(signal.SIGINT, lambda *_: seen.append((middle.grad, low[0]._children)))
         work = functools.partial(y.backward, retain_grads={retain})
         list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, work]))
@@ -127,6 +144,7 @@ def test_a_pass_goes_on_after_a_handler_materialized_nodes(check, retain):
         y.backward()
         assert any(found)
         assert all(abs(p.grad - g) <= 1e-12 * abs(g) for p, g in zip([x, *model.parameters()], found))
+        y.__init__(2.0)  # which raises during a walk
         """
     )
 
@@ -147,5 +165,59 @@ def test_a_handler_in_grad_leaves_grads_as_they_were(check, handle):
         with contextlib.suppress(StopIteration):
             list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, functools.partial(grad, y, x)]))
         assert (seen[0], marked.grad, low[0].grad, x.grad) == (0, 5.0, 7.0, 0.0)
+        """
+    )
+
+
+# A handler that runs in a sort, when what stands before the chain has been sorted.
+IN_A_SORT = {
+    "nodes of a neuron": ("nn.Layer(2, 1, nonlin=False)([x, x * 2.0])", "first._children"),
+    "sorts": ("x * 2.0", "(x.zero_grad(), first.zero_grad(), seen.append(1.0 + first.grad))"),
+}
+
+
+@pytest.mark.parametrize(("first", "handle"), IN_A_SORT.values(), ids=IN_A_SORT)
+def test_grads_are_cleared_though_a_handler_sorts_or_materializes(check, first, handle):
+    check(
+        f"""
+        import _thread, operator
+        from micrograd import nn
+        x, seen = Value(2.0), []
+        first = {first}
+        y = user_op(first) + chain(Value(1.0), {LONG})
+        y.backward()
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(y.grad), {handle}))
+        list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, y.zero_grad]))
+        assert set(seen) == {{1.0}}
+        todo = [y]
+        while todo:
+            v = todo.pop()
+            assert v.grad == 0.0
+            todo += v._children
+        """
+    )
+
+
+@pytest.mark.parametrize("work", ["grad(side, x)", "grad(side, x, True)", "side.zero_grad()", "side.backward()"])
+def test_a_walk_is_under_way_still_after_a_handler_has_gone_through_a_graph(check, work):
+    """So that no node of it can get other parents, or none."""
+    check(
+        f"""
+        import _thread, operator
+        from micrograd import grad
+        x, u, seen = Value(2.0), Value(1.0), []
+        side, other = x * x, u * 3.0
+        y = chain(u, {LONG}) + other
+        def handle(*_):
+            {work}
+            for parents in ((x,), ()):
+                try:
+                    other.__init__(1.0, parents)
+                except RuntimeError as error:
+                    seen.append("while backward() walks graphs" in str(error))
+        signal.signal(signal.SIGINT, handle)
+        list(map(operator.methodcaller("__call__"), [_thread.interrupt_main, y.backward]))
+        assert seen == [True, True]
+        assert u.grad == 4.0
         """
     )
