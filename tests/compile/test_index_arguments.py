@@ -296,6 +296,7 @@ def test_inlined_calls_with_constant_indices():
         (4, IndexError, "index 4 of 4 items"),
         (-1, IndexError, "index -1 of 4 items"),
         (0.5, TypeError, "an index must be an integer, not 0.5"),
+        (-0.5, TypeError, "an index must be an integer, not -0.5"),
         (float("nan"), TypeError, "an index must be an integer, not nan"),
     ]:
         with pytest.raises(kind) as raised:

@@ -131,6 +131,36 @@ def test_other_threads_are_in_no_trace():
     assert errors == [TypeError] * 3
 
 
+def test_a_trace_that_ends_leaves_those_of_other_threads_alone():
+    inside, leave, errors = threading.Event(), threading.Event(), []
+
+    def slow(x):
+        inside.set()
+        assert leave.wait(60)
+        with contextlib.suppress(TypeError):
+            float(x)
+        for use in (range, lambda v: [1.0][v]):
+            try:
+                use(x)
+            except RuntimeError as error:
+                errors.append(type(error))
+        return x
+
+    def trace():
+        with contextlib.suppress(TraceError):
+            micrograd.compile(slow)(1.0)
+
+    thread = threading.Thread(target=trace)
+    thread.start()
+    try:
+        assert inside.wait(60)
+        assert micrograd.compile(lambda x: x * 2.0)(1.0).data == 2.0
+    finally:
+        leave.set()
+        thread.join()
+    assert errors == [TraceError] * 2
+
+
 def test_a_subclass_made_in_a_trace_is_as_others():
     made = []
     f = micrograd.compile(lambda x: made.append(type("Made", (Value,), {})) or x)
@@ -154,3 +184,9 @@ def test_methods_that_a_program_has_attached_stay():
         del Value.__index__
     with pytest.raises(TypeError, match="list indices must be integers"):
         [1.0][Value(1.0)]
+    Value.__float__ = lambda self: 5.0
+    try:
+        assert micrograd.compile(lambda x: x * float(x))(2.0).data == 10.0
+        assert float(Value(7.0)) == 5.0
+    finally:
+        del Value.__float__

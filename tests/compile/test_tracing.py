@@ -307,3 +307,33 @@ def test_a_leaf_that_one_other_holds_is_read_at_every_call(name, exact):
         v.data = data
         assert f(1.5).data == pytest.approx(function(Value(1.5)).data, rel=1e-12)
     assert v in f.captured
+
+
+def test_data_of_layers_made_in_a_trace_may_be_read_again():
+    def f(x):
+        weights = [[Value(w)] for w in (2.0, 3.0, 4.0)]
+        outputs = functional.linear([Value(1.0)], weights)
+        read = [out.data for out in outputs * 2]
+        functional.sum(outputs).backward()
+        assert [w.grad for (w,) in weights] == [1.0] * 3
+        return x * sum(read)
+
+    assert micrograd.compile(f)(2.0).data == 36.0
+
+
+def test_data_of_an_own_op_of_what_is_outside_may_not_be_read():
+    outside = Value(3.0)
+    assert micrograd.compile(lambda x: x * Value(5.0, (Value(1.0),), (1.0,)).data)(2.0).data == 10.0
+    with pytest.raises(TraceError, match=r"reading .data of a Value that comes from outside"):
+        micrograd.compile(lambda x: x * Value(5.0, (outside,), (1.0,)).data)(2.0)
+
+
+def test_an_instance_made_in_a_trace_keeps_the_step_of_its_class():
+    class Own(Value):
+        def _backward(self):
+            calls.append(self.grad)
+
+    calls, made = [], []
+    micrograd.compile(lambda x: made.append(Own(2.0)) or x)(1.0)
+    (made[0] * 3.0).backward()
+    assert calls == [3.0]
