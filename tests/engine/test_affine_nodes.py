@@ -114,3 +114,11 @@ def test_an_output_of_a_layer_is_one_node(check, inputs, weights):
         """,
         **path_of_tests(),
     )
+
+
+def test_a_sum_begins_at_0():
+    """So a first product of -0.0 is added to 0.0, in the data and in the nodes that Python code sees."""
+    y = functional.dot([Value(-1.0), Value(1.0)], [Value(0.0), Value(-0.0)])
+    first, _ = y._children
+    assert (first._op, str(first.data), str(y.data)) == ("+", "0.0", "0.0")
+    assert [str(v.data) for v in first._children] == ["-0.0", "0.0"]

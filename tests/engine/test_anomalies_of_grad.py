@@ -65,6 +65,17 @@ def test_layers_that_were_made_outside():
         assert grad(z, w[0]) == pytest.approx(1e-100)
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_each_output_of_a_layer_is_looked_at(at):
+    weights = [[Value(1e-300)] for _ in range(3)]
+    outputs = functional.linear([1e300], weights)
+    y = functional.sum(out * (1e20 if i == at else 1.0) for i, out in enumerate(outputs))
+    with detect_anomaly():
+        assert "of a neuron of 1 inputs passes on a gradient of inf" in message(
+            lambda: grad(y, [w for (w,) in weights])
+        )
+
+
 def test_an_error_of_a_users_op_is_its_own():
     x = Value(1.0)
     own = Value(4.0, (x,), "mine")

@@ -198,6 +198,31 @@ def test_sums_of_products_use_the_operators_of_a_subclass(ws, xs):
     assert Logged.log == ["mul"]
 
 
+@pytest.mark.parametrize("name", ["__mul__", "__rmul__", "__add__", "__radd__"])
+@pytest.mark.parametrize("at", range(3))
+def test_sums_of_products_use_one_operator_of_a_subclass(name, at):
+    """Of a weight, an input or the bias."""
+    log = []
+    kind = type("Logged", (Value,), {name: lambda *pair: log.append(name) or getattr(Value, name)(*pair)})
+    w, x, b = (kind(2.0) if i == at else Value(2.0) for i in range(3))
+    assert F.dot([w, w], [x, x], bias=b).data == 10.0
+    found = log.copy()
+    log.clear()
+    assert (b + w * x + w * x).data == 10.0
+    assert found == log
+
+
+def test_sums_without_a_bias_use_a_reflected_operator_that_was_replaced(monkeypatch):
+    """They begin with 0.0 + w x."""
+    w, x, log = Value(2.0), Value(3.0), []
+    assert F.dot([w], [x]).data == 6.0
+    monkeypatch.setattr(Value, "__radd__", lambda self, number: log.append(number) or self * 10.0)
+    assert F.dot([w], [x]).data == (0.0 + w * x).data == 60.0
+    assert log == [0.0, 0.0]
+    monkeypatch.undo()
+    assert F.dot([w], [x]).data == 6.0
+
+
 def test_a_subclass_without_operators_of_its_own_is_summed_as_a_value():
     class Plain(Value):
         pass

@@ -232,9 +232,10 @@ def test_grads_of_leaves_from_before_are_kept_where_the_pass_raises(make):
     assert (x.grad, w.grad) == (math.inf, -math.inf)
 
 
-def test_grads_of_inner_nodes_from_before_are_named():
+@pytest.mark.parametrize("make", [lambda x: x * 3.0, lambda x: functional.sum([x, x, x])])
+def test_grads_of_inner_nodes_from_before_are_named(make):
     x = Value(2.0)
-    h = x * 3.0
+    h = make(x)
     y = h * h
     h.grad = math.nan
     with detect_anomaly():

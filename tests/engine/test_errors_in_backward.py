@@ -51,23 +51,25 @@ def test_grads_so_far_are_kept(graph, kind, retain):
 @pytest.mark.parametrize("retain", [True, False])
 @pytest.mark.parametrize("between", [0, 3000], ids=["in a slab", "in several slabs"])
 def test_the_same_graph_again(between, retain):
-    """Nodes that the pass was still to come to, since they are older than the one that raises, keep no marks."""
+    """Nodes that the pass was still to come to, since they are older than the one that raises, keep no marks, and no
+    grads where the pass retains none."""
 
     def graph(at):
         x = Value(3.0)
         older = [x * 2.0, 2.0 - x, x.exp(), functional.sum([x, x]), *layer([x]), network([x, x])]
         _between = [x + 1.0 for _ in range(between)]
-        return x, sum(older, at**0.5)
+        return x, sum(older, at**0.5), older
 
     layer, network = nn.Layer(1, 2, nonlin=False), nn.MLP(2, [2, 1])
     at = Value(0.0)
-    x, y = graph(at)
+    x, y, older = graph(at)
     with pytest.raises(ZeroDivisionError):
         y.backward(retain_grads=retain)
+    assert [v.grad for v in older] == [float(retain)] * len(older)
     at.data = 4.0
     y.zero_grad()
     y.backward(retain_grads=retain)
-    expected, z = graph(Value(4.0))
+    expected, z, _ = graph(Value(4.0))
     z.backward()
     assert (x.grad, at.grad) == (expected.grad, 0.25)
 
@@ -121,6 +123,18 @@ def test_a_further_pass_at_a_layer():
     assert x.grad == 0.25
 
 
+def test_a_pass_at_a_layer_whose_first_pass_raised():
+    """It is the first one still: it adds what it would without the one that raised."""
+    layer_at(Value(4.0))[1].backward()  # its memory is used again
+    x = Value(0.0)
+    y = layer_at(x)[1]
+    with pytest.raises(ZeroDivisionError):
+        y.backward()
+    y.data = 2.0
+    y.backward()
+    assert (x.grad, y.grad) == (0.25, 1.0)
+
+
 # What makes passes go in depth-first order ends with it: the next one goes in the order of creation again.
 PASSES = {
     "an error in a walk": "raises(lambda: zero.sqrt().backward())",
@@ -130,6 +144,7 @@ PASSES = {
     "an error in a gradient that is a Value": "raises(lambda: micrograd.grad(zero.sqrt(), zero, True))",
     "an error in a user's function": "late = zero * 1; late._backward = lambda: 1 / 0; raises(late.backward); del late",
     "a node that became irregular": "late = Value(1.0); late._backward = print; assert order() == 1.0; del late",
+    "a leaf of a subclass that became irregular": "late = Kind(1.0); late._backward = print; del late",
     "an output whose parents were seen": "late = layer([1.0]); late._prev; assert order() == 1.0; del late",
 }
 

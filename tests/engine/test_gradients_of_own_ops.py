@@ -101,6 +101,26 @@ def test_gradients_as_values_may_have_own_ops_for_factors():
         assert grad(slope, c) == pytest.approx(1 - t * t)
 
 
+def test_any_factor_of_a_gradient_as_a_value_may_be_an_own_op(check):
+    """In a process of its own, where no Value is alive for which all passes are sorted."""
+    check(
+        """
+        import gc
+        from micrograd import grad
+        for at in range(6):
+            x, c = Value(2.0), Value(0.5)
+            factors = [Value(1.0 + i) for i in range(6)]
+            factors[at] = user_op(c)
+            a, b, d, e, f, g = factors
+            slope = grad(x * a * b + x * d * e + x * f * g, x, create_graph=True)
+            slope.backward()
+            assert c.grad == 1.0 + (at ^ 1)
+            del factors, a, b, d, e, f, g, slope
+            gc.collect()
+        """
+    )
+
+
 def test_a_rule_cannot_make_a_value_of_the_graph_anew():
     x = Value(2.0)
     h = x * 3.0

@@ -75,3 +75,25 @@ def test_a_number_where_its_own_gradient_does_not_exist(late):
     assert (base.data, exponent.grad) == (0.0, 0.0)
     assert math.isnan(base.grad)
     assert grad(y, exponent) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("make", "at"),
+    [
+        (lambda x: x.sqrt(), 0.0),
+        (lambda x: x**-2, 0.0),
+        (lambda x: Value(2.0) / x, 0.0),
+        (lambda x: 2.0 / x, 1e-200),
+        (lambda x: Value(2.0) / x, 1e-200),
+    ],
+    ids=["of one", "of a power", "of both", "of the right alone, a number on the left", "of the right alone"],
+)
+def test_local_grads_that_do_not_exist_raise(make, at):
+    x = Value(4.0)
+    y = make(x)
+    kept = y._local_grads
+    x.data, y.data = at, 0.0
+    with pytest.raises((ZeroDivisionError, OverflowError)):
+        _ = y._local_grads
+    x.data, y.data = 4.0, make(Value(4.0)).data
+    assert y._local_grads == kept

@@ -78,6 +78,31 @@ def test_new_threads_begin_outside_of_it():
     assert seen == [1]
 
 
+def test_a_mode_goes_on_when_other_threads_leave_theirs():
+    x, inside, leave = Value(2.0), threading.Event(), threading.Event()
+
+    def work(wait):
+        with micrograd.no_grad():
+            if wait:
+                inside.set()
+                assert leave.wait(60)
+            assert_leaf(x * x)
+        assert_on()
+
+    older = threading.Thread(target=work, args=(True,))
+    older.start()
+    assert inside.wait(60)
+    with micrograd.no_grad():
+        newer = threading.Thread(target=work, args=(False,))
+        newer.start()
+        newer.join()
+        assert_leaf(x * x)
+        leave.set()
+        older.join()
+        assert_leaf(x * x)
+    assert_on()
+
+
 def test_a_mode_ends_with_its_thread():
     """Where a thread never leaves it, operators have their fast path again afterwards, and no later thread is in it."""
     entered = []

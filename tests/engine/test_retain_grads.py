@@ -220,6 +220,17 @@ def test_ops_of_a_users_own(make_op, stale):
 
 
 @pytest.mark.parametrize("stale", [0, 1, 2])
+@pytest.mark.parametrize(
+    "make_op",
+    [functional.sum, functional.logsumexp, lambda xs: Value(2.0, tuple(xs), [1.0 + x.data for x in xs])],
+    ids=["sum", "logsumexp", "a user's"],
+)
+def test_ops_of_many_parents(make_op, stale):
+    leaves = [Value(0.1 * i) for i in range(6)]
+    assert_passes_add_up(lambda: make_op([x * (1.0 + x) for x in leaves]), leaves, stale)
+
+
+@pytest.mark.parametrize("stale", [0, 1, 2])
 def test_nodes_that_were_materialized(stale):
     random.seed(6)
     model = nn.MLP(2, [3, 1])
@@ -239,7 +250,8 @@ def test_a_function_of_a_leaf_is_called_and_its_grad_stays():
     h = x * 2.0
     h.backward(retain_grads=False)
     (h * 1.0).backward(retain_grads=False)
-    assert (seen, x.grad, h.grad) == ([2.0, 4.0], 4.0, 0.0)
+    x.backward(retain_grads=False)
+    assert (seen, x.grad, h.grad) == ([2.0, 4.0, 5.0], 5.0, 0.0)
 
 
 def test_results_of_compiled_functions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
@@ -52,6 +53,25 @@ def test_local_grads_of_a_user_op():
     assert (a.grad, b.grad) == (-4.0, 6.0)
     a.data = 100.0
     assert product._local_grads == (-2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: Value(1.0, (x,), (2.0,)),
+        lambda x: Value(1.0, (x,), [2.0]),
+        lambda x: Value(1.0, (x,), local_grads=(2.0,)),
+        lambda x: Value(1.0, children=[x], local_grads=[2.0]),
+    ],
+)
+def test_an_op_with_local_grads_is_a_node_as_others(make):
+    """Of Value itself, not of a subclass whose instances the collector tracks."""
+    x = Value(1.0)
+    y = make(x)
+    assert type(y) is Value
+    assert not gc.is_tracked(y)
+    y.backward()
+    assert x.grad == 2.0
 
 
 def test_local_grads_of_a_duplicated_child_add_up():
@@ -205,3 +225,17 @@ def test_an_exception_in_a_rule_propagates_and_the_engine_goes_on():
     out._backward = lambda: setattr(x, "grad", x.grad + 6.0 * out.grad)
     y.backward()
     assert x.grad == 12.0
+
+
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x * 3.0], ids=["of a leaf", "of a result"])
+def test_a_function_that_was_deleted_is_not_called(make):
+    x, calls = Value(2.0), []
+    y = make(x)
+    y._backward = lambda: calls.append(1)
+    (y * 2.0).backward()
+    del y._backward
+    (y * 2.0).backward()
+    assert calls == [1]
+    assert y._backward == y._propagate
+    del y._backward  # of none
+    assert y.grad == 4.0

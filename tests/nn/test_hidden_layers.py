@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import micrograd
-from helpers import graph_of, numbers_of
+from helpers import doubled, graph_of, numbers_of
 from micrograd import Value, functional, nn, nn_tanh
 
 
@@ -161,6 +161,40 @@ def test_weights_that_are_results_pass_their_grads_on(where):
         assert source.grad == (12.0 if where == "weight" else 3.0)
 
 
+def test_a_hidden_neuron_without_a_bias():
+    """Its sum begins at 0.0, a leaf with a grad as others have."""
+    model = nn.MLP(1, [1, 1])
+    neuron = model.layers[0].neurons[0]
+    neuron.nonlin, neuron.b = False, None
+    y = model([2.0])
+    y.backward()
+    (product,) = (v for v in y._children if v._op == "*")
+    (hidden,) = (v for v in product._children if v._op)
+    (zero,) = (v for v in hidden._children if not v._op)
+    assert (str(zero.data), hidden._op) == ("0.0", "+")
+    assert zero.grad == hidden.grad == model.layers[1].neurons[0].w[0].data
+
+
+@pytest.mark.parametrize("at", range(21))
+def test_any_parameter_may_be_a_result_of_a_users_op(at):
+    """Wherever it is, the network's outputs are walked in depth-first order."""
+    random.seed(at)
+    model, x = nn.MLP(2, [2, 2, 2, 1], activation="tanh"), [Value(0.5), Value(-0.25)]
+    places = [(n.w, i) for layer in model.layers for n in layer.neurons for i in range(2)]
+    places += [(n, "b") for layer in model.layers for n in layer.neurons]
+    model(x).backward()
+    holder, place = places[at]
+    own = holder[place] if isinstance(holder, list) else holder.b
+    expected = [2.0 * own.grad, x[0].grad, x[1].grad]
+    source, x = Value(own.data / 2.0), [Value(0.5), Value(-0.25)]
+    if isinstance(holder, list):
+        holder[place] = doubled(source)
+    else:
+        holder.b = doubled(source)
+    model(x).backward()
+    assert [v.grad for v in (source, *x)] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("neurons", [1022, 1023, 1024, 1025])
 @pytest.mark.parametrize("outer", [[1], [3], [5, 1]], ids=str)
 def test_networks_about_as_large_as_a_slab(neurons, outer):
@@ -219,3 +253,22 @@ def test_inputs_of_both_kinds_are_given_up(inputs):
     for _ in range(2):
         model(inputs(x, y))
         assert (sys.getrefcount(x), sys.getrefcount(y)) == before
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: functional.dot([x], [x]),
+        lambda x: micrograd.grad(x * x * 2.0 + x * 3.0 * x, x, create_graph=True),
+        lambda x: micrograd.no_grad(functional.dot)([x], [2.0]),
+    ],
+    ids=["a sum", "a gradient", "in no_grad"],
+)
+def test_sums_without_a_bias_keep_no_reference_to_none(work):
+    """And give up none that they do not have."""
+    x = Value(2.0)
+    for _ in range(2):
+        before = sys.getrefcount(None)
+        for _ in range(1000):
+            work(x)
+    assert abs(sys.getrefcount(None) - before) < 100

@@ -42,6 +42,18 @@ def test_one_weight_alone_is_replaced(at):
     assert (old.grad, neuron.w[at].grad) == (0.0, x[at])
 
 
+def test_a_part_is_replaced_by_one_of_the_same_number():
+    neuron = nn.Layer(2, 1, nonlin=False).neurons[0]
+    old = neuron.parameters()
+    neuron([1.0, 2.0])
+    neuron.b = Value(neuron.b.data)
+    neuron([1.0, 2.0])
+    neuron.w = [Value(w.data) for w in neuron.w]
+    neuron([1.0, 2.0]).backward()
+    assert [p.grad for p in old] == [0.0] * 3
+    assert [p.grad for p in neuron.parameters()] == [1.0, 2.0, 1.0]
+
+
 def test_weights_whose_end_calls_the_network():
     class Last(Value):
         def __del__(self):

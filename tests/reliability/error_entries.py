@@ -6,7 +6,7 @@ import operator
 import sys
 
 import micrograd
-from micrograd import Value, functional, interop, nn, optim, utils
+from micrograd import Value, functional, interop, nn, nn_tanh, optim, utils
 from micrograd.optim import lr_scheduler
 
 F = functional
@@ -44,7 +44,11 @@ class _Refused(Value, metaclass=_Refusing):
 def of_errors():
     x = Value(0.6)
     model, layer, roots = nn.MLP(2, [2, 1]), nn.Layer(2, 2), nn.Layer(1, 2, activation="sqrt")
-    roots.neurons[1].w[0].data = -1.0
+    roots.neurons[0].w[0].data, roots.neurons[1].w[0].data = 1.0, -1.0
+    deep = nn_tanh.MLP(1, [2, 1], activation="sqrt")
+    for p in deep.parameters():
+        p.data = 1.0
+    deep.layers[1].neurons[0].b.data = -9.0
     zero = Value(0.0)
     cases = {
         "Value('abc')": (TypeError, lambda: Value("abc")),
@@ -68,6 +72,8 @@ def of_errors():
         "inputs of a network": (ValueError, lambda: model([1.0])),
         "inputs of a layer": (TypeError, lambda: layer([1.0, "a"])),
         "an activation of a layer": (ValueError, lambda: roots([1.0])),
+        "an activation of a layer, in no_grad": (ValueError, lambda: micrograd.no_grad(roots)([1.0])),
+        "an activation of a network": (ValueError, lambda: deep([1.0])),
         "a metaclass": (TypeError, lambda: _Refused(1.0)),
         "load_state_dict": (RuntimeError, lambda: model.load_state_dict({"absent": 1.0})),
         "lengths of lists": (ValueError, lambda: F.mse_loss([x], [x, x])),
