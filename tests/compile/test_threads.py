@@ -45,6 +45,34 @@ def test_many_threads_may_call_one_function():
     assert found == [expected] * 8
 
 
+def test_a_trace_may_read_its_own_leaves_while_another_thread_traces():
+    begun, both, done, found = threading.Event(), threading.Event(), threading.Event(), []
+
+    def older(x):
+        begun.set()
+        assert both.wait(60)
+        try:
+            found.append((Value(2.0) * 3.0).data)
+        finally:
+            done.set()
+        return x * found[0]
+
+    def newer(x):
+        both.set()
+        assert done.wait(60)
+        return x * (Value(4.0) + 1.0).data
+
+    thread = threading.Thread(target=lambda: found.append(micrograd.compile(older)(2.0).data))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        assert micrograd.compile(newer)(2.0).data == 10.0
+    finally:
+        both.set()
+        thread.join()
+    assert found == [6.0, 12.0]
+
+
 def test_a_trace_does_not_affect_other_threads():
     """Another thread calls compiled functions and reads Values meanwhile."""
     w = Value(2.0)

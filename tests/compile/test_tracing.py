@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import pickle
@@ -337,3 +338,38 @@ def test_an_instance_made_in_a_trace_keeps_the_step_of_its_class():
     micrograd.compile(lambda x: made.append(Own(2.0)) or x)(1.0)
     (made[0] * 3.0).backward()
     assert calls == [3.0]
+
+
+def test_the_first_of_several_errors_is_raised():
+    def f(x):
+        for use in (lambda: x.data, lambda: bool(x), lambda: float(x)):
+            with contextlib.suppress(TraceError, TypeError):
+                use()
+        return x
+
+    with pytest.raises(TraceError, match=r"reading \.data of"):
+        micrograd.compile(f)(1.0)
+
+
+def test_own_ops_in_no_grad_are_refused():
+    """Their data would be those of one call."""
+
+    def f(x):
+        with micrograd.no_grad():
+            return Value(2.0, (x,), "cube") + x
+
+    with pytest.raises(TraceError, match="cannot be compiled"):
+        micrograd.compile(f)(1.0)
+
+
+def test_the_number_of_an_op_outside_may_not_be_read():
+    """It is no number of the traced function, though its leaf is made as it is read."""
+
+    def f(x):
+        (number,) = (v for v in outside._children if v is not three)
+        return x * number.data
+
+    three = Value(3.0)
+    outside = three * 2.0
+    with pytest.raises(TraceError, match="comes from outside"):
+        micrograd.compile(f)(1.0)

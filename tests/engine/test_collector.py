@@ -291,6 +291,33 @@ def test_what_is_behind_many_parents_that_a_function_holds_too_is_collected(chec
     )
 
 
+def test_an_input_that_another_output_of_its_layer_holds_stays(check):
+    check(
+        """
+        from micrograd.nn import Layer
+
+        class Sub(Value):
+            pass
+
+        def make():
+            x = Sub(2.0)
+            x.note = "kept"
+            first, second = Layer(1, 2)([x])
+            cycle = Sub(1.0, (first,))
+            cycle.me = cycle
+            return second
+
+        second = make()
+        gc.collect()
+        todo = [second]
+        while not any(type(v) is Sub for v in todo):
+            todo = [parent for v in todo for parent in v._children]
+        [x] = [v for v in todo if type(v) is Sub]
+        assert (x.note, x.data) == ("kept", 2.0)
+        """
+    )
+
+
 def test_a_class_that_holds_an_instance_is_collected(engine):
     def make():
         class Sub(engine.Value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -172,3 +173,22 @@ def test_a_pickled_program_detaches():
     out = copied(3.0)
     out.backward()
     assert (out.data, copied.captured[0].grad) == (24.0, 3.0)
+
+
+def test_another_threads_trace_changes_nothing():
+    x, inside, leave = Value(3.0), threading.Event(), threading.Event()
+
+    def slow(y):
+        inside.set()
+        assert leave.wait(60)
+        return y * 2.0
+
+    thread = threading.Thread(target=lambda: micrograd.compile(slow)(1.0))
+    thread.start()
+    try:
+        assert inside.wait(60)
+        cut = (x * x).detach()
+    finally:
+        leave.set()
+        thread.join()
+    assert (cut.data, cut._op, cut._prev) == (9.0, "", set())

@@ -33,6 +33,15 @@ def test_relu_times_an_infinite_grad_is_nan(engine):
     assert math.isnan(x.grad)
 
 
+@pytest.mark.parametrize("op", [Value.elu, Value.leaky_relu])
+@pytest.mark.parametrize(("x", "expected"), [(0.0, math.nan), (-0.0, math.nan), (1.0, 0.0), (-math.inf, -math.inf)])
+def test_an_infinite_grad_at_the_parameter_of_an_activation(op, x, expected):
+    """At 0 it has the derivative of the left side, 0 times the grad; where x is greater it takes no part."""
+    parameter = Value(2.0)
+    (op(Value(x), parameter) * math.inf).backward()
+    assert str(parameter.grad) == str(expected)
+
+
 def test_nan_to_the_0_is_1(engine):
     assert (engine.Value(math.nan) ** 0).data == 1.0
     assert (engine.Value(math.nan) ** 0.0).data == 1.0

@@ -7,6 +7,7 @@ import pytest
 import micrograd
 from helpers import assert_leaf
 from micrograd import Value
+from micrograd.utils import detect_anomaly
 
 
 def test_create_graph_gives_results_with_a_graph_as_pytorchs():
@@ -66,3 +67,15 @@ def test_an_operator_of_a_subclass_may_use_no_grad_meanwhile():
         assert (x * 2)._prev == set()
     assert micrograd.is_grad_enabled()
     assert x in (x * 2)._prev
+
+
+def test_a_detect_anomaly_around_it_goes_on():
+    x = Value(2.0)
+    y = x**3
+    with detect_anomaly():
+        with micrograd.no_grad():
+            assert micrograd.grad(y, x, create_graph=True).data == 12.0
+            assert_leaf(x * 2.0)
+        with pytest.raises(RuntimeError, match="is inf"):
+            x * 1e308 * 10.0
+    assert micrograd.grad(y, x, create_graph=True).data == 12.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from decimal import Decimal
+from enum import IntEnum
 from fractions import Fraction
 
 import numpy as np
@@ -245,3 +246,10 @@ def test_what_would_drop_the_graph_is_refused():
             attempt()
     assert v.item() == 1.0
     assert type(Value(2).item()) is float
+
+
+@pytest.mark.parametrize("kind", [type("Integer", (int,), {}), IntEnum("Minus", {"ONE": -1}), np.int64, np.int8])
+def test_minus_one_of_any_integer_type(kind):
+    v, one = Value(2.0), kind(-1)
+    assert (Value(one).data, (v * one).data, (one * v).data, (one - v).data, (v**one).data) == (-1, -2, -2, -3, 0.5)
+    assert (v**one)._op == "**-1"

@@ -272,3 +272,37 @@ def test_sums_without_a_bias_keep_no_reference_to_none(work):
         for _ in range(1000):
             work(x)
     assert abs(sys.getrefcount(None) - before) < 100
+
+
+def test_a_layer_of_more_than_a_slab_whose_last_activation_raises_gives_up_its_weights():
+    layer = nn.Layer(1, 1100, activation="sqrt")
+    for w in layer.parameters():
+        w.data = 1.0
+    layer.neurons[-1].b.data = -9.0
+    for at in (0, 1022, 1023, 1024, 1099):
+        weight = layer.neurons[at].w[0]
+        with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+            layer([1.0])
+        layer.neurons[at].w = [Value(1.0)]
+        with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+            layer([1.0])
+        assert sys.getrefcount(weight) == 2
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_hidden_neurons_before_one_whose_derivative_raises(passes):
+    """They propagate, in each pass, what their nodes would."""
+    found = []
+    for look in (False, True):
+        model = nn_tanh.MLP(1, [3, 2], activation="sqrt")
+        for p in model.parameters():
+            p.data = 1.0
+        model.layers[0].neurons[0].b.data = -2.0
+        outputs = model([2.0])
+        if look:
+            numbers_of(graph_of(outputs[0]))
+        for k in range(passes):
+            with pytest.raises(ZeroDivisionError):
+                outputs[k % 2].backward()
+        found.append([p.grad for p in model.parameters()])
+    assert found[0] == pytest.approx(found[1], rel=1e-12)

@@ -45,3 +45,10 @@ def test_networks_are_pickled_by_every_protocol(make, protocol):
     assert twin.parent is twin
     assert twin.extra == "kept"
     assert twin.state_dict() == model.state_dict()
+
+
+def test_a_slot_that_is_not_set_stays_so():
+    layer = Slotted(2, 1)
+    for twin in (copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert not hasattr(twin, "extra")
+        twin.extra = 1
