@@ -64,6 +64,17 @@ def test_constants_looked_at_late_have_the_grad_that_the_last_pass_would_send_no
     assert constant.grad == x.data * y.grad
 
 
+def test_constants_looked_at_after_zero_grad_have_no_grad():
+    """Whatever the other operand is by then."""
+    x = Value(3.0)
+    y = x * 2.0
+    y.backward()
+    y.zero_grad()
+    x.data = math.inf
+    (constant,) = y._prev - {x}
+    assert constant.grad == 0.0
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["before the pass", "after the pass"])
 def test_a_number_where_its_own_gradient_does_not_exist(late):
     """Nothing asks for the gradient of a number, so looking at it raises nothing: it is NaN."""
