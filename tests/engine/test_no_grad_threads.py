@@ -89,17 +89,19 @@ def test_a_mode_goes_on_when_other_threads_leave_theirs():
             assert_leaf(x * x)
         assert_on()
 
-    older = threading.Thread(target=work, args=(True,))
+    older, newer = (threading.Thread(target=work, args=(wait,)) for wait in (True, False))
     older.start()
-    assert inside.wait(60)
-    with micrograd.no_grad():
-        newer = threading.Thread(target=work, args=(False,))
-        newer.start()
-        newer.join()
-        assert_leaf(x * x)
+    try:
+        assert inside.wait(60)
+        with micrograd.no_grad():
+            newer.start()
+            newer.join()
+            assert_leaf(x * x)
+            leave.set()
+            older.join()
+            assert_leaf(x * x)
+    finally:
         leave.set()
-        older.join()
-        assert_leaf(x * x)
     assert_on()
 
 
