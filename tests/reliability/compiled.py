@@ -289,7 +289,8 @@ def bounds_of_grads(leaves, value, differences):
     for v in reversed(order):
         for child, local in zip(v._children, v._local_grads):
             bound[child] += (max(abs(local), 1.0) if v._op in differences else abs(local)) * bound[v]
-    return [bound.get(leaf, 0.0) for leaf in leaves]
+    finite = max(bound.values()) < 1e300  # otherwise its sum over samples may overflow
+    return [bound.get(leaf, 0.0) if finite else math.inf for leaf in leaves]
 
 
 def well_conditioned(values):
@@ -376,9 +377,8 @@ def campaign(start, count):
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
         done = seed + 1 - start
         if done % 5000 == 0 or done == count:
-            spent = time.monotonic() - began
-            said = f"{done:,} programs, {complete:,} without errors, {len(failed)} differences, {spent:.0f} s"
-            print(said, flush=True)
+            said = f"{done:,} programs, {complete:,} without errors, {len(failed)} differences"
+            print(f"{said}, {time.monotonic() - began:.0f} s", flush=True)
     return complete, failed
 
 
