@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Union
 
 from micrograd._core import Value
+from micrograd._modes import grad_enabled
 from micrograd._optim import number
-from micrograd.functional.derivatives import grad_enabled
 
 Inputs = Sequence[tuple[str, Value]]  # where each stands, and it
 Outputs = list[tuple[str, Union[Value, float]]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, overload
 
-from micrograd._core import is_grad_enabled, mode_enter, mode_exit
+from micrograd._core import is_grad_enabled, mode_enter, mode_exit, no_grad_resume, no_grad_suspend
 
 __all__ = ["is_grad_enabled", "no_grad"]
 
@@ -100,3 +101,13 @@ class no_grad(Mode):  # noqa: N801  # as PyTorch's
     def __new__(cls, function: Any = None) -> Any:
         mode = super().__new__(cls)
         return mode if function is None else mode(function)
+
+
+@contextlib.contextmanager
+def grad_enabled() -> Iterator[None]:
+    """A context for which the thread leaves `no_grad`, if it is in it."""
+    depth = no_grad_suspend()
+    try:
+        yield
+    finally:
+        no_grad_resume(depth)

@@ -9,24 +9,14 @@ In `no_grad` all this is the same, as in PyTorch.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from micrograd._core import Value, grad, in_trace, no_grad_resume, no_grad_suspend
+from micrograd._core import Value, grad, in_trace
+from micrograd._modes import grad_enabled
 from micrograd._nn import as_values
 from micrograd.functional._inputs import Scalar, as_value, has_items, same_length
 from micrograd.functional.layers import dot
-
-
-@contextlib.contextmanager
-def grad_enabled() -> Iterator[None]:
-    """A context for which the thread leaves `no_grad`, if it is in it."""
-    depth = no_grad_suspend()
-    try:
-        yield
-    finally:
-        no_grad_resume(depth)
 
 
 def jacobian(
