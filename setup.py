@@ -138,7 +138,9 @@ def main():
         if not windows and compiler_error(TARGETS_I386) is None:
             flags.extend(SSE2)  # the list that all extensions have
         from Cython.Build import cythonize
+        from Cython.Compiler import Options
 
+        Options.warning_errors = bool(instruments)  # such as of a struct that is made without its last field
         modules = cythonize(extensions, include_path=["src"], compiler_directives=directives)
     setup(
         ext_modules=modules,
