@@ -348,3 +348,18 @@ def test_a_choice_within_one_by_the_same_condition(exact):
         f(theirs).backward()
         compiled(ours).backward()
         assert ours.grad == pytest.approx(theirs.grad)
+
+
+def test_a_chain_of_choices_within_a_choice_is_a_program_of_its_size():
+    """Also where the condition around them comes last: no instruction has a copy for each way through the chain."""
+
+    def f(x):
+        z = [x, x + 1.0, x * x]
+        for _ in range(12):
+            z.append(F.where(z[-3] > 1.0, z[-1] * z[-2], z[-2]))
+        return F.where(x < 1.2, z[-1], 0.0)
+
+    compiled = micrograd.compile(f, exact=True)
+    assert compiled.map([0.7, 1.1, 1.3]).tolist() == [f(Value(x)).data for x in (0.7, 1.1, 1.3)]
+    (traced,) = compiled._programs.values()
+    assert len(traced.program.instructions) < 3 * traced.program.trace.read

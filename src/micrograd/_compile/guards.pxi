@@ -22,15 +22,23 @@ cdef tuple guarded(Trace trace):
 
 
 cdef tuple conditions_first(Instructions code, tuple outputs):
-    """The instructions, and the outputs among them, in another order: what a condition reads comes first. What several
-    choices need is then computed once for all of them if their conditions do not depend on it: see Guards."""
+    """The instructions, and the outputs among them, in another order: what a condition reads comes first, and conditions
+    by how much is computed before them. What several choices need is then computed once for all of them if their
+    conditions do not depend on it: see Guards."""
     cdef Instructions ordered = Instructions()
-    cdef list index = [-1] * code.count, found = []
+    cdef list index = [-1] * code.count, level = [0] * code.count, conditions = [], found = []
+    cdef Instruction *item
     cdef Py_ssize_t i
+    cdef int k
     for i in range(code.count):
         check_signals(i)
-        if code.items[i].op == THEN or code.items[i].op == OTHERWISE:
-            copy_behind(code, code.operands[code.items[i].first], ordered, index)
+        item = &code.items[i]
+        for k in range(item.count if is_computed(item.op) else 0):
+            level[i] = max(level[i], level[code.operands[item.first + k]] + 1)
+        if item.op == THEN or item.op == OTHERWISE:
+            conditions.append((level[code.operands[item.first]], code.operands[item.first]))
+    for _, condition in sorted(conditions):
+        copy_behind(code, condition, ordered, index)
     for i in range(code.count):
         check_signals(i)
         copy_behind(code, i, ordered, index)
