@@ -22,9 +22,9 @@ cdef tuple guarded(Trace trace):
 
 
 cdef tuple conditions_first(Instructions code, tuple outputs):
-    """The instructions, and the outputs among them, in another order: what a condition reads comes first, and conditions
-    by how much is computed before them. What several choices need is then computed once for all of them if their
-    conditions do not depend on it: see Guards."""
+    """The instructions, and the outputs among them, in another order: what a condition reads comes first, and of
+    conditions those that less is computed before. What several choices need is then computed once for all of them if
+    their conditions do not depend on it: see Guards."""
     cdef Instructions ordered = Instructions()
     cdef list index = [-1] * code.count, level = [0] * code.count, conditions = [], found = []
     cdef Instruction *item
