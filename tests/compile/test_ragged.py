@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import micrograd
+from both_engines import flat
 from helpers import agrees, complaint
 from micrograd import TraceError, Value, functional
 
@@ -147,10 +148,6 @@ def test_samples_of_any_rank_and_depth():
     total = micrograd.compile(lambda x: functional.sum(flat(x)))
     batch = [1.0, [2.0, 3.0], np.ones((2, 3)), [[1.0], [[2.0]]], np.float32(4.0), np.ones((0, 3)), [[], []], range(3)]
     assert total.map(batch) == [1.0, 5.0, 6.0, 3.0, 4.0, 0.0, 0.0, 3.0]
-
-
-def flat(x):
-    return [v for item in x for v in flat(item)] if isinstance(x, list) else [x]
 
 
 def test_tuples_count_as_lists_as_in_arrays():

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 import micrograd
+from both_engines import flat
 from helpers import grads_of
 from micrograd import Value, functional
-
-
-def flat(x):
-    return [v for item in x for v in flat(item)] if isinstance(x, list) else [x]
 
 
 def nested(draw, depth):

@@ -162,7 +162,9 @@ def test_where_calls_the_function_that_is_chosen():
     assert x.grad == -8.0
 
 
-@pytest.mark.parametrize("condition", [-2, 1, 1.0, None, Value(1.0), "yes", [True], np.array(True), np.int64(1)])
+@pytest.mark.parametrize(
+    "condition", [-2, 1, 1.0, None, Value(1.0), "yes", [True], np.array(True), np.array([True]), np.int64(1)]
+)
 def test_a_condition_is_a_bool(condition):
     with pytest.raises(TypeError, match=r"must be a bool.*logical_not"):
         where(condition, 1.0, 2.0)

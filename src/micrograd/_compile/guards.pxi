@@ -248,16 +248,16 @@ cdef class Guards:
 
     cdef bint all_covered(self, tuple scopes, tuple wide) except -1:
         for scope in scopes:
-            if self.covering(wide, scope) == NEVER:
+            if not self.covered(wide, scope):
                 return False
         return True
 
-    cdef object covering(self, wide, scope):
-        """One of some scopes that has all samples of this one, as far as a few steps tell; or NEVER."""
+    cdef bint covered(self, tuple wide, scope) except -1:
+        """Has one of some scopes all samples of this one, as far as a few steps tell?"""
         for found in wide:
             if self.covers(found, scope):
-                return found
-        return NEVER
+                return True
+        return False
 
     cdef int join_sides(self, Py_ssize_t i) except -1:
         """Where an instruction is needed on both sides of a choice, it is needed around it."""
